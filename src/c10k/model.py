@@ -1,0 +1,231 @@
+"""The data types that flow, frozen; nothing else.
+
+Server, Workload → Trial → Measurement (failures are values, not exceptions)
+→ Session (environment + measurements) → Judged (rows) → text or page.
+
+Units are in the names. A figure that was not taken is None, never zero.
+"""
+
+from typing import Any, Literal
+
+from msgspec import Struct
+
+Kind = Literal["closed", "idle"]
+Tier = Literal["canonical", "variant", "tuned", "floor"]
+Status = Literal["ok", "failed", "not run"]
+
+
+class Note(Struct, frozen=True, forbid_unknown_fields=True):
+    """A remark that a server's rows carry when it runs on a matching interpreter."""
+
+    python: str  # a version specifier, e.g. ">=3.12"
+    text: str
+
+
+class Server(Struct, frozen=True):
+    """One contender file, as its PEP 723 block (or its .toml) describes it."""
+
+    name: str  # the file's stem
+    path: str  # absolute
+    title: str
+    model: str  # thread per client, greenlets, callbacks, coroutines ...
+    unit: str  # thread, greenlet, task, protocol object ...
+    tier: Tier
+    framework: str = ""  # the distribution whose version is recorded; "" for none
+    requires_python: str = ""
+    dependencies: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
+    build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
+    start: tuple[str, ...] = ()  # command; empty: started by the interpreter
+
+
+class Load(Struct, frozen=True, omit_defaults=False):
+    """What the clients of one trial do: one point of a workload."""
+
+    kind: Kind
+    clients: int
+    message_bytes: int
+    depth: int  # closed: messages each client keeps on their way
+    warmup_s: float
+    duration_s: float  # the measured slice
+
+    @property
+    def label(self) -> str:
+        """What distinguishes this load from others at the same client count."""
+        depth = f" x{self.depth}" if self.depth > 1 else ""
+        return f"{self.kind} {self.message_bytes} B{depth}"
+
+
+class Workload(Struct, frozen=True):
+    """A declared session: which servers, which loads, how many blocks."""
+
+    name: str
+    title: str
+    servers: tuple[str, ...]  # names, or @tier for all of a tier
+    blocks: int
+    loads: tuple[Load, ...]
+    connecting: int  # connections in flight while the clients connect
+    connect_timeout_s: float  # until every client's first echo has come
+    drain_s: float  # how long after the slice the last echoes may take
+
+
+class Trial(Struct, frozen=True):
+    """One server under one load, once."""
+
+    block: int
+    position: int  # its place in the block's random order
+    server: str
+    load: Load
+
+    @property
+    def key(self) -> str:
+        """Names the trial within its session; also the stem of its log file."""
+        label = self.load.label.replace(" ", "-")
+        return f"{self.block:02d}-{self.position:03d}-{self.server}-{label}-{self.load.clients}"
+
+
+class Plan(Struct, frozen=True):
+    """Every trial of a session, in the order they run."""
+
+    workload: Workload
+    servers: tuple[Server, ...]
+    trials: tuple[Trial, ...]
+    seed: int
+
+
+class Latency(Struct, frozen=True):
+    """Percentiles in µs, and the histogram they came from.
+
+    A percentile with fewer than 100 samples beyond it is None (see docs/method.md).
+    """
+
+    count: int
+    p50_us: float | None
+    p90_us: float | None
+    p99_us: float | None
+    p999_us: float | None
+    max_us: float | None
+    histogram: str = ""  # HdrHistogram V2, base64; values in ns
+
+
+class ServerUse(Struct, frozen=True):
+    """What the server's process used during the measured slice (cpu) or held (memory)."""
+
+    cpu_s: float | None = None
+    pss_before_bytes: int | None = None  # serving, no client
+    pss_after_bytes: int | None = None  # every client connected and echoed once
+    threads_max: int | None = None
+    descriptors_max: int | None = None
+    accept_queue_max: int | None = None
+
+
+class Measurement(Struct, frozen=True):
+    """What came of one trial. Every field but the first two may be unknown."""
+
+    trial: Trial
+    status: Status
+    reason: str = ""
+    started_at: str = ""  # UTC, ISO 8601
+    connected: int | None = None
+    served: int | None = None  # clients that had at least one echo
+    connect_s: float | None = None  # until every client had its first echo
+    duration_s: float | None = None
+    messages: int | None = None
+    lost: int | None = None
+    altered: int | None = None
+    errors: dict[str, int] = {}
+    latency: Latency | None = None
+    client_cpu_s: float | None = None  # of the busiest worker, in the slice
+    workers: int = 1
+    client_bytes_per_connection: float | None = None
+    fairness: float | None = None  # Jain's index over the clients' message counts
+    clients_without_echo: int | None = None  # in the measured slice
+    server: ServerUse = ServerUse()
+    pinned: str = ""
+    versions: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+
+class CaseResult(Struct, frozen=True):
+    """One conformance case on one server."""
+
+    case: str
+    verdict: Literal["ok", "failed"]
+    detail: str = ""
+    took_s: float = 0.0
+
+
+class Conformance(Struct, frozen=True):
+    """What the conformance kit found for one server file with one set of versions."""
+
+    server: str
+    checked_at: str  # UTC, ISO 8601
+    fingerprint: str  # of the server's files, the interpreter, the versions and the kit
+    results: tuple[CaseResult, ...]
+
+    @property
+    def failures(self) -> tuple[CaseResult, ...]:
+        return tuple(result for result in self.results if result.verdict == "failed")
+
+
+class Session(Struct, frozen=True):
+    """All blocks and the machine they ran on."""
+
+    schema: int
+    c10k: str  # the suite's version
+    started_at: str
+    plan: Plan
+    environment: dict[str, Any]
+    conformance: dict[str, Conformance]
+    not_run: dict[str, str]  # server → why
+    measurements: tuple[Measurement, ...] = ()
+
+
+class Spread(Struct, frozen=True):
+    """A figure over the blocks: the median, and the least and greatest seen."""
+
+    median: float
+    least: float
+    greatest: float
+
+
+class Row(Struct, frozen=True):
+    """One line of a result table: a server under a load, over all blocks."""
+
+    server: str
+    workload: str
+    load: str
+    clients: int
+    tier: str
+    model: str
+    status: Status
+    reason: str
+    blocks: int  # trials that succeeded
+    messages_per_s: Spread | None = None
+    bound: bool = False  # the client was the limit: the rate is at least this
+    latency_p50_us: Spread | None = None
+    latency_p99_us: Spread | None = None
+    server_cpu_us_per_message: Spread | None = None
+    client_cpu_us_per_message: Spread | None = None
+    memory_per_client_bytes: Spread | None = None
+    connect_s: Spread | None = None
+    fairness: Spread | None = None
+    clients_without_echo: int | None = None  # the worst block
+    connected: int | None = None
+    served: int | None = None
+    lost: int | None = None
+    altered: int | None = None
+    errors: dict[str, int] = {}
+    limiter: str = ""
+    notes: tuple[str, ...] = ()
+
+
+class Judged(Struct, frozen=True):
+    """A session, summarised: what a table shows."""
+
+    workload: Workload
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...]
+    environment: dict[str, Any]
+    started_at: str
+    finished: bool
