@@ -1,0 +1,323 @@
+"""The shared async client: connects, waits for every first echo, measures, says what it saw.
+
+One process is one worker. It reads a plan (JSON) and writes JSON lines:
+
+  {"event": "connected", ...}   every connection has echoed once, or cannot
+  {"event": "sample", ...}      four times a second
+  {"event": "result", ...}      the figures of the measured slice, and what was lost
+
+Any program that does the same can stand in for it. See clients/README.md.
+"""
+
+import argparse
+import asyncio
+import gc
+import itertools
+import os
+import random
+import resource
+import socket
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import msgspec
+import psutil
+import uvloop
+from conversations import Conversation, Meter, Pipelined
+from plan import HEADER_BYTES, Plan, PlanError, checked, read
+
+SAMPLE_S = 0.25
+IP_BIND_ADDRESS_NO_PORT = 24  # Linux: choose the port at connect, by the whole 4-tuple
+
+EXAMPLE = """\
+example:
+  c10k serve asyncio_streams --bind 127.0.0.1:7000 &
+  python clients/echo_client.py --port 7000 --clients 100 --duration 5
+
+The same as a plan, as the suite gives it:
+  echo '{"port": 7000, "clients": 100, "duration_s": 5}' | python clients/echo_client.py --plan -
+"""
+
+
+def say(event: str, **figures: object) -> None:
+    """One JSON line on standard output, at once."""
+    os.write(1, msgspec.json.encode({"event": event, **figures}) + b"\n")
+
+
+class Worker:
+    """One load-generating process: its connections, from the first connect to the last echo."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.meter = Meter()
+        self.conversations: list[Conversation] = []
+        self.connected = 0
+        self.failed = Counter[str]()  # connections without a first echo, by the reason
+
+    async def run(self) -> None:
+        """The whole plan."""
+        before_bytes = resident_bytes()
+        began_ns = time.perf_counter_ns()
+        await self.connect_all()
+        took_s = (time.perf_counter_ns() - began_ns) / 1e9
+        # What lives now lives to the end, and the hot path makes no cycles.
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        say(
+            "connected",
+            connected=self.connected,
+            served=len(self.conversations),
+            failed=self.failed,
+            connect_s=took_s,
+            bytes_per_connection=(resident_bytes() - before_bytes) / max(self.connected, 1),
+        )
+        if self.plan.hold and not sys.stdin.readline():
+            return  # whoever was to say when is gone
+        await {"closed": self.closed_loop, "idle": self.idle}[self.plan.kind]()
+
+    # Connecting
+
+    async def connect_all(self) -> None:
+        """Opens every connection and echoes once on it, a bounded number at a time."""
+        filler = random.Random(0).randbytes(self.plan.message_bytes - HEADER_BYTES)
+        identities = iter(range(self.plan.first_id, self.plan.first_id + self.plan.clients))
+        sources = itertools.cycle(self.plan.sources) if self.plan.sources else None
+
+        async def connect_some() -> None:
+            for ident in identities:
+                try:
+                    await self.connect(ident, filler, next(sources) if sources else None)
+                except OSError as error:
+                    self.failed[describe(error)] += 1
+
+        started = self.plan.clients
+        connectors = [
+            asyncio.create_task(connect_some())
+            for _ in range(min(self.plan.connecting, self.plan.clients))
+        ]
+        _, late = await asyncio.wait(connectors, timeout=self.plan.connect_timeout_s)
+        for connector in late:
+            connector.cancel()
+        for outcome in await asyncio.gather(*connectors, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                raise outcome
+        missing = started - len(self.conversations) - self.failed.total()
+        if missing:
+            self.failed[f"no first echo within {self.plan.connect_timeout_s:g} s"] += missing
+
+    async def connect(self, ident: int, filler: bytes, source: str | None) -> None:
+        loop = asyncio.get_running_loop()
+        plan = self.plan
+
+        def conversation() -> Conversation:
+            if plan.depth > 1:
+                return Pipelined(self.meter, ident, filler, plan.depth)
+            return Conversation(self.meter, ident, filler)
+
+        if plan.path:
+            _, client = await loop.create_unix_connection(conversation, plan.path)
+        elif source is None:
+            _, client = await loop.create_connection(conversation, plan.host, plan.port)
+        else:
+            chosen = from_source(source)
+            try:
+                await loop.sock_connect(chosen, (plan.host, plan.port))
+                _, client = await loop.create_connection(conversation, sock=chosen)
+            except BaseException:
+                chosen.close()
+                raise
+        self.connected += 1
+        echoed = loop.create_future()
+        client.greet(echoed)
+        await echoed
+        self.conversations.append(client)
+
+    # Kinds
+
+    async def closed_loop(self) -> None:
+        """Every client sends its next message when the echo has come."""
+        meter, clients = self.meter, self.conversations
+        meter.sending = True
+        for client in clients:
+            client.say(time.perf_counter_ns())
+        await asyncio.sleep(self.plan.warmup_s)
+        meter.latencies.clear()
+        for client in clients:
+            client.number_at_start = client.number
+        start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
+        await self.sampled(start_ns, self.plan.duration_s)
+        messages = meter.latencies.tally()
+        duration_ns = time.perf_counter_ns() - start_ns
+        cpu_ns = time.process_time_ns() - start_cpu_ns
+        counts = [client.number - client.number_at_start for client in clients]
+        meter.sending = False
+        await self.drain()
+        self.report(messages, duration_ns, cpu_ns, counts)
+
+    async def idle(self) -> None:
+        """Every client holds its connection, then echoes once more, some at a time."""
+        meter, clients = self.meter, self.conversations
+        start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
+        meter.latencies.clear()
+        await self.sampled(start_ns, self.plan.duration_s)
+        duration_ns = time.perf_counter_ns() - start_ns
+        cpu_ns = time.process_time_ns() - start_cpu_ns
+        waiting = iter([client for client in clients if not client.went_wrong])
+        loop = asyncio.get_running_loop()
+
+        async def echo_some() -> None:
+            for client in waiting:
+                echoed = loop.create_future()
+                client.greet(echoed)
+                try:
+                    await echoed
+                except ConnectionError:
+                    continue  # counted where it happened
+
+        echoers = [asyncio.create_task(echo_some()) for _ in range(self.plan.connecting)]
+        _, late = await asyncio.wait(echoers, timeout=self.plan.drain_s)
+        for echoer in late:
+            echoer.cancel()
+        messages = meter.latencies.tally()
+        self.report(messages, duration_ns, cpu_ns, [client.number - 1 for client in clients])
+
+    # Measuring
+
+    async def sampled(self, start_ns: int, duration_s: float) -> None:
+        """Waits for the slice's end, and says how it goes four times a second."""
+        end_ns = start_ns + int(duration_s * 1e9)
+        tick_ns = start_ns
+        self.sample(start_ns)
+        while tick_ns < end_ns:
+            tick_ns = min(tick_ns + int(SAMPLE_S * 1e9), end_ns)
+            await asyncio.sleep(max(tick_ns - time.perf_counter_ns(), 0) / 1e9)
+            self.sample(start_ns)
+
+    def sample(self, start_ns: int) -> None:
+        """Says how far the slice is; the first says that it starts, the last that it ends."""
+        messages = self.meter.latencies.tally()
+        elapsed_ns = time.perf_counter_ns() - start_ns
+        say("sample", elapsed_ns=elapsed_ns, messages=messages, cpu_ns=time.process_time_ns())
+
+    async def drain(self) -> None:
+        """Waits for the echoes that are still on their way, no longer than the plan says."""
+        deadline = time.monotonic() + self.plan.drain_s
+        while time.monotonic() < deadline:
+            if not any(client.outstanding for client in self.conversations):
+                return
+            await asyncio.sleep(0.01)
+
+    def report(self, messages: int, duration_ns: int, cpu_ns: int, counts: list[int]) -> None:
+        """The result: messages echoed within the slice; latencies to the end of the drain."""
+        meter = self.meter
+        say(
+            "result",
+            messages=messages,
+            duration_ns=duration_ns,
+            cpu_ns=cpu_ns,
+            lost=sum(client.outstanding for client in self.conversations),
+            altered=meter.altered.total(),
+            faults=meter.altered,
+            errors=meter.errors,
+            clients=len(counts),
+            clients_without_echo=counts.count(0),
+            least_messages=min(counts, default=0),
+            count_sum=sum(counts),
+            count_square_sum=sum(count * count for count in counts),
+            latency=meter.latencies.encoded(),
+            peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        )
+
+
+def from_source(source: str) -> socket.socket:
+    """A non-blocking socket bound to an address, its port left open until it connects."""
+    family = socket.AF_INET6 if ":" in source else socket.AF_INET
+    chosen = socket.socket(family, socket.SOCK_STREAM)
+    chosen.setblocking(False)
+    if sys.platform == "linux":
+        chosen.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        chosen.bind((source, 0))
+    except OSError:
+        chosen.close()
+        raise
+    return chosen
+
+
+def describe(error: OSError) -> str:
+    """A short name for why a connection failed: the system's, else the exception's."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+def resident_bytes() -> int:
+    """This process's resident memory."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def command_line() -> Plan:
+    """The plan that the arguments give. Raises PlanError."""
+    parser = argparse.ArgumentParser(
+        prog="echo_client.py",
+        description="Loads an echo server and checks every byte of every echo.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--plan", metavar="FILE", help="a JSON plan, - for a line on stdin")
+    parser.add_argument("--host", help="the server's address (127.0.0.1)")
+    parser.add_argument("--port", type=int, help="the server's port")
+    parser.add_argument("--path", help="the server's UNIX socket, instead of host and port")
+    parser.add_argument("--kind", help="closed: next message after the echo; idle: hold (closed)")
+    parser.add_argument("--clients", type=int, help="connections (1)")
+    parser.add_argument("--bytes", type=int, dest="message_bytes", help="of a message (64)")
+    parser.add_argument("--depth", type=int, help="messages a client keeps on their way (1)")
+    parser.add_argument("--duration", type=float, dest="duration_s", help="of the slice, s (5)")
+    parser.add_argument("--warmup", type=float, dest="warmup_s", help="before the slice, s (0.5)")
+    parser.add_argument("--connecting", type=int, help="connections in flight at a time (128)")
+    given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
+    source = given.pop("plan", None)
+    if source is None:
+        return read(msgspec.json.encode(given))
+    if given:
+        raise PlanError("--plan goes with no other argument: write them into the plan")
+    if source == "-":
+        return read(sys.stdin.readline())
+    try:
+        return read(Path(source).read_bytes())
+    except OSError as error:
+        raise PlanError(f"--plan {source}: {(error.strerror or str(error)).lower()}") from None
+
+
+def allow_descriptors(plan: Plan) -> None:
+    """Raises the soft limit to the hard one. Raises PlanError when the clients do not fit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    room = hard - 64
+    if plan.clients > room:
+        raise PlanError(
+            f"{plan.clients} clients need more descriptors than the {hard} this process may "
+            f"have: at most {room} fit; ulimit -n {plan.clients + 64} allows more"
+        )
+
+
+def main() -> int:
+    try:
+        plan = checked(command_line())
+        allow_descriptors(plan)
+    except PlanError as error:
+        print(f"echo_client: {error}", file=sys.stderr)
+        return 2
+    try:
+        uvloop.run(Worker(plan).run())
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        return 1
+    sys.stdout.flush()
+    os._exit(0)  # the kernel closes ten thousand sockets faster than ten thousand transports do
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""The client's plan: what one worker does, read from JSON and checked before anything opens."""
+
+from typing import Literal
+
+import msgspec
+
+HEADER_BYTES = 16  # the connection's id and the message's number, 8 bytes each
+MOST_CLIENTS = 10_000_000
+MOST_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+class PlanError(Exception):
+    """A plan that cannot be carried out; the message names the key."""
+
+
+class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one worker does. Times in seconds, sizes in bytes."""
+
+    kind: Literal["closed", "idle"] = "closed"
+    host: str = "127.0.0.1"
+    port: int = 0
+    path: str = ""  # of a UNIX socket, instead of host and port
+    clients: int = 1
+    first_id: int = 0  # connections are numbered from here, so that workers differ
+    message_bytes: int = 64
+    depth: int = 1  # closed: messages each client keeps on their way
+    connecting: int = 128  # connections in flight while connecting
+    connect_timeout_s: float = 30.0  # until every client's first echo has come
+    warmup_s: float = 0.5
+    duration_s: float = 5.0
+    drain_s: float = 5.0  # how long after the slice the last echoes may take
+    sources: tuple[str, ...] = ()  # addresses to connect from, in turn
+    hold: bool = False  # wait for a line on standard input before the warm-up
+
+
+# key → (least, most)
+_BOUNDS = {
+    "port": (0, 65535),
+    "clients": (1, MOST_CLIENTS),
+    "first_id": (0, 2**62),
+    "message_bytes": (HEADER_BYTES, MOST_MESSAGE_BYTES),
+    "depth": (1, 1000),
+    "connecting": (1, 100_000),
+    "connect_timeout_s": (0.01, 86400.0),
+    "warmup_s": (0.0, 86400.0),
+    "duration_s": (0.0, 86400.0),
+    "drain_s": (0.0, 86400.0),
+}
+
+
+def read(text: str | bytes) -> Plan:
+    """Decodes and checks a plan. Raises PlanError."""
+    try:
+        plan = msgspec.json.decode(text, type=Plan)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"the plan: {error}") from None
+    return checked(plan)
+
+
+def checked(plan: Plan) -> Plan:
+    """The plan itself when every value is in bounds. Raises PlanError."""
+    for key, (least, most) in _BOUNDS.items():
+        value = getattr(plan, key)
+        if not least <= value <= most:  # NaN too fails this
+            raise PlanError(f"the plan's {key}: {value} is not between {least} and {most}")
+    if not plan.path and not plan.port:
+        raise PlanError("the plan names no server: give port (and host), or path")
+    return plan
