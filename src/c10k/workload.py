@@ -1,0 +1,198 @@
+"""TOML → Workload, every error named with file and key.
+
+A workload declares which servers meet which loads, in how many blocks. A [[load]]
+table may give a list for `clients`, `message_bytes` and `depth`; each combination is a
+load of its own.
+"""
+
+import itertools
+import re
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from .model import Kind, Load, Workload
+
+MOST_CLIENTS = 10_000_000
+MOST_LOADS = 1000
+
+
+class WorkloadError(Exception):
+    """A workload that cannot be used; the message names the file and the key."""
+
+
+class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
+    kind: Kind
+    clients: int | list[int]
+    message_bytes: int | list[int] = 64
+    depth: int | list[int] = 1
+    warmup_s: float = 0.5
+    duration_s: float = 2.0
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    title: str
+    servers: list[str]
+    load: list[_LoadTable]
+    blocks: int = 2
+    connecting: int = 128
+    connect_timeout_s: float = 15.0
+    drain_s: float = 5.0
+
+
+# key → (least, most)
+_LOAD_BOUNDS = {
+    "clients": (1, MOST_CLIENTS),
+    "message_bytes": (16, 64 * 1024 * 1024),
+    "depth": (1, 1000),
+    "warmup_s": (0.0, 3600.0),
+    "duration_s": (0.01, 86400.0),
+}
+_BOUNDS = {
+    "blocks": (1, 10_000),
+    "connecting": (1, 100_000),
+    "connect_timeout_s": (0.01, 3600.0),
+    "drain_s": (0.0, 3600.0),
+}
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """The declared workloads: name → file."""
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))}
+
+
+def choose(word: str, folder: Path) -> Workload:
+    """The workload that a name or a path stands for. Raises WorkloadError."""
+    known = find(folder)
+    if word in known:
+        return read(known[word])
+    if "/" in word or word.endswith(".toml"):
+        return read(Path(word))
+    raise WorkloadError(f"no workload is named {word!r}; there are {', '.join(known)}")
+
+
+def read(path: Path) -> Workload:
+    """Reads and checks one workload file. Raises WorkloadError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise WorkloadError(f"{path}: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise WorkloadError(f"{path}: not UTF-8 text") from None
+    return parse(text, str(path))
+
+
+def parse(text: str, source: str) -> Workload:
+    """The workload that TOML text declares; source is the file that errors name."""
+    try:
+        document = msgspec.convert(tomllib.loads(text), _Document)
+    except tomllib.TOMLDecodeError as error:
+        raise WorkloadError(f"{source}: the TOML does not parse: {error}") from None
+    except msgspec.ValidationError as error:
+        raise WorkloadError(f"{source}: {_named(str(error))}") from None
+    _check(f"{source}:", document, _BOUNDS)
+    if not document.servers:
+        raise WorkloadError(f"{source}: servers: name at least one server or @tier")
+    if not document.load:
+        raise WorkloadError(f"{source}: load: give at least one [[load]] table")
+    loads: list[Load] = []
+    for number, table in enumerate(document.load):
+        loads += _expand(f"{source}: load[{number}].", table)
+    if len(set(loads)) != len(loads):
+        raise WorkloadError(f"{source}: load: the same load is declared twice")
+    if len(loads) > MOST_LOADS:
+        raise WorkloadError(f"{source}: load: {len(loads)} loads; at most {MOST_LOADS} are run")
+    return Workload(
+        name=Path(source).stem,
+        title=document.title,
+        servers=tuple(document.servers),
+        blocks=document.blocks,
+        loads=tuple(loads),
+        connecting=document.connecting,
+        connect_timeout_s=document.connect_timeout_s,
+        drain_s=document.drain_s,
+    )
+
+
+def cut(
+    workload: Workload,
+    *,
+    servers: Sequence[str] = (),
+    clients: Sequence[int] = (),
+    blocks: int | None = None,
+) -> Workload:
+    """The workload with what the command line says instead. Raises WorkloadError."""
+    loads = workload.loads
+    if clients:
+        every = [load for load in loads if load.clients == loads[0].clients]
+        loads = tuple(
+            dict.fromkeys(
+                msgspec.structs.replace(load, clients=count) for count in clients for load in every
+            )
+        )
+        for load in loads:
+            _check("--clients:", load, {"clients": _LOAD_BOUNDS["clients"]}, named=False)
+    if blocks is not None and not 1 <= blocks <= _BOUNDS["blocks"][1]:
+        raise WorkloadError(f"--blocks: {blocks} is not between 1 and {_BOUNDS['blocks'][1]}")
+    return msgspec.structs.replace(
+        workload,
+        servers=tuple(servers) or workload.servers,
+        loads=loads,
+        blocks=blocks or workload.blocks,
+    )
+
+
+def number(text: str) -> int:
+    """A count as people write it: 100, 10k, 10_000, 2M. Raises ValueError."""
+    match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)([kKmM]?)", text.strip())
+    if match is None or len(text) > 20:
+        raise ValueError(f"{text!r} is no count: write 100, 10k or 1M")
+    value = float(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()]
+    if value != int(value):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(value)
+
+
+def _expand(where: str, table: _LoadTable) -> list[Load]:
+    choices = {
+        key: value if isinstance(value := getattr(table, key), list) else [value]
+        for key in ("clients", "message_bytes", "depth")
+    }
+    for key, values in choices.items():
+        if not values:
+            raise WorkloadError(f"{where}{key}: the list is empty")
+    loads = []
+    for clients, message_bytes, depth in itertools.product(*choices.values()):
+        load = Load(
+            kind=table.kind,
+            clients=clients,
+            message_bytes=message_bytes,
+            depth=depth,
+            warmup_s=table.warmup_s,
+            duration_s=table.duration_s,
+        )
+        _check(where, load, _LOAD_BOUNDS)
+        loads.append(load)
+        if len(loads) > MOST_LOADS:
+            raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
+    return loads
+
+
+def _check(
+    where: str, thing: object, bounds: dict[str, tuple[float, float]], named: bool = True
+) -> None:
+    gap = "" if where.endswith(".") else " "
+    for key, (least, most) in bounds.items():
+        value: Any = getattr(thing, key)
+        if not least <= value <= most:
+            name = f"{gap}{key}:" if named else ""
+            raise WorkloadError(f"{where}{name} {value} is not between {least} and {most}")
+
+
+def _named(error: str) -> str:
+    """msgspec's 'Expected ... - at `$.load[0].kind`', with the key first."""
+    match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", error)
+    return f"{match[2]}: {match[1]}" if match and match[2] else error

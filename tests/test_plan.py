@@ -1,0 +1,61 @@
+"""Guards the plan: complete random blocks, the same for the same seed."""
+
+from collections import Counter
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c10k import plan
+from c10k.model import Load, Server, Workload
+
+
+def load(clients):
+    return Load("closed", clients, 64, 1, 0.5, 2.0)
+
+
+def server(name):
+    return Server(name=name, path=f"/{name}.py", title=name, model="m", unit="u", tier="variant")
+
+
+def make(servers, loads, blocks, seed):
+    chosen = Workload("w", "t", tuple(servers), blocks, tuple(map(load, loads)), 1, 1.0, 1.0)
+    return plan.make(chosen, [server(name) for name in servers], seed)
+
+
+names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
+counts = st.lists(st.integers(1, 10**6), min_size=1, max_size=4, unique=True)
+
+
+@given(names, counts, st.integers(1, 6), st.integers())
+def test_every_block_has_every_server_under_every_load_once(servers, loads, blocks, seed):
+    """Random complete blocks: nothing is left out, nothing is doubled."""
+    made = make(servers, loads, blocks, seed)
+    for block in range(blocks):
+        cells = Counter((t.server, t.load.clients) for t in made.trials if t.block == block)
+        assert cells == Counter((name, clients) for name in servers for clients in loads)
+    assert [t.block for t in made.trials] == sorted(t.block for t in made.trials)
+    assert len({t.key for t in made.trials}) == len(made.trials)
+
+
+@given(names, counts, st.integers(1, 3), st.integers())
+def test_the_same_seed_gives_the_same_order(servers, loads, blocks, seed):
+    """A recorded seed is enough to have the plan again."""
+    assert make(servers, loads, blocks, seed) == make(servers, loads, blocks, seed)
+
+
+def test_blocks_differ_in_order():
+    """The order is drawn anew for each block, so that drift falls on all alike."""
+    made = make("abcdefgh", [1], 4, 7)
+    orders = {tuple(t.server for t in made.trials if t.block == block) for block in range(4)}
+    assert len(orders) == 4
+
+
+def test_the_plan_is_the_same_on_every_machine():
+    """A golden order: no platform, version or hash seed changes what a seed means."""
+    assert [t.server for t in make("abcd", [1], 2, 1).trials] == list("dabcacdb")
+
+
+def test_expected_duration_adds_up():
+    """The estimate counts the slices, the warm-up and the connecting."""
+    few, many = make("a", [10], 1, 0), make("a", [10_000], 1, 0)
+    assert 2.5 < plan.expected_s(few.trials) < plan.expected_s(many.trials)

@@ -1,0 +1,136 @@
+"""Guards the declared workloads: what they expand to, and errors with file and key."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c10k import places, workload
+from c10k.workload import WorkloadError
+
+GOOD = """
+title = "t"
+servers = ["@canonical"]
+blocks = 3
+[[load]]
+kind = "closed"
+clients = [1, 10]
+message_bytes = [64, 1024]
+[[load]]
+kind = "idle"
+clients = 7
+"""
+
+
+def test_lists_multiply_into_loads():
+    """Each combination of a table's lists is a load of its own, in the file's order."""
+    read = workload.parse(GOOD, "w.toml")
+    found = [(load.kind, load.clients, load.message_bytes) for load in read.loads]
+    assert found == [
+        ("closed", 1, 64), ("closed", 1, 1024), ("closed", 10, 64), ("closed", 10, 1024),
+        ("idle", 7, 64),
+    ]  # fmt: skip
+    assert (read.name, read.blocks) == ("w", 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (('title = "t"', ""), "title"),
+        (('kind = "idle"', 'kind = "burst"'), "load[1].kind"),
+        (("clients = 7", "clients = 1000000000000"), "load[1].clients"),
+        (("clients = 7", "clients = 0"), "load[1].clients"),
+        (("clients = 7", "clients = []"), "load[1].clients"),
+        (("clients = 7", "clients = 7\nsmell = 1"), "load[1]"),
+        (("clients = [1, 10]", 'clients = ["many"]'), "load[0].clients"),
+        (("message_bytes = [64, 1024]", "message_bytes = 8"), "load[0].message_bytes"),
+        (("blocks = 3", "blocks = 0"), "blocks"),
+        (("blocks = 3", "blocks = 2.5"), "blocks"),
+        (("clients = 7", "clients = 7\nduration_s = nan"), "load[1].duration_s"),
+        (('servers = ["@canonical"]', "servers = []"), "servers"),
+        (('kind = "idle"', 'kind = "idle'), "TOML"),
+        (("clients = [1, 10]", "clients = [1, 1]"), "twice"),
+    ],
+)
+def test_an_error_names_the_file_and_the_key(change, names):
+    """A malformed workload is one line that says where."""
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(GOOD.replace(*change), "folder/w.toml")
+    assert str(error.value).startswith("folder/w.toml: ")
+    assert names in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_list_that_explodes_is_refused_at_once():
+    """Sizes are bounded before anything is built from them."""
+    many = f"clients = {list(range(1, 900))}\nmessage_bytes = {list(range(16, 900))}"
+    with pytest.raises(WorkloadError, match="combinations"):
+        workload.parse(GOOD.replace("clients = 7", many), "w.toml")
+
+
+@given(st.text())
+def test_no_text_crashes_the_parser(text):
+    """Whatever a file holds, it is read or refused with its name."""
+    try:
+        workload.parse(text, "w.toml")
+    except WorkloadError as error:
+        assert str(error).startswith("w.toml: ")
+
+
+@given(
+    st.sampled_from(["clients", "message_bytes", "depth", "warmup_s", "duration_s", "kind", "x"]),
+    st.one_of(st.integers(), st.floats(), st.text(), st.booleans(), st.lists(st.integers())),
+)
+def test_no_value_crashes_the_parser(key, value):
+    """A well-formed file with an absurd value is read or refused."""
+    rendered = str(value).lower() if isinstance(value, bool | float) else repr(value)
+    with contextlib.suppress(WorkloadError):
+        workload.parse(GOOD.replace("clients = 7", f"{key} = {rendered}"), "w.toml")
+
+
+def test_the_command_line_cuts_it_down():
+    """--servers, --clients and --blocks replace what the file says, and nothing else."""
+    read = workload.parse(GOOD, "w.toml")
+    cut = workload.cut(read, servers=["a"], clients=[5], blocks=1)
+    assert (cut.servers, cut.blocks) == (("a",), 1)
+    assert {load.clients for load in cut.loads} == {5}
+    assert [load.message_bytes for load in cut.loads if load.kind == "closed"] == [64, 1024]
+    assert workload.cut(read) == read
+    for wrong in ({"clients": [0]}, {"clients": [10**12]}, {"blocks": 0}):
+        with pytest.raises(WorkloadError):
+            workload.cut(read, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("100", 100), ("10k", 10_000), ("1.5k", 1500), ("2M", 2_000_000),
+                        ("10_000", 10_000)]
+)  # fmt: skip
+def test_counts_take_k(text, value):
+    """Counts as people write them."""
+    assert workload.number(text) == value
+
+
+@given(st.text())
+def test_no_count_crashes(text):
+    """Any other text is refused in words."""
+    try:
+        assert workload.number(text) >= 0
+    except ValueError as error:
+        assert str(error)
+
+
+def test_the_declared_workloads_are_well_formed():
+    """Every file in benchmarks/workloads reads, and has a title."""
+    found = workload.find(places.WORKLOADS)
+    assert "quick" in found
+    for path in found.values():
+        assert workload.read(path).title
+
+
+def test_an_unknown_name_lists_the_known(tmp_path):
+    """A typing error is answered with what there is."""
+    with pytest.raises(WorkloadError, match="quick"):
+        workload.choose("quikc", places.WORKLOADS)
+    with pytest.raises(WorkloadError, match="no such file"):
+        workload.choose(str(tmp_path / "none.toml"), places.WORKLOADS)
