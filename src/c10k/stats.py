@@ -1,0 +1,379 @@
+"""The statistics of the judge: pure functions over numbers, nothing of ours imported.
+
+The unit of evidence is the block: in each, every server ran once on the same machine at
+nearly the same time. A server is therefore compared with another by the log of their
+ratio within each block, and what is said about the two rests on those few log-ratios,
+never on the many messages inside a trial, which are not independent of each other.
+
+A log-ratio of 0 means equal, log(1.05) means 5 % more. Blocks are few, so each rule here
+is the one that keeps its stated rate when they are few, and it says nothing at all
+(an infinite interval, p = 1) below MIN_BLOCKS.
+"""
+
+import math
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Literal, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MIN_BLOCKS = 3
+MIN_BINS = 100  # fewer and settled() cannot tell
+_BATCH = 5  # bins per batch, the 5 of MSER-5
+_TAIL = 5  # batches at the end that settled() does not consider cutting
+
+Verdict = Literal["faster", "slower", "same", "not resolved"]
+Key = TypeVar("Key", bound=Hashable)
+_Floats = NDArray[np.float64]
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """A median over blocks and what it may truly be; infinite ends: too few blocks to say."""
+
+    median: float
+    low: float
+    high: float
+    blocks: int
+
+    @property
+    def excludes_zero(self) -> bool:
+        return self.low > 0 or self.high < 0
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two servers, or a server and the reference, as far as the blocks tell them apart."""
+
+    interval: Interval  # of the log-ratio, at confidence 1 - alpha
+    p_adjusted: float  # Holm's, over the family it was tested with
+    equivalent: bool
+    verdict: Verdict
+
+
+class Slope(msgspec.Struct, frozen=True):
+    """A straight line's slope, in y's unit per x's, and its interval."""
+
+    per_x: float
+    low: float
+    high: float
+    intercept: float
+
+
+# -- comparing -----------------------------------------------------------------------------
+
+
+def log_ratios(
+    values_by_block: Mapping[int, float | None], reference_by_block: Mapping[int, float | None]
+) -> tuple[float, ...]:
+    """log(value / reference) for each block that has both, in the order of the blocks.
+
+    A block in which either figure is missing, not finite or not above zero is dropped:
+    a failed trial is reported as such, it is no ratio.
+    """
+    pairs = ((values_by_block[b], reference_by_block.get(b)) for b in sorted(values_by_block))
+    return tuple(
+        math.log(value) - math.log(reference)
+        for value, reference in pairs
+        if value is not None
+        and reference is not None
+        and 0 < value < math.inf
+        and 0 < reference < math.inf
+    )
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
+    """The median of one value a block, and an interval that holds the true one.
+
+    values: log-ratios, one a block. The ends are infinite below MIN_BLOCKS.
+    Raises ValueError when values is empty.
+
+    Not a percentile bootstrap: that misses its rate where blocks are few. In simulation
+    its 95 % interval of the median held 75 % of the time with 3 blocks, 87 % with 7 and
+    93 % with 20. In its place:
+
+    - the signed-rank interval, as soon as it can reach the confidence (6 blocks for
+      95 %): the k-th smallest and k-th largest mean of two blocks (Hodges & Lehmann 1963;
+      Hollander, Wolfe & Chicken, Nonparametric Statistical Methods, 3.3). It excludes 0
+      exactly when Wilcoxon's test rejects, and one odd block does not stretch it;
+    - below that Student's t interval of the mean, which held 95 % or more for normal and
+      for heavy-tailed values alike.
+
+    Both take the log-ratios to be symmetric about their median, as they are by design
+    between equals (swapping the two names only turns the sign). Strong skew costs
+    coverage. Should the median itself lie outside, the interval is widened to hold it.
+    """
+    if not len(values):
+        raise ValueError("no blocks, so no median")
+    x = np.sort(np.asarray(values, dtype=np.float64))
+    n, tail = len(x), (1 - confidence) / 2
+    median = float(np.median(x))
+    if n < MIN_BLOCKS:
+        low, high = -math.inf, math.inf
+    elif 0.5**n <= tail:
+        # The number of rank sums (and so of means) that may be left out at each end.
+        out = int(np.searchsorted(_rank_sums(tuple(range(1, n + 1))), tail, side="right"))
+        first, second = np.triu_indices(n)
+        means = np.sort((x[first] + x[second]) / 2)
+        low, high = float(means[out - 1]), float(means[len(means) - out])
+    else:
+        mean, error = _mean_and_error(x)
+        reach = _t_quantile(1 - tail, n - 1) * error
+        low, high = mean - reach, mean + reach
+    return Interval(median, min(low, median), max(high, median), n)
+
+
+def wilcoxon(log_ratios: Sequence[float]) -> float:
+    """The two-sided p of Wilcoxon's signed-rank test that the median is 0.
+
+    Exact for any number of blocks, ties included: the sum of the positive ranks is
+    compared with its distribution over all 2^n signs (Wilcoxon 1945; ties as midranks;
+    zeros dropped). With n blocks p is never below 2^(1-n): 0.0625 with 5, 0.004 with 9.
+    """
+    x = np.asarray(log_ratios, dtype=np.float64)
+    x = x[x != 0]
+    if not len(x):
+        return 1.0
+    _, place, count = np.unique(np.abs(x), return_inverse=True, return_counts=True)
+    # Midranks, doubled so that they are whole numbers.
+    ranks = (2 * np.cumsum(count) - count + 1)[place]
+    positive = int(ranks[x > 0].sum())
+    smaller = min(positive, int(ranks.sum()) - positive)
+    return min(1.0, 2 * float(_rank_sums(tuple(sorted(ranks.tolist())))[smaller]))
+
+
+def t_test(log_ratios: Sequence[float]) -> float:
+    """The two-sided p of Student's paired t-test that the mean is 0; 1 below MIN_BLOCKS."""
+    x = np.asarray(log_ratios, dtype=np.float64)
+    if len(x) < MIN_BLOCKS:
+        return 1.0
+    mean, error = _mean_and_error(x)
+    if error == 0:
+        return 1.0 if mean == 0 else 0.0
+    from scipy.special import stdtr  # late: slow to import
+
+    return 2 * float(stdtr(len(x) - 1, -abs(mean / error)))
+
+
+def holm(ps: Sequence[float]) -> tuple[float, ...]:
+    """Holm's adjusted p values, in the order given (Holm 1979, step-down)."""
+    order = sorted(range(len(ps)), key=ps.__getitem__)
+    adjusted = [1.0] * len(ps)
+    least = 0.0
+    for step, place in enumerate(order):
+        least = max(least, min(1.0, (len(ps) - step) * ps[place]))
+        adjusted[place] = least
+    return tuple(adjusted)
+
+
+def equivalent(log_ratios: Sequence[float], margin: float, alpha: float = 0.05) -> bool:
+    """Whether the ratio is shown to be within the margin (0.03: 3 %) of 1.
+
+    Two one-sided tests at level alpha (Schuirmann 1987): the interval at confidence
+    1 - 2·alpha lies within ±log(1 + margin). False also means "not known".
+    """
+    if len(log_ratios) < MIN_BLOCKS:
+        return False
+    interval = median_interval(log_ratios, 1 - 2 * alpha)
+    bound = math.log1p(margin)
+    return -bound < interval.low and interval.high < bound
+
+
+def noise_floor(control: Interval) -> float:
+    """The greatest log-ratio that the session may show between a server and itself."""
+    return max(abs(control.low), abs(control.high))
+
+
+def compare(
+    family: Mapping[Key, Sequence[float]],
+    *,
+    noise: float,
+    margin: float,
+    more_is_better: bool = True,
+    alpha: float = 0.05,
+) -> dict[Key, Comparison]:
+    """Judges all comparisons that are printed together, so that few of them are false.
+
+    family: the log-ratios of each comparison; empty ones are left out of the answer.
+    noise: the control's noise_floor; infinite without a control that can be judged.
+    margin: how far a ratio may be from 1 and still be called the same (0.03: 3 %).
+
+    A difference is claimed when all of three hold: the interval excludes 0; p, adjusted
+    by Holm for the size of the family, is at most alpha; the median is beyond the noise
+    floor. Otherwise "same" needs the equivalence test; the rest is "not resolved".
+
+    p is Wilcoxon's where n blocks can reach alpha / family size, which takes 9 blocks for
+    8 comparisons and 11 for 36. With fewer, where that test could never claim anything,
+    p is the paired t-test's: near its rate for symmetric log-ratios, below it for
+    heavy-tailed ones.
+    """
+    known = {key: tuple(ratios) for key, ratios in family.items() if len(ratios)}
+    level = alpha / max(1, len(known))
+    ps = [
+        wilcoxon(ratios) if 2.0 ** (1 - len(ratios)) <= level else t_test(ratios)
+        for ratios in known.values()
+    ]
+    judged = {}
+    for (key, ratios), p_adjusted in zip(known.items(), holm(ps), strict=True):
+        interval = median_interval(ratios, 1 - alpha)
+        same = equivalent(ratios, margin, alpha)
+        judged[key] = Comparison(
+            interval,
+            p_adjusted,
+            same,
+            verdict(interval, p_adjusted, noise, same, more_is_better, alpha),
+        )
+    return judged
+
+
+def verdict(
+    interval: Interval,
+    p_adjusted: float,
+    noise: float,
+    same: bool,
+    more_is_better: bool = True,
+    alpha: float = 0.05,
+) -> Verdict:
+    """One word for a comparison, by the rule that compare() states."""
+    if interval.excludes_zero and p_adjusted <= alpha and abs(interval.median) > noise:
+        return "faster" if (interval.median > 0) is more_is_better else "slower"
+    return "same" if same else "not resolved"
+
+
+def ranks_with_ties(servers: Iterable[str], claims: Iterable[tuple[str, str]]) -> dict[str, int]:
+    """A server's rank: one more than the number of servers shown to be better.
+
+    claims: (better, worse) for every claimed difference. This is the best rank that the
+    evidence leaves open (the lower bound of Mogstad, Romano, Shaikh & Wilhelm, "Inference
+    for Ranks", 2024), so servers that nothing tells apart share a rank, and the numbers
+    that follow are skipped. The order of the input does not matter.
+
+    What follows from claims counts as claimed (A over B and B over C: A over C), so a
+    server always ranks behind each that was shown to be better; claims in a circle cancel
+    out. The limit: "not told apart" is not transitive. With A over C claimed and B told
+    apart from neither, the ranks are A 1, B 1, C 2: B and C differ in rank though nothing
+    was claimed between them.
+    """
+    names = sorted(set(servers))
+    worse: dict[str, set[str]] = {name: set() for name in names}
+    for winner, loser in claims:
+        worse[winner].add(loser)
+    for middle in names:  # Warshall's transitive closure
+        for name in names:
+            if middle in worse[name]:
+                worse[name] |= worse[middle]
+    return {
+        name: 1 + sum(name in worse[o] and o not in worse[name] for o in names) for name in names
+    }
+
+
+# -- describing ----------------------------------------------------------------------------
+
+
+def jain(counts: Sequence[float]) -> float | None:
+    """Jain's fairness index of the clients' message counts: 1 all equal, 1/n one had all.
+
+    (Σx)² / (n·Σx²) (Jain, Chiu & Hawe 1984). None when there is no client or no message.
+    """
+    x = np.asarray(counts, dtype=np.float64)
+    if not x.any():
+        return None
+    x = x / x.max()
+    return float(x.sum() ** 2 / (len(x) * (x @ x)))
+
+
+def percentile_allowed(count: int, q: float) -> bool:
+    """Whether at least 100 of count samples lie beyond percentile q (0 to 100)."""
+    return round(count * (100 - q), 6) >= 100 * 100
+
+
+def outliers(values: Sequence[float]) -> tuple[bool, ...]:
+    """Marks values whose modified z-score is beyond 3.5; marked values stay in every figure.
+
+    0.6745·|x - median| / MAD (Iglewicz & Hoaglin 1993). Where half of the values are
+    equal, so that MAD is 0, the mean absolute deviation stands in:
+    |x - median| / (1.2533·mean deviation).
+    """
+    if not len(values):
+        return ()
+    x = np.asarray(values, dtype=np.float64)
+    away = np.abs(x - np.median(x))
+    scale = float(np.median(away)) / 0.6745 or float(away.mean()) * 1.2533
+    return tuple((away > 3.5 * scale).tolist())
+
+
+def settled(bins: Sequence[float]) -> int | None:
+    """The first bin from which a rate is steady; None when it never settles.
+
+    bins: messages in each of at least MIN_BINS equal, short slices of time, from the
+    start of the load on; with fewer nothing can be shown, and the answer is None.
+
+    MSER-5 (White, Cobb & Spratt 2000): of all beginnings to cut off, in batches of five
+    bins, the one that leaves the mean of the rest with the least squared standard error.
+    As in Hoad, Robinson & Davies (2010) the last five batches are not considered, and a
+    cut in the second half means that the run was too short to have settled. Steady noise
+    is called unsettled in about 9 % of runs of 100 bins and 4 % of 200. It does not see a
+    drift that is small beside the noise.
+    """
+    if len(bins) < MIN_BINS:
+        return None
+    x = np.asarray(bins, dtype=np.float64)
+    first = len(x) % _BATCH  # the bins that fill no batch are the first to go
+    batches = x[first:].reshape(-1, _BATCH).sum(axis=1)
+    rests = [batches[cut:] for cut in range(len(batches) - _TAIL)]
+    cut = int(np.argmin([np.square(rest - rest.mean()).sum() / len(rest) ** 2 for rest in rests]))
+    if cut > len(batches) / 2:
+        return None
+    return first + cut * _BATCH if cut else 0
+
+
+def slope(xs: Sequence[float], ys: Sequence[float], confidence: float = 0.95) -> Slope | None:
+    """The least-squares slope of ys over xs with Student's t interval, e.g. bytes a client.
+
+    None when all xs are equal; infinite ends with fewer than three points. Not Theil-Sen:
+    its interval held 66 % instead of 95 % with four points in simulation, this one 95 %.
+    """
+    x, y = np.asarray(xs, dtype=np.float64), np.asarray(ys, dtype=np.float64)
+    if len(x) != len(y):
+        raise ValueError(f"{len(x)} xs but {len(y)} ys")
+    if len(x) < 2 or np.ptp(x) == 0:
+        return None
+    away = x - x.mean()
+    spread = float(away @ away)
+    per_x = float(away @ (y - y.mean())) / spread
+    intercept = float(y.mean() - per_x * x.mean())
+    if len(x) == 2:
+        return Slope(per_x, -math.inf, math.inf, intercept)
+    left = y - y.mean() - per_x * away
+    error = math.sqrt(float(left @ left) / (len(x) - 2) / spread)
+    reach = _t_quantile((1 + confidence) / 2, len(x) - 2) * error
+    return Slope(per_x, per_x - reach, per_x + reach, intercept)
+
+
+# -- distributions -------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=256)
+def _rank_sums(ranks: tuple[int, ...]) -> _Floats:
+    """P(sum of the positive ranks <= s) for s = 0, 1, ... when each sign is a fair coin."""
+    chance = np.zeros(sum(ranks) + 1)
+    chance[0] = 1.0
+    for rank in ranks:
+        chance[rank:] += chance[:-rank].copy()
+        chance /= 2
+    return np.cumsum(chance)
+
+
+def _t_quantile(p: float, freedom: int) -> float:
+    from scipy.special import stdtrit  # late: slow to import
+
+    return float(stdtrit(freedom, p))
+
+
+def _mean_and_error(x: _Floats) -> tuple[float, float]:
+    """The mean and its standard error; an error of rounding size counts as none."""
+    mean = float(x.mean())
+    deviation = float(x.std(ddof=1))
+    if deviation <= 1e-12 * abs(mean):
+        deviation = 0.0
+    return mean, deviation / math.sqrt(len(x))

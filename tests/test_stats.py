@@ -1,0 +1,485 @@
+"""stats.py: each rule against published values, against scipy, and against simulated truth.
+
+The simulations have fixed seeds: they either hold or not, on every machine alike.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c10k import stats
+
+# The log of the ratio of any two finite positive floats is within this.
+ratios = st.lists(st.floats(-1500, 1500), min_size=1, max_size=25)
+RUNS = 2000
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
+DISTRIBUTIONS: dict[str, Draw] = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "heavy": lambda rng, n: rng.standard_t(2, size=n),
+    "one wild": lambda rng, n: rng.normal(size=n) * np.where(rng.random(n) < 0.1, 10, 1),
+}
+
+
+# -- intervals -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("blocks", [3, 4, 5, 6, 7, 10, 20])
+@pytest.mark.parametrize("confidence", [0.90, 0.95])
+def test_the_interval_holds_its_rate(name: str, blocks: int, confidence: float) -> None:
+    """For every number of blocks the true median is inside as often as is said, or more."""
+    rng = np.random.default_rng([blocks, len(name)])
+    held = 0
+    for _ in range(RUNS):
+        interval = stats.median_interval(0.3 + DISTRIBUTIONS[name](rng, blocks), confidence)
+        held += interval.low <= 0.3 <= interval.high
+    three_errors = 3 * math.sqrt(confidence * (1 - confidence) / RUNS)
+    assert held / RUNS >= confidence - three_errors
+
+
+def test_the_interval_is_not_wide_for_nothing() -> None:
+    """Holding the rate by being vague would be easy: on normal values it is near Student's."""
+    rng = np.random.default_rng(1)
+    for blocks, most in [(5, 1.01), (7, 1.15), (10, 1.15), (20, 1.1)]:
+        widths = []
+        for _ in range(300):
+            values = rng.normal(size=blocks)
+            interval = stats.median_interval(values)
+            error = values.std(ddof=1) / math.sqrt(blocks)
+            student = 2 * scipy.stats.t.ppf(0.975, blocks - 1) * error
+            widths.append((interval.high - interval.low) / student)
+        assert np.median(widths) < most
+
+
+def test_the_signed_rank_interval_of_a_textbook() -> None:
+    """Hollander, Wolfe & Chicken, example 3.4 (Hamilton depression scale): (-0.786, -0.010)."""
+    before = [1.83, 0.50, 1.62, 2.48, 1.68, 1.88, 1.55, 3.06, 1.30]
+    after = [0.878, 0.647, 0.598, 2.05, 1.06, 1.29, 1.06, 3.14, 1.29]
+    change = [b - a for a, b in zip(before, after, strict=True)]
+    interval = stats.median_interval(change, 1 - 0.0391)  # its exact level for 9 pairs
+    assert (interval.low, interval.high) == pytest.approx((-0.786, -0.010), abs=5e-4)
+
+
+def test_an_interval_may_use_its_whole_rate() -> None:
+    """Five blocks' least and greatest hold the median in exactly 15 of 16 cases, no less."""
+    interval = stats.median_interval([1.0, 2.0, 3.0, 4.0, 5.0], 15 / 16)
+    assert (interval.low, interval.high) == (1.0, 5.0)
+
+
+@pytest.mark.parametrize("blocks", [1, 2])
+def test_too_few_blocks_say_nothing(blocks: int) -> None:
+    """Two blocks give a median and an interval without ends, and nothing is claimed from it."""
+    interval = stats.median_interval([5.0] * blocks)
+    assert (interval.median, interval.low, interval.high) == (5.0, -math.inf, math.inf)
+    (judged,) = stats.compare({"x": [5.0] * blocks}, noise=0.0, margin=0.1).values()
+    assert judged.verdict == "not resolved"
+    assert stats.compare({"x": []}, noise=0.0, margin=0.1) == {}
+    with pytest.raises(ValueError, match="no blocks"):
+        stats.median_interval([])
+
+
+@given(values=ratios, confidence=st.sampled_from([0.8, 0.9, 0.95, 0.99]))
+def test_intervals_hold_their_median_whatever_comes(values: list[float], confidence: float) -> None:
+    """No finite input crashes, gives NaN or leaves the median outside; order does not matter."""
+    interval = stats.median_interval(values, confidence)
+    assert interval.low <= interval.median <= interval.high
+    assert interval == stats.median_interval(sorted(values), confidence)
+    mirrored = stats.median_interval([-value for value in values], confidence)
+    assert mirrored.low == pytest.approx(-interval.high, abs=1e-9)
+
+
+def test_constant_blocks_have_an_interval_of_no_width() -> None:
+    """What a bootstrap with bias correction answers with NaN."""
+    for blocks in (3, 12):
+        interval = stats.median_interval([0.1] * blocks)
+        assert (interval.low, interval.high) == pytest.approx((0.1, 0.1))
+
+
+def test_log_ratios_pair_by_block() -> None:
+    """Blocks are paired by number; one that lacks either figure, or is not positive, is dropped."""
+    values = {3: 8.0, 1: 2.0, 2: None, 4: 1.0, 5: 0.0, 6: 9.0, 7: math.inf}
+    reference = {1: 1.0, 2: 1.0, 3: 2.0, 4: None, 5: 1.0, 7: 1.0}
+    assert stats.log_ratios(values, reference) == pytest.approx((math.log(2), math.log(4)))
+
+
+@given(
+    values=st.dictionaries(st.integers(0, 9), st.none() | st.floats()),
+    reference=st.dictionaries(st.integers(0, 9), st.none() | st.floats()),
+)
+def test_log_ratios_are_finite_whatever_comes(
+    values: dict[int, float | None], reference: dict[int, float | None]
+) -> None:
+    """NaN, infinity, zero and negative figures never reach the statistics."""
+    found = stats.log_ratios(values, reference)
+    assert all(map(math.isfinite, found))
+    assert len(found) <= len(values.keys() & reference.keys())
+
+
+# -- tests ---------------------------------------------------------------------------------
+
+
+def test_wilcoxon_is_scipys() -> None:
+    """Without ties, p is scipy's exact one."""
+    rng = np.random.default_rng(2)
+    for blocks in (3, 5, 8, 13, 25, 50):
+        values = rng.normal(0.3, size=blocks)
+        expected = scipy.stats.wilcoxon(values, method="exact").pvalue
+        assert stats.wilcoxon(values) == pytest.approx(expected, rel=1e-9)
+
+
+def test_wilcoxon_with_ties_is_exact() -> None:
+    """With ties and zeros p is that of all sign changes, which scipy enumerates for few blocks."""
+    rng = np.random.default_rng(3)
+    for values in rng.integers(-3, 5, size=(20, 10)):
+        nonzero = values[values != 0]
+        expected = scipy.stats.wilcoxon(nonzero, method=scipy.stats.PermutationMethod()).pvalue
+        assert stats.wilcoxon(values) == pytest.approx(expected, rel=1e-9)
+    assert stats.wilcoxon([0.0, 0.0, 0.0]) == 1.0
+    assert stats.wilcoxon([]) == 1.0
+
+
+def test_wilcoxon_cannot_be_less_than_its_number_of_blocks_allows() -> None:
+    """Five blocks never reach 5 %, which is why compare() has another test for so few."""
+    assert stats.wilcoxon([1, 2, 3, 4, 5]) == 0.0625
+    assert stats.wilcoxon([1, 2, 3, 4, 5, 6]) == 0.03125
+
+
+sizes = st.floats(1e-300, 1500)
+
+
+@given(values=st.lists(sizes | sizes.map(lambda x: -x), min_size=6, max_size=20, unique_by=abs))
+def test_interval_and_test_agree(values: list[float]) -> None:
+    """The 95 % interval excludes 0 when, and only when, Wilcoxon's p is at most 5 %."""
+    interval = stats.median_interval(values)
+    assert interval.excludes_zero == (stats.wilcoxon(values) <= 0.05)
+
+
+def test_t_test_is_scipys() -> None:
+    """The fall-back for few blocks is the paired t-test as scipy has it."""
+    for values in ([0.1, 0.2, 0.15], [0.1, -0.2, 0.3, 0.25], [3.0, 3.1, 2.9, 3.0, 3.2]):
+        expected = scipy.stats.ttest_1samp(values, 0.0).pvalue
+        assert stats.t_test(values) == pytest.approx(expected)
+    assert stats.t_test([0.2, 0.2, 0.2]) == 0.0
+    assert stats.t_test([0.0, 0.0, 0.0]) == 1.0
+    assert stats.t_test([9.0, 9.1]) == 1.0
+
+
+def test_holm_is_the_textbooks() -> None:
+    """R's p.adjust(c(0.01, 0.02, 0.03, 0.04, 0.05), "holm"), and order kept when unsorted."""
+    assert stats.holm([0.01, 0.02, 0.03, 0.04, 0.05]) == pytest.approx(
+        (0.05, 0.08, 0.09, 0.09, 0.09)
+    )
+    assert stats.holm([0.04, 0.01, 0.03]) == pytest.approx((0.06, 0.03, 0.06))
+    assert stats.holm([0.9, 0.8]) == (1.0, 1.0)
+    assert stats.holm([]) == ()
+
+
+@given(ps=st.lists(st.floats(0, 1), max_size=12))
+def test_holm_keeps_the_order(ps: list[float]) -> None:
+    """Adjusting makes no p smaller, none larger than 1, and no two change places."""
+    adjusted = stats.holm(ps)
+    assert all(p <= a <= 1 for p, a in zip(ps, adjusted, strict=True))
+    by_p = [a for _, a in sorted(zip(ps, adjusted, strict=True))]
+    assert by_p == sorted(by_p)
+
+
+@pytest.mark.parametrize("blocks", [4, 5, 10])
+def test_equivalence_is_rarely_claimed_at_the_margin(blocks: int) -> None:
+    """A true difference of just the margin passes for "same" in at most 5 % of sessions."""
+    rng = np.random.default_rng(blocks)
+    margin = 0.05
+    claimed = sum(
+        stats.equivalent(math.log1p(margin) + 0.01 * rng.normal(size=blocks), margin)
+        for _ in range(RUNS)
+    )
+    assert claimed / RUNS <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / RUNS)
+    close = sum(stats.equivalent(0.01 * rng.normal(size=blocks), margin) for _ in range(200))
+    assert close > 150  # and true equals are found
+
+
+def test_equivalence_is_two_tests_of_five_percent() -> None:
+    """It is the 90 % interval that must lie within the margin, not the 95 % one."""
+    values = [-0.03, -0.01, 0.01, 0.03]  # Student's: ±0.030 at 90 %, ±0.041 at 95 %
+    assert stats.equivalent(values, margin=0.035)
+    assert not stats.equivalent(values, margin=0.030)
+
+
+# -- verdicts and ranks --------------------------------------------------------------------
+
+
+def session(
+    rng: np.random.Generator, draw: Draw, blocks: int, effects: list[float], noise: float
+) -> tuple[dict[int, np.ndarray], float]:
+    """The log-ratios of some servers to a reference, and the floor its control gives."""
+    reference = noise * draw(rng, blocks)
+    family = {i: e + noise * draw(rng, blocks) - reference for i, e in enumerate(effects)}
+    control = stats.median_interval(noise * draw(rng, blocks) - reference)
+    return family, stats.noise_floor(control)
+
+
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+@pytest.mark.parametrize("blocks", [3, 4, 6, 10])
+def test_equals_are_seldom_told_apart(name: str, blocks: int) -> None:
+    """Eight equal servers: a session with any false claim at all is rarer than 5 in 100."""
+    rng = np.random.default_rng([blocks, len(name)])
+    runs, wrong = 200, 0
+    for _ in range(runs):
+        family, floor = session(rng, DISTRIBUTIONS[name], blocks, [0.0] * 8, 0.02)
+        judged = stats.compare(family, noise=floor, margin=0.03)
+        wrong += any(c.verdict in ("faster", "slower") for c in judged.values())
+    assert wrong / runs <= 0.05
+
+
+def test_true_differences_are_found() -> None:
+    """5 % slower with 1 % noise a trial, among eight, is found in nine of ten sessions of six."""
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(200):
+        family, floor = session(rng, DISTRIBUTIONS["normal"], 6, [-0.05] + [0.0] * 7, 0.01)
+        found += stats.compare(family, noise=floor, margin=0.03)[0].verdict == "slower"
+    assert found >= 180
+
+
+CLEAR = stats.Interval(median=0.10, low=0.08, high=0.12, blocks=10)
+VAGUE = stats.Interval(median=0.01, low=-0.01, high=0.03, blocks=10)
+
+
+@pytest.mark.parametrize(
+    ("interval", "p", "noise", "same", "more_is_better", "expected"),
+    [
+        (CLEAR, 0.01, 0.02, False, True, "faster"),
+        (CLEAR, 0.01, 0.02, False, False, "slower"),  # a latency, a cost
+        (CLEAR, 0.20, 0.02, False, True, "not resolved"),  # not after Holm
+        (CLEAR, 0.01, 0.11, False, True, "not resolved"),  # within the control's noise
+        (CLEAR, 0.01, math.inf, False, True, "not resolved"),  # no control
+        (VAGUE, 0.01, 0.0, False, True, "not resolved"),
+        (VAGUE, 0.30, 0.0, True, True, "same"),
+        (CLEAR, 0.01, 0.02, True, True, "faster"),  # a difference comes before "same"
+    ],
+)
+def test_a_verdict_needs_all_of_its_evidence(
+    interval: stats.Interval,
+    p: float,
+    noise: float,
+    same: bool,
+    more_is_better: bool,
+    expected: str,
+) -> None:
+    """Interval, adjusted p and noise floor must all agree; lacking one, nothing is claimed."""
+    assert stats.verdict(interval, p, noise, same, more_is_better) == expected
+
+
+@given(
+    family=st.dictionaries(st.text(max_size=3), st.lists(st.floats(-1500, 1500), max_size=12)),
+    noise=st.floats(0, 10),
+)
+def test_the_judge_survives_any_family(family: dict[str, list[float]], noise: float) -> None:
+    """Any finite log-ratios: no crash, no NaN, and the same verdicts in another order."""
+    judged = stats.compare(family, noise=noise, margin=0.03)
+    assert judged.keys() == {key for key, values in family.items() if values}
+    assert all(0 <= c.p_adjusted <= 1 for c in judged.values())
+    backwards = {key: values[::-1] for key, values in reversed(family.items())}
+    again = stats.compare(backwards, noise=noise, margin=0.03)
+    assert {k: c.verdict for k, c in again.items()} == {k: c.verdict for k, c in judged.items()}
+
+
+@given(values=st.lists(st.floats(-1, 1), min_size=1, max_size=12))
+def test_swapping_two_servers_swaps_the_verdict(values: list[float]) -> None:
+    """A over B says faster exactly when B over A says slower."""
+    swap = {"faster": "slower", "slower": "faster"}
+    there = stats.compare({0: values}, noise=0.01, margin=0.03)[0].verdict
+    back = stats.compare({0: [-v for v in values]}, noise=0.01, margin=0.03)[0].verdict
+    assert back == swap.get(there, there)
+
+
+@pytest.mark.parametrize(
+    ("claims", "expected"),
+    [
+        ([], {"a": 1, "b": 1, "c": 1}),
+        ([("a", "b"), ("a", "c"), ("b", "c")], {"a": 1, "b": 2, "c": 3}),
+        ([("a", "b"), ("a", "c")], {"a": 1, "b": 2, "c": 2}),
+        ([("a", "c"), ("b", "c")], {"a": 1, "b": 1, "c": 3}),
+        ([("a", "c")], {"a": 1, "b": 1, "c": 2}),  # the documented limit
+        ([("a", "b"), ("b", "c")], {"a": 1, "b": 2, "c": 3}),  # what follows is claimed
+        ([("a", "b"), ("b", "a")], {"a": 1, "b": 1, "c": 1}),  # a circle cancels out
+    ],
+)
+def test_ranks_are_one_more_than_those_shown_better(
+    claims: list[tuple[str, str]], expected: dict[str, int]
+) -> None:
+    """Ties are ties, and the ranks behind them are skipped."""
+    assert stats.ranks_with_ties("abc", claims) == expected
+
+
+pairs = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("abcdef")), max_size=20)
+
+
+@given(claims=pairs, order=st.permutations("abcdef"), seed=st.randoms())
+def test_ranks_do_not_depend_on_the_order_of_the_input(
+    claims: list[tuple[str, str]], order: list[str], seed: object
+) -> None:
+    """The same claims in any order give the same ranks, and some server is first."""
+    found = stats.ranks_with_ties("abcdef", claims)
+    seed.shuffle(claims)  # type: ignore[attr-defined]
+    assert stats.ranks_with_ties(order, claims) == found
+    assert min(found.values()) == 1
+
+
+@given(claims=pairs)
+def test_whoever_is_shown_better_ranks_before(claims: list[tuple[str, str]]) -> None:
+    """Whatever the claims, as long as they contain no circle, each is kept in the ranks."""
+    claims = [(a, b) for a, b in claims if a < b]
+    found = stats.ranks_with_ties("abcdef", claims)
+    assert all(found[better] < found[worse] for better, worse in claims)
+
+
+# -- describing ----------------------------------------------------------------------------
+
+
+def test_jain() -> None:
+    """All equal is 1, one that has all is 1/n, and Jain's own example of 20 and 80 %."""
+    assert stats.jain([5, 5, 5]) == 1.0
+    assert stats.jain([9, 0, 0, 0]) == 0.25
+    assert stats.jain([1] * 20 + [0] * 80) == pytest.approx(0.2)
+    assert stats.jain([]) is None
+    assert stats.jain([0, 0]) is None
+
+
+@given(counts=st.lists(st.integers(0, 10**12), min_size=1), scale=st.integers(1, 1000))
+def test_jain_is_a_share_and_knows_no_unit(counts: list[int], scale: int) -> None:
+    """Between 1/n and 1, and the same for counts of any unit."""
+    fair = stats.jain(counts)
+    scaled = stats.jain([count * scale for count in counts])
+    if fair is None:
+        assert scaled is None
+    else:
+        assert 1 / len(counts) - 1e-9 <= fair <= 1 + 1e-9
+        assert scaled == pytest.approx(fair)
+
+
+@pytest.mark.parametrize(
+    ("count", "q", "allowed"),
+    [
+        (200, 50, True),
+        (199, 50, False),
+        (10_000, 99, True),
+        (9_999, 99, False),
+        (100_000, 99.9, True),
+        (99_999, 99.9, False),
+        (1_000_000, 99.99, True),
+        (0, 50, False),
+    ],
+)
+def test_a_percentile_needs_a_hundred_samples_beyond(count: int, q: float, allowed: bool) -> None:
+    """Exactly 100 suffice, 99 do not, also where 99.9 has no exact binary form."""
+    assert stats.percentile_allowed(count, q) is allowed
+
+
+def test_outliers_are_marked() -> None:
+    """One block far off is marked, ordinary spread is not, also where most blocks are equal."""
+    assert stats.outliers([10.0, 10.1, 9.9, 10.2, 9.8, 20.0]) == (False,) * 5 + (True,)
+    assert stats.outliers([1.0, 2.0, 3.0, 4.0]) == (False,) * 4
+    assert stats.outliers([5.0] * 9 + [6.0]) == (False,) * 9 + (True,)
+    assert stats.outliers([5.0, 5.0, 5.0]) == (False,) * 3
+    assert stats.outliers([]) == ()
+
+
+@given(values=st.lists(st.floats(-1e9, 1e9), max_size=20))
+def test_outliers_mark_each_value_and_never_most(values: list[float]) -> None:
+    """One mark a value, and never more than half of them."""
+    marks = stats.outliers(values)
+    assert len(marks) == len(values)
+    assert sum(marks) <= len(values) / 2
+
+
+# -- warm-up -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("noise", [0.01, 0.05])
+@pytest.mark.parametrize("ramp", [20, 50])
+def test_a_planted_warm_up_is_cut(ramp: int, noise: float) -> None:
+    """A ramp from half speed over the first bins is cut, and little after it."""
+    rng = np.random.default_rng(ramp)
+    cuts = []
+    for _ in range(200):
+        bins = 1000 * (1 + noise * rng.normal(size=200))
+        bins[:ramp] *= np.linspace(0.5, 1, ramp)
+        cuts.append(stats.settled(bins))
+    found = [cut for cut in cuts if cut is not None]
+    assert len(found) >= 170
+    assert ramp * 0.7 <= np.median(found) <= ramp + 10
+
+
+@pytest.mark.parametrize(("bins", "share"), [(100, 0.15), (200, 0.10)])
+def test_steady_noise_has_settled_from_the_start(bins: int, share: float) -> None:
+    """Steady noise loses little, and is called unsettled no oftener than the docstring says."""
+    rng = np.random.default_rng(bins)
+    cuts = [stats.settled(1000 + 50 * rng.normal(size=bins)) for _ in range(300)]
+    assert cuts.count(None) / len(cuts) <= share
+    assert np.median([cut for cut in cuts if cut is not None]) <= 5
+
+
+def test_a_run_that_never_settles_is_found_out() -> None:
+    """A rate that climbs to the end, or falls, has no steady part."""
+    rng = np.random.default_rng(4)
+    noise = 1 + 0.02 * rng.normal(size=200)
+    assert stats.settled(1000 * np.linspace(0.5, 1, 200) * noise) is None
+    assert stats.settled(1000 * np.linspace(1, 0.5, 200) * noise) is None
+
+
+def test_bins_that_fill_no_batch_are_the_first() -> None:
+    """With 203 bins a cut falls on a batch counted from the end; steady bins are not cut."""
+    assert stats.settled([7.0] * 203) == 0
+    cut = stats.settled([0.0] * 10 + [7.0] * 193)
+    assert cut == 13
+
+
+@given(bins=st.lists(st.integers(0, 10**6), max_size=150))
+def test_settled_survives_any_counts(bins: list[int]) -> None:
+    """Too few bins to tell are None, a cut is a place within the first half, nothing crashes."""
+    cut = stats.settled(bins)
+    if len(bins) < stats.MIN_BINS:
+        assert cut is None
+    assert cut is None or 0 <= cut <= len(bins) / 2 + 5
+
+
+# -- slope ---------------------------------------------------------------------------------
+
+
+def test_slope_is_scipys() -> None:
+    """Least squares as scipy has it, with Student's interval."""
+    xs, ys = [0, 100, 1000, 10_000], [5.0, 1010.0, 9900.0, 100_300.0]
+    expected = scipy.stats.linregress(xs, ys)
+    found = stats.slope(xs, ys)
+    assert found is not None
+    assert (found.per_x, found.intercept) == pytest.approx((expected.slope, expected.intercept))
+    reach = scipy.stats.t.ppf(0.975, 2) * expected.stderr
+    assert found.high - found.per_x == pytest.approx(reach)
+
+
+@pytest.mark.parametrize("points", [3, 4, 10])
+def test_the_slopes_interval_holds_its_rate(points: int) -> None:
+    """Memory per client is inside its interval 95 % of the time, also with three counts."""
+    rng = np.random.default_rng(points)
+    xs = np.linspace(100, 10_000, points)
+    held = 0
+    for _ in range(RUNS):
+        found = stats.slope(xs, 3.0 * xs + 500 * rng.normal(size=points))
+        assert found is not None
+        held += found.low <= 3.0 <= found.high
+    assert held / RUNS >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / RUNS)
+
+
+def test_a_slope_needs_two_places() -> None:
+    """One client count has no slope; two have one, of unknown error; lengths must agree."""
+    assert stats.slope([5, 5, 5], [1, 2, 3]) is None
+    assert stats.slope([], []) is None
+    assert stats.slope([0, 10], [1.0, 21.0]) == stats.Slope(2.0, -math.inf, math.inf, 1.0)
+    with pytest.raises(ValueError, match="2 xs but 1 ys"):
+        stats.slope([1, 2], [1])
