@@ -26,7 +26,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from . import places
 from .model import Server
@@ -65,6 +65,7 @@ class Running:
     server: Server
     process: subprocess.Popen[bytes]
     listener: socket.socket
+    stdout: IO[bytes]
     log: Path
     pinned: frozenset[int] | None = None
     ready_s: float = field(default=0.0)  # from start to the first echo
@@ -94,27 +95,28 @@ class Running:
 
     def backlog(self) -> Backlog | None:
         """The accept queue as the kernel counts it; None where it does not tell."""
-        if sys.platform != "linux" or self.listener.family == socket.AF_UNIX:
-            return None
-        # For a listening socket tcpi_unacked is the queue's length, tcpi_sacked its bound.
-        info = self.listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-        length, limit = struct.unpack_from("II", info, 24)
-        return Backlog(length, limit)
+        return backlog(self.listener)
+
+    def said(self) -> bytes:
+        """What it wrote on standard output, where it should say nothing; at most 4 KiB."""
+        return os.pread(self.stdout.fileno(), 4096, 0)
 
     def gone(self) -> str:
         """Why the server is no longer there, in words; "" while it runs."""
         code = self.process.poll()
         if code is None:
             return ""
-        if code < 0:
-            how = f"killed by {signal.Signals(-code).name}"
-        else:
-            how = f"exited with code {code}"
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
         last = last_line(self.log)
         return f"the server {how}" + (f": {last}" if last else "")
 
     def stop(self) -> Stopped:
-        """Ends the server and all it started: SIGTERM, two seconds, then SIGKILL."""
+        """Ends the server and all it started: SIGTERM, two seconds, then SIGKILL.
+
+        A second call does nothing.
+        """
+        if self.listener.fileno() < 0:
+            return Stopped(0.0, False)
         began = time.monotonic()
         killed = False
         if self.process.poll() is None:
@@ -124,11 +126,12 @@ class Running:
             except subprocess.TimeoutExpired:
                 killed = True
         took_s = time.monotonic() - began
-        with contextlib.suppress(ProcessLookupError):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.process.pid, signal.SIGKILL)  # what it forked, and itself if need be
         self.process.wait()
         address = self.address
         self.listener.close()
+        self.stdout.close()
         if isinstance(address, str):
             Path(address).unlink(missing_ok=True)
         trim(self.log)
@@ -161,6 +164,16 @@ def listen(bind: str = "127.0.0.1:0") -> socket.socket:
         listener.close()
         raise
     return listener
+
+
+def backlog(listener: socket.socket) -> Backlog | None:
+    """A listening socket's accept queue; None where the kernel does not tell."""
+    if sys.platform != "linux" or listener.family == socket.AF_UNIX:
+        return None
+    # For a listening socket tcpi_unacked is the queue's length, tcpi_sacked its bound.
+    info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
+    length, limit = struct.unpack_from("II", info, 24)
+    return Backlog(length, limit)
 
 
 def command(server: Server, python: str = sys.executable) -> list[str]:
@@ -211,27 +224,29 @@ def start(
 ) -> Running:
     """Starts a server and waits for its first echo.
 
-    log takes its standard output and error. cpus: the cores it may use; None leaves
+    log takes its standard error. cpus: the cores it may use; None leaves
     them as they are. Raises NotServing when it does not echo within ready_s seconds.
     """
     words = command(server, python)
     listener = listen(bind)
+    stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     began = time.monotonic()
     try:
-        with log.open("wb") as output:
+        with log.open("wb") as errors:
             process = subprocess.Popen(
                 words,
                 stdin=listener.fileno(),
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                stdout=stdout,
+                stderr=errors,
                 start_new_session=True,
                 preexec_fn=child_setup(cpus, file_bytes=_LOG_LIMIT_BYTES),
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
     except OSError as error:
         listener.close()
+        stdout.close()
         raise NotServing(f"it cannot be started: {error}") from None
-    running = Running(server, process, listener, log, frozenset(cpus) if cpus else None)
+    running = Running(server, process, listener, stdout, log, frozenset(cpus) if cpus else None)
     try:
         _await_echo(running, began + ready_s)
     except BaseException:
@@ -272,7 +287,7 @@ def _await_echo(running: Running, deadline: float) -> None:
                 raise NotServing("no echo after it was started" + (f": {last}" if last else ""))
 
 
-class child_setup:  # noqa: N801 - it is called as the function that subprocess wants
+class child_setup:
     """What a child does between fork and exec; picklable state, no allocation to speak of."""
 
     def __init__(self, cpus: Sequence[int] | None, file_bytes: int | None = None) -> None:

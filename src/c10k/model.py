@@ -131,11 +131,12 @@ class Measurement(Struct, frozen=True):
     connect_s: float | None = None  # until every client had its first echo
     duration_s: float | None = None
     messages: int | None = None
+    messages_per_s: float | None = None
     lost: int | None = None
     altered: int | None = None
     errors: dict[str, int] = {}
     latency: Latency | None = None
-    client_cpu_s: float | None = None  # of the busiest worker, in the slice
+    client_cpu_share: float | None = None  # of a core, of the busiest worker, in the slice
     workers: int = 1
     client_bytes_per_connection: float | None = None
     fairness: float | None = None  # Jain's index over the clients' message counts
@@ -177,7 +178,6 @@ class Session(Struct, frozen=True):
     plan: Plan
     environment: dict[str, Any]
     conformance: dict[str, Conformance]
-    not_run: dict[str, str]  # server → why
     measurements: tuple[Measurement, ...] = ()
 
 

@@ -1,0 +1,57 @@
+"""What several test files share: real servers, and the client as a process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from c10k import catalog, launch, places
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "clients"))  # the client's modules, for their unit tests
+
+
+@pytest.fixture(scope="session", autouse=True)
+def descriptors():
+    """Tests may hold as many connections as the machine allows."""
+    launch.raise_descriptor_limit()
+
+
+@pytest.fixture
+def serving(tmp_path):
+    """serving(name or path) → a running server, stopped when the test ends."""
+    running = []
+
+    def start(which, **options):
+        folder = places.SERVERS if isinstance(which, str) else None
+        server = catalog.read(folder / f"{which}.py" if folder else which)
+        running.append(launch.start(server, tmp_path / f"{server.name}.log", **options))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.stop()
+
+
+@pytest.fixture
+def client():
+    """client(plan) → the events that one worker writes, its exit code checked."""
+
+    def run(expected_code=0, **plan):
+        done = subprocess.run(
+            [sys.executable, str(places.CLIENT), "--plan", "-"],
+            input=json.dumps(plan) + "\n",
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == expected_code, done.stderr
+        assert "Traceback" not in done.stderr
+        if expected_code:
+            return done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    return run

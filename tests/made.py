@@ -1,0 +1,85 @@
+"""Made-up sessions for the tests of store, session, judge and render."""
+
+import socket
+
+from msgspec.structs import replace
+
+from c10k import plan
+from c10k.model import (
+    Latency,
+    Load,
+    Measurement,
+    Server,
+    ServerUse,
+    Session,
+    Workload,
+)
+
+ENVIRONMENT = {
+    "cpu": {"model": "Test CPU", "cores_allowed": [0, 1]},
+    "system": {"kernel": "6.0"},
+    "python": {"version": "3.11.0"},
+}
+
+
+def server(name, **fields):
+    kept = {"title": name, "model": "coroutines", "unit": "task", "tier": "canonical", **fields}
+    return Server(name=name, path=f"/{name}.py", **kept)
+
+
+def load(clients=100, **fields):
+    kept = {"message_bytes": 64, "depth": 1, "warmup_s": 0.5, "duration_s": 2.0, **fields}
+    return Load(kind=kept.pop("kind", "closed"), clients=clients, **kept)
+
+
+def session(names=("alpha", "beta"), loads=(), blocks=2, measure=None, seed=1):
+    """A finished session; measure(trial) → Measurement, by default ok() of each."""
+    loads = tuple(loads) or (load(100), load(10_000))
+    chosen = Workload("made", "A made-up session", tuple(names), blocks, loads, 64, 10.0, 5.0)
+    planned = plan.make(chosen, [server(name) for name in names], seed)
+    return Session(
+        schema=1,
+        c10k="0",
+        started_at="2026-01-02T03:04:05+00:00",
+        plan=planned,
+        environment=ENVIRONMENT,
+        conformance={},
+        measurements=tuple(map(measure or ok, planned.trials)),
+    )
+
+
+def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, **fields):
+    """A trial that went well."""
+    clients = trial.load.clients
+    whole = Measurement(
+        trial,
+        "ok",
+        connected=clients,
+        served=clients,
+        connect_s=0.5,
+        duration_s=2.0,
+        messages=int(rate * 2),
+        messages_per_s=rate,
+        lost=0,
+        altered=0,
+        latency=Latency(int(rate * 2), 1000.0, 1500.0, 2000.0, None, 2500.0),
+        client_cpu_share=client_cpu_share,
+        fairness=0.99,
+        clients_without_echo=0,
+        server=ServerUse(
+            cpu_s=cpu_s,
+            pss_before_bytes=10_000_000,
+            pss_after_bytes=10_000_000 + 4096 * clients,
+        ),
+        pinned="server on core 0, clients on core 1",
+    )
+    return replace(whole, **fields)
+
+
+def failed(trial, reason="the server was killed by SIGKILL", status="failed"):
+    return Measurement(trial, status, reason)
+
+
+def connection(port):
+    """A blocking connection to a server on this machine."""
+    return socket.create_connection(("127.0.0.1", port), timeout=5)

@@ -1,0 +1,232 @@
+"""Guards the run: order, storing at once, refusals as rows, resuming, and clean-up."""
+
+import os
+import signal
+import time
+
+import made
+import psutil
+import pytest
+
+from c10k import catalog, launch, places, plan, session, store
+from c10k.model import Workload
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A session folder that is open for writing."""
+    opened = store.create(tmp_path / "s", made.session())
+    yield opened
+    opened.close()
+
+
+def test_every_trial_runs_in_the_plans_order_and_is_stored_before_the_next(writer):
+    """The executor sees the plan's order; what it measured is on disk before it goes on."""
+    planned = made.session().plan
+    seen = []
+
+    def execute(trial):
+        assert len(store.load(writer.folder).measurements) == len(seen)
+        seen.append(trial)
+        return made.ok(trial)
+
+    session.run(planned, execute, writer)
+    assert tuple(seen) == planned.trials
+
+
+def test_an_interrupt_keeps_what_was_measured_and_resume_runs_the_rest(writer):
+    """After an interrupt the same plan goes on where it stopped; nothing runs twice."""
+    planned = made.session().plan
+    seen = []
+
+    def execute(trial):
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(trial)
+        return made.ok(trial)
+
+    with pytest.raises(KeyboardInterrupt):
+        session.run(planned, execute, writer)
+    done = store.load(writer.folder).measurements
+    assert [m.trial for m in done] == seen
+    session.run(planned, lambda t: (seen.append(t), made.ok(t))[1], writer, done=done)
+    assert tuple(seen) == planned.trials
+
+
+def test_a_refusal_is_a_row_with_its_reason(writer):
+    """What cannot run, or may not, is stored as such and the rest goes on."""
+
+    def execute(trial):
+        if trial.server == "alpha":
+            raise session.Refusal("no compiler")
+        raise session.Refusal("fails the check half-close", failed=True)
+
+    session.run(made.session().plan, execute, writer)
+    found = {(m.trial.server, m.status, m.reason) for m in store.load(writer.folder).measurements}
+    assert found == {
+        ("alpha", "not run", "no compiler"),
+        ("beta", "failed", "fails the check half-close"),
+    }
+
+
+def test_what_a_trial_did_wrong_is_said_in_words():
+    """Clients not served, echoes lost or altered, and errors are each in the reason."""
+    trial = made.session().plan.trials[0]
+    fine = made.ok(trial)
+    assert session.faults(fine, {}) == ""
+    wrong = made.ok(trial, served=90, lost=3, errors={"Connection reset by peer": 10})
+    said = session.faults(wrong, {"doubled": 2})
+    for part in (f"90 of {trial.load.clients}", "3 echoes lost", "2 echoes doubled", "10 × Conn"):
+        assert part in said
+
+
+@pytest.fixture
+def local(tmp_path):
+    """local(server file, clients) → the measurement of one real, short trial."""
+
+    def run(path, clients=20, kind="closed", workers=1, before=lambda: None):
+        server = catalog.read(path)
+        short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=0.4)
+        chosen = Workload("w", "t", (server.name,), 1, (short,), 32, 3.0, 0.5)
+        planned = plan.make(chosen, [server], 1)
+        execute = session.LocalExecutor(
+            planned,
+            tmp_path,
+            server_cpus=(),
+            client_cpus=(),
+            workers=workers,
+            pinned="not pinned",
+            versions={},
+            notes={},
+            refuse=lambda trial: None,
+        )
+        before()
+        return execute(planned.trials[0])
+
+    return run
+
+
+def children():
+    """Processes that this test started and that still run."""
+    return [p for p in psutil.Process().children(recursive=True) if p.status() != "zombie"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_a_real_trial_gives_every_figure(local, workers):
+    """One server, real sockets: counts are whole, figures are there, nothing is left."""
+    seen = local(places.SERVERS / "asyncio_streams.py", workers=workers)
+    assert (seen.status, seen.reason) == ("ok", "")
+    assert (seen.connected, seen.served, seen.lost, seen.altered) == (20, 20, 0, 0)
+    assert seen.messages > 100
+    assert seen.latency.count >= seen.messages
+    assert 0.9 < seen.fairness <= 1
+    assert seen.server.cpu_s > 0
+    assert seen.server.pss_after_bytes > seen.server.pss_before_bytes > 0
+    assert children() == []
+
+
+def test_idle_gives_memory_and_no_rate(local):
+    """Connections that are held cost memory; messages per second would mean nothing."""
+    seen = local(places.SERVERS / "asyncio_streams.py", kind="idle")
+    assert seen.status == "ok"
+    assert seen.messages_per_s is None
+    assert seen.server.pss_after_bytes is not None
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        ("import time; time.sleep(60)", "no echo after it was started"),
+        ("raise SystemExit('no such framework')", "exited with code 1: no such framework"),
+        ("import os; os.kill(os.getpid(), 9)", "killed by SIGKILL"),
+    ],
+)
+def test_a_server_that_does_not_come_to_serve_costs_its_own_trial(
+    local, tmp_path, monkeypatch, body, says
+):
+    """A failure to start is a measurement with its reason, and the process is gone."""
+    monkeypatch.setattr(launch, "READY_S", 1.0)
+    monkeypatch.setattr(
+        launch.start, "__kwdefaults__", {**launch.start.__kwdefaults__, "ready_s": 1.0}
+    )
+    seen = local(contender(tmp_path, body))
+    assert seen.status == "failed"
+    assert says in seen.reason
+    assert children() == []
+
+
+HEAD = """# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.c10k]
+# title = "t"
+# model = "m"
+# unit = "u"
+# tier = "variant"
+# ///
+"""
+
+ECHO = """
+import os, socket, sys, threading, time
+def echo(client):
+    global total
+    while data := client.recv(65536):
+        client.sendall(data)
+        total += 1
+        {then}
+total = 0
+listener = socket.socket(fileno=0)
+while True:
+    client, _ = listener.accept()
+    threading.Thread(target=echo, args=(client,), daemon=True).start()
+"""
+
+
+def contender(folder, body):
+    """A server file with this body."""
+    path = folder / "made_server.py"
+    path.write_text(HEAD + body)
+    return path
+
+
+def test_a_server_that_dies_in_the_middle_costs_its_own_trial(local, tmp_path):
+    """Dead in the slice: the reason says how, and how many had been served stands beside it."""
+    body = ECHO.format(then="if total > 500: os.kill(os.getpid(), 9)")
+    seen = local(contender(tmp_path, body))
+    assert seen.status == "failed"
+    assert "killed by SIGKILL" in seen.reason
+    assert seen.served == 20
+    assert children() == []
+
+
+def test_a_server_that_prints_a_megabyte_is_measured_and_its_log_capped(local, tmp_path):
+    """What a server says is kept, capped, and does not disturb the trial."""
+    body = ECHO.format(then="").replace(
+        "total = 0\n", "total = 0\nsys.stderr.write('x' * 1_000_000)\n"
+    )
+    seen = local(contender(tmp_path, body))
+    assert seen.status == "ok"
+    (log,) = tmp_path.glob("*.log")
+    assert log.stat().st_size < 70_000
+
+
+def test_starved_clients_are_counted(local, tmp_path):
+    """A server that serves only half of its clients has exactly those without an echo."""
+    body = ECHO.format(then="if client.fileno() % 2: time.sleep(60)")
+    seen = local(contender(tmp_path, body))
+    assert seen.status == "failed"
+    assert seen.clients_without_echo == seen.lost == 10
+
+
+def test_an_interrupt_leaves_no_process(local, tmp_path):
+    """Ctrl-C in the middle of a trial: server and worker are gone when it has unwound."""
+
+    def soon():  # server and worker take about 0.4 s to start
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 0.6)
+
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        local(places.SERVERS / "asyncio_streams.py", before=soon)
+    assert time.monotonic() - began < 10
+    assert children() == []

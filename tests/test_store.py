@@ -1,0 +1,118 @@
+"""Guards the session folder: what was measured is never lost, what is foreign is refused."""
+
+import contextlib
+import json
+
+import made
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from c10k import store
+from c10k.store import StoreError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with a finished session."""
+    session = made.session()
+    writer = store.create(tmp_path / "s", session)
+    for measurement in session.measurements:
+        writer.append(measurement)
+    writer.close()
+    return tmp_path / "s"
+
+
+def test_what_was_written_is_read(folder):
+    """A session survives the folder unchanged, nested types and all."""
+    assert store.load(folder) == made.session()
+
+
+def test_a_line_is_on_disk_when_append_returns(tmp_path):
+    """Each trial can be read by another process at once, before anything is closed."""
+    session = made.session()
+    writer = store.create(tmp_path / "s", session)
+    for count, measurement in enumerate(session.measurements, 1):
+        writer.append(measurement)
+        assert len(store.load(tmp_path / "s").measurements) == count
+
+
+def test_a_session_is_not_overwritten(folder):
+    """A folder that holds a session is refused, and keeps it."""
+    with pytest.raises(StoreError, match="holds a session already"):
+        store.create(folder, made.session())
+    assert store.load(folder) == made.session()
+
+
+def test_a_torn_last_line_does_not_count_and_is_kept_aside(folder):
+    """What a crash left half-written is recognised; resuming goes on after the whole lines."""
+    trials = folder / "trials.jsonl"
+    whole = trials.read_bytes()
+    trials.write_bytes(whole[:-20])
+    assert len(store.load(folder).measurements) == 7
+    session, writer = store.resume(folder)
+    assert len(session.measurements) == 7
+    writer.append(made.session().measurements[7])
+    writer.close()
+    assert trials.read_bytes() == whole
+    assert (folder / "trials.torn").read_bytes() == whole.splitlines()[-1][: -20 + 1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "says"),
+    [
+        ("session.json", None, "no session here"),
+        ("session.json", b"{", "not JSON"),
+        ("session.json", b"\xff\xfe", "not JSON"),
+        ("session.json", b"[]", "schema None"),
+        ("session.json", b'{"schema": 99}', "schema 99"),
+        ("session.json", b'{"schema": 1}', "missing required field"),
+        ("trials.jsonl", b"nonsense\n", "trials.jsonl:1"),
+        ("trials.jsonl", b'{"trial": 3}\n', "trials.jsonl:1"),
+    ],
+)
+def test_a_foreign_or_broken_folder_is_one_line(folder, file, content, says):
+    """What cannot be read is named with its file and, where there is one, its line."""
+    path = folder / file
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(StoreError) as error:
+        store.load(folder)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_that_cannot_be_written_is_one_line(tmp_path):
+    """A file where the folder should be: named, not a traceback."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be written"):
+        store.create(tmp_path / "file" / "s", made.session())
+
+
+@given(st.binary())
+def test_no_head_crashes(tmp_path_factory, content):
+    """Any bytes as session.json are refused in one line."""
+    folder = tmp_path_factory.mktemp("s")
+    (folder / "session.json").write_bytes(content)
+    with pytest.raises(StoreError):
+        store.load(folder)
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+    st.data(),
+)
+def test_no_json_in_place_of_a_value_crashes(tmp_path_factory, value, data):
+    """A head of the right form with something absurd in one place is read or refused."""
+    head = msgspec.to_builtins(made.session())
+    head[data.draw(st.sampled_from(sorted(head)))] = value
+    folder = tmp_path_factory.mktemp("s")
+    (folder / "session.json").write_text(json.dumps(head))
+    with contextlib.suppress(StoreError):
+        store.load(folder)
