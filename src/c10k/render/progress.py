@@ -1,0 +1,80 @@
+"""Where a session is: server, clients, block, time left.
+
+Nothing is drawn while a slice is measured: on two cores drawing would be a load of its
+own. The line changes only between trials; without a terminal, each trial is a line.
+"""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+from ..model import Measurement, Trial
+from .table import significant
+
+
+class Lines:
+    """Told of every trial before and after it ran. Use as a context manager."""
+
+    def __init__(self, console: Console, trials: int, blocks: int, expected_s: float) -> None:
+        self.console = console
+        self.trials = trials
+        self.blocks = blocks
+        self.left_s = expected_s
+        self.per_trial_s = expected_s / max(trials, 1)
+        self.bar = Progress(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total}  {task.description}"),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=trials)
+
+    def __enter__(self) -> "Lines":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def before(self, trial: Trial, left: int) -> None:
+        """left: trials still to run, this one with them."""
+        about = f"about {duration(left * self.per_trial_s)} left"
+        self.bar.update(self.task, description=f"{describe(trial, self.blocks)}, {about}")
+        self.bar.refresh()
+
+    def after(self, measurement: Measurement) -> None:
+        trial = measurement.trial
+        if measurement.messages_per_s is not None:
+            came = f"{significant(measurement.messages_per_s)} messages/s"
+        else:
+            came = measurement.status
+        if measurement.reason:
+            came += f" ({measurement.status}: {measurement.reason})"
+        self.bar.update(self.task, advance=1)
+        if not self.console.is_terminal:
+            done = int(self.bar.tasks[0].completed)
+            line = f"{done}/{self.trials} {describe(trial, self.blocks)}: {came}"
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        elif measurement.status == "failed":
+            line = f"{describe(trial, self.blocks)}: {came}"
+            self.console.print(line, markup=False, highlight=False, style="red")
+
+
+def describe(trial: Trial, blocks: int) -> str:
+    """A trial in a few words."""
+    return (
+        f"{trial.server}, {trial.load.clients:,} clients, {trial.load.label}, "
+        f"block {trial.block + 1} of {blocks}"
+    )
+
+
+def duration(seconds: float) -> str:
+    """2 min 30 s, as people say it."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60} min"

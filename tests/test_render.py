@@ -1,0 +1,117 @@
+"""Guards what people read: the table's cells, escaping, and the JSON that programs read."""
+
+import io
+import json
+
+import made
+import pytest
+from rich.console import Console
+
+from c10k.judge import judge
+from c10k.render import markdown, progress, table, terminal
+from c10k.render.table import significant
+
+KEYS = {
+    "server", "workload", "clients", "messages_per_s", "latency_p50_us", "latency_p99_us",
+    "server_cpu_us_per_message", "memory_per_client_bytes", "connected", "served", "lost",
+    "altered", "status", "reason", "limiter",
+}  # fmt: skip
+
+
+def printed(judged, width=terminal.LEAST_WIDTH):
+    out = io.StringIO()
+    Console(file=out, width=width).print(terminal.render(judged))
+    return out.getvalue()
+
+
+def test_the_json_row_keeps_its_keys():
+    """Programs find these keys, flat, JSON-able, with the median under the plain name."""
+    rows = [table.as_dict(row) for row in judge(made.session()).rows]
+    assert json.loads(json.dumps(rows)) == rows
+    for row in rows:
+        assert row.keys() >= KEYS
+    assert rows[0]["messages_per_s"] == 1000.0
+    failed = judge(made.session(measure=made.failed)).rows
+    assert table.as_dict(failed[0]).keys() == rows[0].keys()
+
+
+def test_the_table_has_a_row_for_every_cell_and_every_column():
+    """A row per server and client count, with all the figures the README promises."""
+    judged = judge(made.session())
+    titles = [column.title for column in table.columns(judged)]
+    for title in ("server", "clients", "messages/s", "p50 ms", "p99 ms", "CPU µs/message",
+                  "KiB/client", "connect s", "errors", "limiter"):  # fmt: skip
+        assert title in titles
+    assert len(table.cells(judged)) == 4
+    text = printed(judged)
+    assert text.count("alpha") == 2
+    assert max(map(len, text.splitlines())) <= terminal.LEAST_WIDTH
+
+
+def test_limits_stand_before_numbers():
+    """Warnings and reasons are read first."""
+    text = printed(judge(made.session(measure=made.failed)))
+    assert text.index("SIGKILL") < text.index("alpha\n") if "alpha\n" in text else True
+    assert text.index("no difference is claimed") < text.index("messages")
+
+
+def test_the_fastest_comes_first_and_failures_last():
+    """Within a client count rows are sorted by rate; what failed stands below."""
+
+    def measure(trial):
+        if trial.server == "gamma":
+            return made.failed(trial)
+        return made.ok(trial, rate={"alpha": 10.0, "beta": 20.0}[trial.server])
+
+    judged = judge(made.session(["alpha", "beta", "gamma"], [made.load(5)], 2, measure))
+    assert [row.server for row in table.rows(judged)] == ["beta", "alpha", "gamma"]
+
+
+def test_a_bound_is_printed_as_a_bound():
+    """A rate that the client limited carries its sign."""
+    judged = judge(made.session(measure=lambda t: made.ok(t, client_cpu_share=0.99)))
+    assert "≥ 1,000" in printed(judged)
+
+
+def test_hostile_names_are_text():
+    """A server's name cannot colour the terminal nor break a Markdown table."""
+    nasty = "[red]a|b*<script>"
+    judged = judge(made.session([nasty], measure=lambda t: made.failed(t, "x|y\n# z")))
+    assert nasty in printed(judged, width=200)
+    for line in markdown.render(judged).splitlines():
+        if line.startswith("|"):
+            assert line.replace("\\|", "").count("|") == len(table.columns(judged)) + 1
+    assert "<script>" not in markdown.render(judged).replace("\\<", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.0123, "0.0123"), (1.234, "1.23"), (12.34, "12.3"), (123.4, "123"),
+     (123456, "123,000"), (1234567, "1,230,000"), (99.96, "100"), (-18.14, "-18.1")],
+)  # fmt: skip
+def test_three_significant_digits(value, text):
+    """Figures are printed to the precision that they have."""
+    assert significant(value) == text
+
+
+def test_progress_is_a_line_a_trial_without_a_terminal():
+    """In a pipe each trial is one plain line with server, clients, block and what came."""
+    out = io.StringIO()
+    session = made.session()
+    with progress.Lines(Console(file=out, width=200), 8, 2, 60.0) as lines:
+        for left, measurement in zip(range(8, 0, -1), session.measurements, strict=True):
+            lines.before(measurement.trial, left)
+            lines.after(measurement)
+    said = out.getvalue().splitlines()
+    assert len(said) == 8
+    assert "block 2 of 2" in said[-1]
+    assert "8/8" in said[-1]
+    assert "1,000 messages/s" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(5, "5 s"), (60, "1 min"), (150, "2 min 30 s"), (3720, "1 h 2 min")]
+)
+def test_durations_as_people_say_them(seconds, text):
+    """Seconds, minutes, hours."""
+    assert progress.duration(seconds) == text
