@@ -1,0 +1,470 @@
+"""The command line: wires the modules together; holds no logic.
+
+Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong, 3 the session
+ended early and can be resumed.
+"""
+
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import catalog, check, judge, launch, machine, places, plan, session, store, workload
+from .model import Conformance, Server, Session, Trial
+from .render import markdown, progress, table, terminal
+
+DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
+
+app = App(
+    name="c10k",
+    help="Threads or an event loop past 10,000 clients? Measures echo servers, with evidence.",
+    help_epilogue="Start with `c10k run`: three minutes, one table.",
+    help_format="plaintext",
+    version=lambda: metadata.version("c10k-bench"),
+)
+Many = Parameter(consume_multiple=True, negative="")
+Flag = Parameter(negative="")
+
+
+class Wrong(Exception):
+    """The call was wrong: one line that says what, where and what to do next."""
+
+
+def main() -> NoReturn:
+    """Runs the command line and exits with its code; never with a traceback."""
+    errors = (Wrong, catalog.CatalogError, workload.WorkloadError, store.StoreError)
+    try:
+        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        code = _say(f"{' '.join(str(error).split())} (c10k --help shows the commands)")
+    except errors as error:
+        code = _say(str(error))
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = DONE
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    sys.exit(code or DONE)
+
+
+def _say(line: str) -> int:
+    print(f"c10k: {line}", file=sys.stderr)
+    return WRONG
+
+
+@app.command
+def run(
+    name: Annotated[str, Parameter(name="workload")] = "quick",
+    /,
+    *,
+    servers: Annotated[list[str] | None, Many] = None,
+    clients: Annotated[list[str] | None, Many] = None,
+    blocks: int | None = None,
+    seed: int | None = None,
+    out: Path | None = None,
+    resume: Path | None = None,
+    unchecked: Annotated[bool, Flag] = False,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Run a session: every server under every load, block by block, then the table.
+
+    Example: c10k run quick --servers threads_sockets asyncio_streams --clients 100 10k
+
+    Parameters
+    ----------
+    name
+        A workload's name (c10k list) or the path of its .toml file.
+    servers
+        Names, @tiers or paths, instead of the workload's.
+    clients
+        Client counts, instead of the workload's: 100 10k, or 100,10k.
+    blocks
+        How often every server meets every load.
+    seed
+        Draws the order of each block; recorded, so that a plan can be had again.
+    out
+        The session's folder [default: results/DATE-TIME-WORKLOAD].
+    resume
+        Go on with a session that ended early, as it was planned.
+    unchecked
+        Do not check that the servers echo rightly before they are timed.
+    as_json
+        Print the rows as JSON instead of the table.
+    """
+    console = Console(stderr=as_json)
+    launch.raise_descriptor_limit()
+    if resume is not None:
+        if servers or clients or blocks or seed is not None or out or name != "quick":
+            raise Wrong("--resume takes the plan of the session: give no other option with it")
+        old, writer = store.resume(resume)
+        folder, planned, conformance = resume, old.plan, old.conformance
+        done = old.measurements
+        for line in machine.differences(old.environment, machine.environment(places.SUITE)):
+            console.print(f"! changed since it began: {line}", markup=False, highlight=False)
+    else:
+        chosen = workload.cut(
+            workload.choose(name, places.WORKLOADS),
+            servers=_split(servers),
+            clients=_counts(clients),
+            blocks=blocks,
+        )
+        contenders = catalog.choose(chosen.servers, catalog.find(places.SERVERS))
+        seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+        planned, done = plan.make(chosen, contenders, seed), ()
+        folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
+    pinning = machine.cores()
+    cannot = _cannot_run(planned.servers)
+    fits = machine.capacity(max(load.clients for load in planned.workload.loads))
+    if not fits.enough:
+        console.print(f"! {fits.reason}; smaller counts run", highlight=False, markup=False)
+    runnable = [server for server in planned.servers if server.name not in cannot]
+    if resume is None:
+        conformance = {} if unchecked else _check_all(runnable, console)
+        head = Session(
+            schema=store.SCHEMA,
+            c10k=metadata.version("c10k-bench"),
+            started_at=session.now(),
+            plan=planned,
+            environment=machine.environment(places.SUITE),
+            conformance=conformance,
+        )
+        writer = store.create(folder, head)
+
+    def refuse(trial: Trial) -> None:
+        if trial.server in cannot:
+            raise session.Refusal(cannot[trial.server])
+        if trial.load.clients > fits.clients:
+            raise session.Refusal(fits.reason)
+        found = conformance.get(trial.server)
+        if found is not None and found.failures:
+            first = found.failures[0]
+            raise session.Refusal(f"fails the check {first.case}: {first.detail}", failed=True)
+
+    execute = session.LocalExecutor(
+        planned,
+        writer.logs,
+        server_cpus=pinning.server or (),
+        client_cpus=pinning.clients or (),
+        workers=pinning.workers,
+        pinned=pinning.note,
+        versions={server.name: catalog.versions(server) for server in planned.servers},
+        notes={server.name: catalog.notes(server) for server in planned.servers},
+        refuse=refuse,
+    )
+    finished = {measurement.trial.key for measurement in done}
+    left = [trial for trial in planned.trials if trial.key not in finished]
+    likely = [trial for trial in left if _would_run(trial, cannot, fits.clients)]
+    expected_s = plan.expected_s(likely)
+    console.print(
+        f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
+        f"{pinning.note}, seed {planned.seed}",
+        highlight=False,
+        markup=False,
+    )
+    code = DONE
+    try:
+        with (
+            _interruptible(),
+            progress.Lines(console, len(left), planned.workload.blocks, expected_s) as lines,
+        ):
+            session.run(planned, execute, writer, done=done, before=lines.before, after=lines.after)
+    except (KeyboardInterrupt, store.StoreError) as error:
+        code = EARLY
+        why = str(error) or "interrupted"
+        console.print(f"! {why}; what was measured is kept", highlight=False, markup=False)
+    finally:
+        writer.close()
+    _show(folder, "json" if as_json else "terminal")
+    console.print(f"Session: {folder}", highlight=False, markup=False, soft_wrap=True)
+    if code == EARLY:
+        console.print(
+            f"Continue: c10k run --resume {folder}", highlight=False, markup=False, soft_wrap=True
+        )
+    return code
+
+
+@app.command(name="list")
+def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+    """List the servers and the workloads, and what is missing to run each server here.
+
+    Example: c10k list
+    """
+    servers = catalog.find(places.SERVERS)
+    workloads = [workload.read(path) for path in workload.find(places.WORKLOADS).values()]
+    if as_json:
+        found = [
+            {
+                **msgspec.to_builtins(server),
+                "versions": catalog.versions(server),
+                "why_not": catalog.why_not(server),
+            }
+            for server in servers
+        ]
+        known = [{"name": each.name, "title": each.title} for each in workloads]
+        print(json.dumps({"servers": found, "workloads": known}, indent=1))
+        return DONE
+    grid = Table("server", "tier", "model", "unit", "framework", box=None, pad_edge=False)
+    for server in servers:
+        version = catalog.versions(server).get(server.framework, "")
+        here = catalog.why_not(server) or f"{server.framework} {version}".strip() or "–"
+        grid.add_row(*map(Text, (server.name, server.tier, server.model, server.unit, here)))
+    console = Console()
+    console.print(grid)
+    console.print()
+    for each in workloads:
+        console.print(f"{each.name}: {each.title}", highlight=False, markup=False)
+    return DONE
+
+
+@app.command(name="check")
+def check_(
+    servers: Annotated[list[str], Parameter(negative="")],
+    /,
+    *,
+    cases: Annotated[list[str] | None, Many] = None,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Check that servers echo rightly: the conformance kit, always anew.
+
+    Example: c10k check trio_streams
+
+    Parameters
+    ----------
+    servers
+        Names, @tiers or paths of server files.
+    cases
+        Only these cases.
+    as_json
+        Print the results as JSON.
+    """
+    launch.raise_descriptor_limit()
+    reports = []
+    console = Console()
+    code = DONE
+    for server in catalog.choose(_split(servers), catalog.find(places.SERVERS)):
+        if reason := catalog.why_not(server):
+            code = FAILED
+            reports.append({"server": server.name, "status": "not run", "reason": reason})
+            if not as_json:
+                console.print(f"{server.name}: not run: {reason}", markup=False, highlight=False)
+            continue
+        found = _check(server, _split(cases))
+        code = FAILED if found.failures else code
+        reports.append(
+            {"status": "failed" if found.failures else "ok", **msgspec.to_builtins(found)}
+        )
+        if as_json:
+            continue
+        for result in found.results:
+            line = Text(f"{server.name}  {result.verdict:6}  {result.case}")
+            if result.detail:
+                line.append(f": {result.detail}")
+            console.print(line, style="red" if result.verdict == "failed" else "", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"checks": reports}, indent=1))
+    return code
+
+
+@app.command
+def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
+    """Run one server by hand until Ctrl-C, on the same listening socket a session gives it.
+
+    Example: c10k serve trio_streams --bind 127.0.0.1:7000
+
+    Parameters
+    ----------
+    server
+        A name or the path of a server file.
+    bind
+        HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one.
+    """
+    (chosen,) = catalog.choose([server], catalog.find(places.SERVERS))[:1]
+    if reason := catalog.why_not(chosen):
+        raise Wrong(f"{chosen.name}: {reason}")
+    launch.raise_descriptor_limit()
+    with tempfile.TemporaryDirectory(prefix="c10k-serve-") as folder:
+        try:
+            running = launch.start(chosen, Path(folder) / "log", bind=bind)
+        except (launch.NotServing, ValueError, OSError) as error:
+            raise Wrong(f"{chosen.name} on {bind}: {error}") from None
+        try:
+            with _interruptible():
+                where = running.address
+                at = where if isinstance(where, str) else "{}:{}".format(*where)
+                print(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it")
+                sys.stdout.flush()
+                running.process.wait()
+                raise Wrong(f"{chosen.name}: {running.gone()}")
+        except KeyboardInterrupt:
+            return DONE
+        finally:
+            running.stop()
+
+
+@app.command
+def show(
+    folder: Path,
+    /,
+    *,
+    form: Annotated[
+        Literal["terminal", "markdown", "json"], Parameter(name="--format")
+    ] = "terminal",
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Show a session's table again, finished or not.
+
+    Example: c10k show results/reference-quick --format markdown
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    form
+        terminal, markdown, or json.
+    as_json
+        The same as --format json.
+    """
+    _show(folder, "json" if as_json else form)
+    return DONE
+
+
+@app.command
+def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
+    """Say what on this machine will spoil or limit a session, and what mends it.
+
+    It changes nothing by itself. Example: c10k doctor
+
+    Parameters
+    ----------
+    as_json
+        Print the findings as JSON.
+    """
+    findings = machine.doctor()
+    if as_json:
+        print(json.dumps({"findings": msgspec.to_builtins(findings)}, indent=1))
+        return DONE
+    console = Console()
+    for finding in findings:
+        style = {"ok": "", "note": "cyan", "warn": "yellow"}[finding.severity]
+        line = Text(f"{finding.severity:5} {finding.what}: {finding.detail}", style=style)
+        console.print(line, soft_wrap=True)
+        if finding.remedy:
+            console.print(Text(f"      → {finding.remedy}"), soft_wrap=True)
+    return DONE
+
+
+def _show(folder: Path, form: str) -> None:
+    """Prints a session's table in one of the formats."""
+    judged = judge.judge(store.load(folder))
+    if form == "json":
+        rows = [table.as_dict(row) for row in judged.rows]
+        print(json.dumps({"rows": rows, "warnings": list(judged.warnings)}, indent=1))
+    elif form == "markdown":
+        print(markdown.render(judged), end="")
+    else:
+        console = Console()
+        console.width = max(console.width, terminal.LEAST_WIDTH)
+        console.print(terminal.render(judged))
+
+
+def _split(words: Sequence[str] | None) -> list[str]:
+    """--servers a,b c → a b c."""
+    return [part for word in words or () for part in word.split(",") if part]
+
+
+def _counts(words: Sequence[str] | None) -> list[int]:
+    try:
+        return [workload.number(word) for word in _split(words)]
+    except ValueError as error:
+        raise Wrong(f"--clients: {error}") from None
+
+
+def _cannot_run(servers: Sequence[Server]) -> dict[str, str]:
+    """Servers that cannot run here: name → why, with the command that mends it."""
+    reasons = {}
+    for server in servers:
+        reason = catalog.why_not(server)
+        if not reason:
+            try:
+                launch.command(server)
+            except launch.NotServing as error:
+                reason = str(error)
+        if reason:
+            reasons[server.name] = reason
+    return reasons
+
+
+def _would_run(trial: Trial, cannot: dict[str, str], most: int) -> bool:
+    return trial.server not in cannot and trial.load.clients <= most
+
+
+def _check_all(servers: Sequence[Server], console: Console) -> dict[str, Conformance]:
+    """Each server's conformance, remembered from an earlier check where nothing changed."""
+    folder = places.cache() / "checks"
+    found = {}
+    for server in servers:
+        known = check.remembered(server, catalog.versions(server), folder)
+        result = known or _check(server, ())
+        found[server.name] = result
+        console.print(
+            f"{server.name}: {_verdict(result)}, checked {result.checked_at}"
+            + (" (unchanged since)" if known else ""),
+            highlight=False,
+            markup=False,
+        )
+    return found
+
+
+def _check(server: Server, cases: Sequence[str]) -> Conformance:
+    """The kit on one server, now; a whole check that passes is remembered."""
+    folder = places.cache() / "checks"
+    versions = catalog.versions(server)
+    try:
+        result = check.check(server, cases, workdir=folder, versions=versions)
+        check.remember(server, result, folder)
+    except OSError as error:
+        raise Wrong(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to another") from None
+    except ValueError as error:
+        raise Wrong(f"--cases: {error}") from None
+    return result
+
+
+def _verdict(result: Conformance) -> str:
+    passed = len(result.results) - len(result.failures)
+    failed = ", ".join(failure.case for failure in result.failures)
+    return f"{passed} cases passed" + (f", failed {failed}" if failed else "")
+
+
+class _interruptible:
+    """SIGTERM and SIGHUP end what runs as Ctrl-C does: with everything cleaned up."""
+
+    def __enter__(self) -> None:
+        self.old = {
+            number: signal.signal(number, self._raise) for number in (signal.SIGTERM, signal.SIGHUP)
+        }
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.old.items():
+            signal.signal(number, handler)
+
+    @staticmethod
+    def _raise(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"ended by {signal.Signals(number).name}")
+
+
+if __name__ == "__main__":
+    main()

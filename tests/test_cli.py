@@ -1,0 +1,295 @@
+"""Guards the command line as a user meets it: tables, JSON, exit codes, one-line errors."""
+
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import time
+
+import made
+import psutil
+import pytest
+
+from c10k import cli, store
+
+QUICK = """
+title = "A short one"
+servers = ["asyncio_streams", "threads_sockets"]
+blocks = {blocks}
+[[load]]
+kind = "closed"
+clients = [{clients}]
+warmup_s = 0.1
+duration_s = {duration}
+"""
+
+
+def c10k(*words, code=0, environment=None, **options):
+    """Runs the command as a process; its output, its exit code checked, no traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "c10k.cli", *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **(environment or {})},
+        **options,
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
+    return done
+
+
+@pytest.fixture
+def workload(tmp_path):
+    """workload(...) → the path of a short workload file."""
+
+    def write(blocks=1, clients="2, 5", duration=0.3, extra=""):
+        path = tmp_path / "short.toml"
+        path.write_text(QUICK.format(blocks=blocks, clients=clients, duration=duration) + extra)
+        return path
+
+    return write
+
+
+def test_run_prints_the_table_and_where_the_session_is(workload, tmp_path):
+    """The main job: a row per server and count, and the folder that holds the evidence."""
+    done = c10k("run", workload(), "--out", tmp_path / "s")
+    assert f"Session: {tmp_path}/s" in done.stdout.replace("\n", "")
+    assert done.stdout.count("asyncio_streams") >= 2
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    assert {(row["server"], row["clients"]) for row in rows} == {
+        (server, clients) for server in ("asyncio_streams", "threads_sockets") for clients in (2, 5)
+    }
+    for row in rows:
+        assert (row["status"], row["lost"], row["altered"]) == ("ok", 0, 0)
+        assert row["served"] == row["connected"] == row["clients"]
+        for key in ("messages_per_s", "latency_p50_us", "server_cpu_us_per_message", "connect_s"):
+            assert row[key] > 0, key
+    assert "asyncio\\_streams" in c10k("show", tmp_path / "s", "--format", "markdown").stdout
+
+
+def test_run_json_is_json(workload, tmp_path):
+    """With --json standard output is one document; the progress goes elsewhere."""
+    done = c10k(
+        "run", workload(), "--json", "--clients", "3", "--servers", "asyncio_streams",
+        "--blocks", "1", "--seed", "5", "--unchecked", "--out", tmp_path / "s",
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)["rows"]
+    assert row["clients"] == 3
+    assert store.load(tmp_path / "s").plan.seed == 5
+
+
+@pytest.mark.parametrize("counts", [["2,3"], ["2", "3"]])
+def test_counts_are_given_with_commas_or_spaces(workload, tmp_path, counts):
+    """--clients 2,3 and --clients 2 3 are the same."""
+    c10k("run", workload(), "--out", tmp_path / "s", "--unchecked", "--clients", *counts)
+    seen = {m.trial.load.clients for m in store.load(tmp_path / "s").measurements}
+    assert seen == {2, 3}
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["run", "nowhere"], "nowhere"),
+        (["run", "--servers", "nobody"], "nobody"),
+        (["run", "--servers", "@nobody"], "@nobody"),
+        (["run", "--clients", "lots"], "--clients"),
+        (["run", "--clients", "0"], "--clients"),
+        (["run", "--clients", "1000000000000"], "--clients"),
+        (["run", "--blocks", "0"], "--blocks"),
+        (["run", "--blocks", "x"], "blocks"),
+        (["run", "--colour", "red"], "--colour"),
+        (["run", "--resume", "/nonexistent"], "no session here"),
+        (["show", "/nonexistent"], "no session here"),
+        (["show"], "FOLDER"),
+        (["check", "nobody"], "nobody"),
+        (["check", "asyncio_streams", "--cases", "none"], "none"),
+        (["serve", "nobody"], "nobody"),
+        (["serve", "asyncio_streams", "--bind", "nonsense"], "nonsense"),
+        (["serve", "asyncio_streams", "--bind", "127.0.0.1:99999"], "99999"),
+        (["serve", "asyncio_streams", "--bind", "192.0.2.1:80"], "192.0.2.1"),
+        (["frobnicate"], "frobnicate"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(words, says):
+    """What was wrong is named, in one line, and nothing is started."""
+    done = c10k(*words, code=2)
+    assert says in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_malformed_workload_names_file_and_key(workload):
+    """The line names the file and the key."""
+    path = workload(extra='\n[[load]]\nkind = "burst"\nclients = 1\n')
+    done = c10k("run", path, code=2)
+    assert f"{path}: load[1].kind" in done.stderr
+
+
+def test_a_missing_framework_is_a_row_with_the_install_command(workload, tmp_path):
+    """A contender that cannot run here has its row; the others run."""
+    server = tmp_path / "nope_server.py"
+    server.write_text(
+        '# /// script\n# requires-python = ">=3.11"\n# dependencies = ["no-such-framework>=3"]\n'
+        '# [tool.c10k]\n# title = "t"\n# model = "m"\n# unit = "u"\n# tier = "variant"\n# ///\n'
+    )
+    c10k("run", workload(), "--servers", server, "asyncio_streams", "--out", tmp_path / "s")
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    missing = [row for row in rows if row["server"] == "nope_server"]
+    assert {row["status"] for row in missing} == {"not run"}
+    assert "pip install 'no-such-framework>=3'" in missing[0]["reason"]
+    assert {row["status"] for row in rows if row["server"] == "asyncio_streams"} == {"ok"}
+
+
+def test_without_a_compiler_the_floor_is_a_row(workload, tmp_path):
+    """No C compiler: the floor is not run and says what to install."""
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    environment = {"PATH": str(bare), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    c10k(
+        "run", workload(), "--servers", "epoll_c", "--out", tmp_path / "s", environment=environment
+    )
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    assert {row["status"] for row in rows} == {"not run"}
+    assert "no compiler" in rows[0]["reason"]
+
+
+def test_too_few_descriptors_is_said_first_and_smaller_counts_run(workload, tmp_path):
+    """One line: how many fit, what to type; the counts that fit are measured."""
+    done = c10k(
+        "run", workload(clients="5, 2000"), "--out", tmp_path / "s",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)),
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    (first,) = [index for index, line in enumerate(lines) if line.startswith("! at most")]
+    assert re.search(r"at most 960 clients fit.*", lines[first])
+    assert "--nofile" in done.stdout or "ulimit -n" in done.stdout
+    assert first < next(i for i, line in enumerate(lines) if "1/" in line)
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    assert {row["status"] for row in rows if row["clients"] == 5} == {"ok"}
+    assert {row["status"] for row in rows if row["clients"] == 2000} == {"not run"}
+
+
+def offspring(process):
+    return psutil.Process(process.pid).children(recursive=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_interrupt_ends_every_child_and_keeps_what_was_measured(workload, tmp_path, number):
+    """Whatever ends a run, nothing of it lives on, and the trials so far can be resumed."""
+    command = [sys.executable, "-m", "c10k.cli", "run", str(workload(blocks=4, duration=0.5))]
+    process = subprocess.Popen(
+        [*command, "--unchecked", "--out", str(tmp_path / "s")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not process.stdout.readline().startswith("2/"):
+        assert process.poll() is None
+    time.sleep(0.7)  # in the middle of the third trial
+    started = offspring(process)
+    assert started
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=20)
+    deadline = time.monotonic() + 2
+    while alive(started) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert alive(started) == []
+    kept = store.load(tmp_path / "s").measurements
+    assert len(kept) >= 2
+    if number != signal.SIGKILL:
+        assert "Traceback" not in said
+        assert process.returncode == 3
+        assert "--resume" in said
+    c10k("run", "--resume", tmp_path / "s")
+    session = store.load(tmp_path / "s")
+    assert tuple(m.trial for m in session.measurements) == session.plan.trials
+    assert session.measurements[: len(kept)] == kept
+
+
+def alive(processes):
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_check_passes_a_good_server_and_fails_a_bad_one(tmp_path):
+    """Exit code 0 or 1, and the failing case by name."""
+    good = json.loads(c10k("check", "asyncio_streams", "--json").stdout)["checks"]
+    assert good[0]["status"] == "ok"
+    assert c10k("check", "threads_sockets", "--cases", "one-byte").stdout.count("ok") >= 1
+    bad = tmp_path / "bad_server.py"
+    bad.write_text(
+        '# /// script\n# [tool.c10k]\n# title = "t"\n# model = "m"\n# unit = "u"\n'
+        '# tier = "variant"\n# ///\nimport socket\nlistener = socket.socket(fileno=0)\n'
+        "while True:\n    client, _ = listener.accept()\n    client.sendall(client.recv(1))\n"
+    )
+    done = c10k("check", bad, code=1)
+    assert "failed  half-close" in done.stdout
+
+
+def test_a_server_that_fails_its_check_is_not_timed(workload, tmp_path):
+    """Its row names the case; nothing of it was measured."""
+    bad = tmp_path / "bad_server.py"
+    bad.write_text(
+        '# /// script\n# [tool.c10k]\n# title = "t"\n# model = "m"\n# unit = "u"\n'
+        '# tier = "variant"\n# ///\nimport socket\nlistener = socket.socket(fileno=0)\n'
+        "while True:\n    client, _ = listener.accept()\n    client.sendall(client.recv(1))\n"
+    )
+    c10k("run", workload(), "--servers", bad, "--out", tmp_path / "s")
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    assert {row["status"] for row in rows} == {"failed"}
+    assert "fails the check" in rows[0]["reason"]
+    assert rows[0]["messages_per_s"] is None
+
+
+def test_serve_runs_a_server_by_hand_until_interrupted():
+    """It says where it listens, echoes, and ends with its child on Ctrl-C."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "c10k.cli", "serve", "asyncio_streams"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    line = process.stdout.readline()
+    port = re.search(r"127\.0\.0\.1:(\d+)", line)[1]
+    with made.connection(int(port)) as client:
+        client.sendall(b"hello")
+        assert client.recv(5) == b"hello"
+    started = offspring(process)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert (process.returncode, errors) == (0, "")
+    assert alive(started) == []
+
+
+def test_list_and_doctor_have_json():
+    """What a program would read, it can."""
+    listed = json.loads(c10k("list", "--json").stdout)
+    assert {"threads_sockets", "epoll_c"} <= {server["name"] for server in listed["servers"]}
+    assert "quick" in {workload["name"] for workload in listed["workloads"]}
+    assert json.loads(c10k("doctor", "--json").stdout)["findings"]
+
+
+COMMANDS = ("run", "list", "check", "serve", "show", "doctor")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command):
+    """--help of each command shows how it is called."""
+    assert "Example: c10k" in c10k(command, "--help").stdout
+
+
+def test_the_commands_are_those_that_are_tested():
+    """A new command gets its help tested."""
+    assert set(COMMANDS) == {name for name in cli.app if not name.startswith("-")}
+
+
+def test_a_reader_that_leaves_is_no_error():
+    """c10k list | head does not end in a traceback."""
+    done = subprocess.run(
+        f"{sys.executable} -m c10k.cli list | head -1", shell=True, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.stderr == ""
