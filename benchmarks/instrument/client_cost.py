@@ -1,0 +1,129 @@
+"""What the shared client costs, beside a minimal C client, in one run.
+
+Both load the floor (servers/epoll_c) with 64-byte messages in a closed loop; server and
+client have a core each. The two take turns, so that whatever drifts falls on both, and
+the ratio is of their medians over the rounds.
+
+  python benchmarks/instrument/client_cost.py [--rounds 5] [--json]
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from c10k import catalog, launch, machine, places
+
+MESSAGE_BYTES = 64
+CLIENT_COUNTS = (100, 10_000)
+C_CLIENT = Path(__file__).with_name("epoll_client.c")
+
+
+def ours(port: int, clients: int, seconds: float, core: int | None) -> tuple[float, float]:
+    """CPU µs per message of the shared client, and its memory per connection, bytes."""
+    plan = {"port": port, "clients": clients, "message_bytes": MESSAGE_BYTES}
+    plan |= {"duration_s": seconds, "warmup_s": 0.5}
+    command = [sys.executable, str(places.CLIENT), "--plan", "-"]
+    events = run(command, core, json.dumps(plan) + "\n")
+    if events[-1]["lost"] or events[-1]["altered"]:
+        sys.exit(f"client_cost: the echoes were not whole: {events[-1]}")
+    result = events[-1]
+    return result["cpu_ns"] / result["messages"] / 1000, events[0]["bytes_per_connection"]
+
+
+def in_c(binary: Path, port: int, clients: int, seconds: float, core: int | None) -> float:
+    """CPU µs per message of the C client."""
+    words = ["127.0.0.1", str(port), str(clients), str(MESSAGE_BYTES), str(seconds)]
+    result = run([str(binary), *words], core, "")[-1]
+    return result["cpu_ns"] / result["messages"] / 1000
+
+
+def run(command: list[str], core: int | None, given: str) -> list[dict]:
+    """The JSON lines of a client that runs on one core."""
+    done = subprocess.run(
+        command,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=launch.child_setup(None if core is None else [core]),
+    )
+    if done.returncode:
+        sys.exit(f"client_cost: {command[0]} failed: {done.stderr.strip()[-300:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def build(folder: Path) -> Path:
+    """Compiles the C client."""
+    binary = folder / "epoll_client"
+    subprocess.run(["cc", "-O2", "-o", str(binary), str(C_CLIENT)], check=True)
+    return binary
+
+
+def measure(rounds: int, seconds: float) -> list[dict]:
+    """A row for each number of clients."""
+    launch.raise_descriptor_limit()
+    pinning = machine.cores()
+    core = pinning.clients[0] if pinning.clients else None
+    floor = catalog.read(places.SERVERS / "epoll_c.toml")
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="c10k-cost-") as folder:
+        binary = build(Path(folder))
+        for clients in CLIENT_COUNTS:
+            costs, c_costs, memory = [], [], []
+            for _ in range(rounds):
+                running = launch.start(floor, Path(folder) / "log", cpus=pinning.server)
+                port = int(running.address[1])
+                try:
+                    cost, per_connection = ours(port, clients, seconds, core)
+                    costs.append(cost)
+                    memory.append(per_connection)
+                    c_costs.append(in_c(binary, port, clients, seconds, core))
+                finally:
+                    running.stop()
+            ratios = [cost / c_cost for cost, c_cost in zip(costs, c_costs, strict=True)]
+            rows.append(
+                {
+                    "clients": clients,
+                    "client_cpu_us_per_message": statistics.median(costs),
+                    "c_client_cpu_us_per_message": statistics.median(c_costs),
+                    "ratio": statistics.median(ratios),
+                    "ratio_least": min(ratios),
+                    "ratio_greatest": max(ratios),
+                    "client_bytes_per_connection": statistics.median(memory),
+                    "rounds": rounds,
+                    "pinned": pinning.note,
+                }
+            )
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of each measured slice")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    arguments = parser.parse_args()
+    rows = measure(arguments.rounds, arguments.seconds)
+    if arguments.json:
+        print(json.dumps({"rows": rows}, indent=1))
+        return
+    print(f"{rows[0]['pinned']}; medians of {arguments.rounds} rounds, {MESSAGE_BYTES} B messages")
+    print(
+        "clients  client µs/message  C client µs/message  ratio (least to greatest)  B/connection"
+    )
+    for row in rows:
+        print(
+            f"{row['clients']:7,}  {row['client_cpu_us_per_message']:17.2f}"
+            f"  {row['c_client_cpu_us_per_message']:19.2f}"
+            f"  {row['ratio']:5.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f})"
+            f"  {row['client_bytes_per_connection']:22,.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

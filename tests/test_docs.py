@@ -1,0 +1,74 @@
+"""Guards the pages: what they quote is fresh, what they name exists, what exists is named."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from c10k import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
+README = (ROOT / "README.md").read_text()
+
+
+def refresh():
+    """docs/refresh.py as a module."""
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_quoted_parts_are_fresh(page):
+    """Tables and sources in the pages are those that the command writes."""
+    assert refresh().refreshed(page.read_text()) == page.read_text(), "python docs/refresh.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Every relative link points to a file that is there, and to a heading of it."""
+    for target in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        path, _, heading = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        if heading:
+            titles = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+            assert heading in slugs, target
+
+
+def test_the_readme_shows_the_two_commands_and_a_whole_server_first():
+    """First screen: make bench, make test, the reference table."""
+    assert README.index("make bench") < README.index("make test") < README.index("| clients |")
+    assert "asyncio.run(main())" in README
+
+
+def test_the_readme_names_every_command():
+    """No command of the command line is undocumented."""
+    for command in cli.app:
+        if not command.startswith("-"):
+            assert f"c10k {command}" in README, command
+
+
+def test_the_extras_cover_the_servers():
+    """Each framework that a server needs has its extra, and `all` has them all."""
+    from c10k import catalog, places
+
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    for server in catalog.find(places.SERVERS):
+        if server.framework:
+            assert server.framework in extras, server.name
+            assert server.framework in extras["all"][0]
+
+
+def test_tox_has_the_jobs_that_the_makefile_calls():
+    """The Makefile holds no job of its own."""
+    makefile = (ROOT / "Makefile").read_text()
+    assert "tox run" in makefile
+    assert "c10k run" in makefile
