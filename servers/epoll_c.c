@@ -6,6 +6,7 @@
  * back by TCP itself, and its buffer never exceeds one read (64 KiB). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,33 +19,44 @@ enum { READ_BYTES = 65536, EVENTS = 1024 };
 struct client { int fd; char *waiting; size_t length, sent; };
 
 static int poller;
+static int full; /* out of descriptors or memory: no accepting until a client leaves */
 static char chunk[READ_BYTES];
 
-static void watch(int how, int fd, unsigned events, void *owner)
+static int watch(int how, int fd, unsigned events, void *owner)
 {
     struct epoll_event event = { .events = events, .data.ptr = owner };
-    epoll_ctl(poller, how, fd, &event);
+    return epoll_ctl(poller, how, fd, &event);
 }
 
+static void accepting(int on)
+{
+    full = !on;
+    watch(EPOLL_CTL_MOD, STDIN_FILENO, on ? EPOLLIN : 0, NULL);
+}
+
+/* Each descriptor is reported once in a batch of events, so that what is freed here
+ * cannot turn up again later in the same batch. */
 static void goodbye(struct client *client)
 {
     close(client->fd);
     free(client->waiting);
     free(client);
+    if (full) accepting(1);
 }
 
 static void greet(void)
 {
-    int fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (fd < 0) {
-        if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
-            usleep(10000); /* out of descriptors: let someone leave */
-        return;
+    int fd;
+    while ((fd = accept4(STDIN_FILENO, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+        struct client *client = calloc(1, sizeof *client);
+        if (client) client->fd = fd;
+        if (!client || watch(EPOLL_CTL_ADD, fd, EPOLLIN, client) < 0) {
+            free(client); /* this client is turned away */
+            close(fd);
+        }
     }
-    struct client *client = calloc(1, sizeof *client);
-    if (!client) { close(fd); return; }
-    client->fd = fd;
-    watch(EPOLL_CTL_ADD, fd, EPOLLIN, client);
+    if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+        accepting(0);
 }
 
 /* Reads once and writes it back; what the kernel does not take is kept for flush(). */
@@ -82,12 +94,16 @@ int main(void)
 {
     struct epoll_event events[EVENTS];
     poller = epoll_create1(EPOLL_CLOEXEC);
-    int flags = 1;
+    int on = 1;
     /* accept4 must not block when a waiting client has left again */
-    if (ioctl(STDIN_FILENO, FIONBIO, &flags) < 0) return 1;
-    watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, NULL);
+    if (ioctl(STDIN_FILENO, FIONBIO, &on) < 0
+        || watch(EPOLL_CTL_ADD, STDIN_FILENO, EPOLLIN, NULL) < 0) {
+        perror("standard input is no listening socket");
+        return 1;
+    }
     for (;;) {
-        int ready = epoll_wait(poller, events, EVENTS, -1);
+        int ready = epoll_wait(poller, events, EVENTS, full ? 100 : -1);
+        if (ready == 0) accepting(1); /* the shortage may have been another's doing */
         for (int i = 0; i < ready; i++) {
             struct client *client = events[i].data.ptr;
             if (!client) greet();

@@ -23,7 +23,7 @@ def echo(client):
         try:
             while data := client.recv(65536):
                 client.sendall(data)
-        except ConnectionError:
+        except OSError:
             pass  # this client left; the others have threads of their own
 
 

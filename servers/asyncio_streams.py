@@ -1,0 +1,37 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.c10k]
+# title = "asyncio"
+# model = "coroutines"
+# unit = "task"
+# tier = "canonical"
+# ///
+"""Streams of asyncio: one coroutine per client, on the standard library's own event loop.
+
+The unit of concurrency is a task. It switches at await: in read when nothing has
+arrived, in drain when this client is slow to take its echo.
+"""
+
+import asyncio
+import socket
+
+
+async def echo(reader, writer):
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except OSError:
+        pass  # this client left
+    finally:
+        writer.close()
+
+
+async def main():
+    listener = socket.socket(fileno=0)
+    server = await asyncio.start_server(echo, sock=listener, backlog=4096)
+    await server.serve_forever()
+
+
+asyncio.run(main())
