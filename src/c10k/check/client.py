@@ -1,0 +1,268 @@
+"""A client that knows what it is owed, and a server that is there for every case.
+
+Whatever a client sends it is owed back, byte for byte and in order. Clients never block:
+each wait goes through exchange(), which moves all given clients at once and gives up when
+none of them has moved for PATIENCE_S seconds, so that a server that hangs costs seconds.
+"""
+
+import contextlib
+import os
+import random
+import select
+import signal
+import socket
+import struct
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+
+from .. import launch
+from ..model import Server
+
+PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung
+STUCK_S = 0.05  # without a byte taken, before a server counts as holding a client back
+READ_BYTES = 1 << 18
+
+
+class Failed(Exception):
+    """The server broke the contract; the message says what was seen."""
+
+
+class Client:
+    """One connection: what it has still to send, and what it is owed."""
+
+    def __init__(self, sock: socket.socket, name: str) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+        self.name = name
+        self.outbox = bytearray()
+        self.owed = bytearray()
+        self.chops: Iterator[int] | None = None  # the sizes to send in; None: as it fits
+        self.echoed = 0
+
+    def say(self, data: bytes, chops: Iterator[int] | None = None) -> None:
+        """Queues data; exchange() and fill() send it, in pieces of the sizes given."""
+        self.outbox += data
+        self.chops = chops
+
+    def send(self) -> int:
+        """Sends one piece, as much of it as the kernel takes."""
+        size = next(self.chops) if self.chops else READ_BYTES
+        with memoryview(self.outbox) as view, view[:size] as piece:
+            try:
+                sent = self.sock.send(piece)
+            except BlockingIOError:
+                return 0
+            except OSError as error:
+                raise Failed(f"{self.name} cannot send: {error.strerror}") from None
+            self.owed += piece[:sent]
+        del self.outbox[:sent]
+        return sent
+
+    def receive(self) -> int:
+        """Takes what has come and compares it with what is owed."""
+        try:
+            data = self.sock.recv(READ_BYTES)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise Failed(
+                f"{self.name} was cut off after {self.echoed:,} bytes: {error.strerror}"
+            ) from None
+        if not data:
+            missing = len(self.owed) + len(self.outbox)
+            raise Failed(
+                f"{self.name} got end of stream after {self.echoed:,} bytes; "
+                f"{missing:,} more were owed"
+            )
+        if not self.owed.startswith(data):
+            at = next(
+                (i for i, (a, b) in enumerate(zip(data, self.owed, strict=False)) if a != b),
+                len(self.owed),
+            )
+            want, got = bytes(self.owed[at : at + 8]), data[at : at + 8]
+            raise Failed(
+                f"{self.name}: byte {self.echoed + at:,} of the echo differs: "
+                f"{got.hex(' ')} where {want.hex(' ') or 'nothing'} was owed"
+            )
+        del self.owed[: len(data)]
+        self.echoed += len(data)
+        return len(data)
+
+    def end(self) -> None:
+        """Sends end of stream."""
+        with contextlib.suppress(OSError):  # the server may have closed; receive() will tell
+            self.sock.shutdown(socket.SHUT_WR)
+
+    def finish(self) -> None:
+        """Sends end of stream and expects what is owed, then the server's end of stream."""
+        self.end()
+        exchange(self)
+        self.sock.settimeout(PATIENCE_S)
+        try:
+            rest = self.sock.recv(READ_BYTES)
+        except TimeoutError:
+            raise Failed(
+                f"{self.name} sent end of stream and got all its bytes back, but the server "
+                f"did not close within {PATIENCE_S:.0f} s"
+            ) from None
+        except OSError as error:
+            raise Failed(
+                f"{self.name} got {error.strerror}, not end of stream, after its last byte"
+            ) from None
+        if rest:
+            raise Failed(f"{self.name} got {len(rest)} bytes that it never sent")
+        self.sock.close()
+
+    def reset(self) -> None:
+        """Leaves with a reset (RST) instead of an orderly end."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.sock.close()
+
+
+def exchange(*clients: Client) -> None:
+    """Sends all that the clients have to send and receives all that they are owed."""
+    poller = select.poll()
+    busy: dict[int, Client] = {}
+    for client in clients:
+        if client.outbox or client.owed:
+            busy[client.sock.fileno()] = client
+            poller.register(client.sock, select.POLLIN | select.POLLOUT)
+    while busy:
+        events = poller.poll(PATIENCE_S * 1000)
+        if not events:
+            client = next(iter(busy.values()))
+            raise Failed(
+                f"nothing moved for {PATIENCE_S:.0f} s: {client.name} has {client.echoed:,} "
+                f"bytes back and {len(client.owed) + len(client.outbox):,} to come"
+            )
+        for descriptor, event in events:
+            client = busy[descriptor]
+            if event & ~select.POLLOUT:
+                client.receive()
+            if event & select.POLLOUT and client.outbox:
+                client.send()
+                if not client.outbox:
+                    poller.modify(descriptor, select.POLLIN)
+            if not client.outbox and not client.owed:
+                poller.unregister(descriptor)
+                del busy[descriptor]
+
+
+def fill(*clients: Client) -> None:
+    """Sends and receives nothing, until no more is taken for STUCK_S or all is sent."""
+    moved = time.monotonic()
+    while time.monotonic() < moved + STUCK_S and any(client.outbox for client in clients):
+        if sum(client.send() for client in clients if client.outbox):
+            moved = time.monotonic()
+        else:
+            time.sleep(0.002)
+
+
+class Subject:
+    """The server under check: started when a case first needs it, and again when it is gone.
+
+    Cases share one process, as clients do; each gets fresh connections.
+    """
+
+    def __init__(self, server: Server, log: Path, bind: str, ready_s: float, seed: int) -> None:
+        self.server = server
+        self.log = log
+        self.bind = bind
+        self.ready_s = ready_s
+        self.random = random.Random(seed)
+        self.clients: list[Client] = []
+        self._running: launch.Running | None = None
+        self._said = b""
+
+    @property
+    def running(self) -> launch.Running:
+        """Raises launch.NotServing when the server does not come to serve."""
+        if self._running is None:
+            self._running = launch.start(
+                self.server, self.log, bind=self.bind, ready_s=self.ready_s
+            )
+        return self._running
+
+    def connect(self, name: str = "the client") -> Client:
+        """A fresh client; name is what a failure calls it."""
+        try:
+            sock = self.running.connect(PATIENCE_S)
+        except OSError as error:
+            raise Failed(f"{name} cannot connect: {error.strerror or error}") from None
+        client = Client(sock, name)
+        self.clients.append(client)
+        return client
+
+    def data(self, size: int) -> bytes:
+        """Bytes that no other place or client sends."""
+        return self.random.randbytes(size)
+
+    @contextlib.contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """Two other clients, of which each is served before, and again after what happens."""
+        others = [self.connect(f"another client ({i})") for i in (1, 2)]
+        self.echo(others)
+        yield
+        if reason := self.gone():
+            raise Failed(reason)
+        self.echo(others)
+        self.echo([self.connect("a client that came later")])
+
+    def echo(self, clients: Sequence[Client], size: int = 1000) -> None:
+        for client in clients:
+            client.say(self.data(size))
+        exchange(*clients)
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Meanwhile the server's processes stand still; the kernel goes on for them."""
+        os.killpg(self.running.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(self.running.pid, signal.SIGCONT)
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the server's processes."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.running.pid)
+            for one in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total += one.memory_info().rss
+        return total
+
+    def gone(self, wait_s: float = 0.0) -> str:
+        """Why the server is gone. wait_s: its sockets close a moment before it is reaped."""
+        if self._running is None:
+            return ""
+        if wait_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._running.process.wait(wait_s)
+        return self._running.gone()
+
+    def said(self) -> bytes:
+        """What the server wrote on standard output during the whole check."""
+        return self._said + (self._running.said() if self._running else b"")
+
+    def hang_up(self) -> None:
+        """Closes what the case left open."""
+        for client in self.clients:
+            client.sock.close()
+        self.clients.clear()
+
+    def stop(self) -> launch.Stopped:
+        """Ends the server; the next case starts another."""
+        running = self.running
+        self._said = self.said()
+        self._running = None
+        return running.stop()
+
+    def close(self) -> None:
+        self.hang_up()
+        if self._running:
+            self.stop()
