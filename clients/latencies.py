@@ -1,7 +1,7 @@
 """Latencies in constant memory: note each one cheaply, count them in bulk.
 
-Noting is one array append (about 30 ns); an HdrHistogram's own record_value costs
-twenty times that and would be most of what a message costs. Four times a second the
+Noting is one array append; an HdrHistogram's own record_value costs many times that and
+would be a good part of what a message costs. Four times a second the
 noted values are sorted into log-linear buckets with numpy, which for a million values
 takes milliseconds.
 

@@ -170,7 +170,7 @@ def faults(measured: Measurement, altered: Mapping[str, int]) -> str:
         wrong.append(f"{measured.served} of {clients} clients served")
     wrong += [f"{count} echoes {fault}" for fault, count in altered.items()]
     if measured.lost:
-        wrong.append(f"{measured.lost} echoes lost")
+        wrong.append(f"{measured.lost} echoes lost (none within the drain)")
     wrong += [f"{count} × {error}" for error, count in measured.errors.items()]
     return "; ".join(wrong)
 

@@ -56,6 +56,11 @@ def remarks(judged: Judged) -> tuple[str, ...]:
     for row in rows(judged):
         if row.reason:
             said.append(f"{row.server}, {row.clients:,} clients, {row.status}: {row.reason}")
+        if row.clients_without_echo:
+            said.append(
+                f"{row.server}, {row.clients:,} clients: up to {row.clients_without_echo:,} had "
+                "no echo during a whole slice"
+            )
     noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
     said += [f"{server}: {note}" for server, note in noted]
     return tuple(said)
@@ -95,7 +100,7 @@ def _figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row
         text = significant(spread.median * scale)
         if varied and row.blocks > 1 and spread.median:
             half = (spread.greatest - spread.least) / 2 / abs(spread.median) * 100
-            text += f" ±{half:.0f} %" if half >= 1 else f" ±{half:.1f} %"
+            text += f" ±{half:.0f} %" if half >= 1 else f" ±{max(half, 0.1):.1f} %"
         return ("≥ " if row.bound and key == "messages_per_s" else "") + text
 
     return cell

@@ -8,13 +8,13 @@ from rich.text import Text
 from ..model import Judged
 from . import table
 
-LEAST_WIDTH = 100  # the table needs as much; a narrower terminal wraps it
-_FOLDED = ("errors", "limiter")
+LEAST_WIDTH = 104  # the table needs as much; a narrower terminal wraps it
+_FOLDED = ("errors",)
 
 
 def render(judged: Judged) -> RenderableType:
     """The table with its heading above and its remarks beside it."""
-    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     for column in table.columns(judged):
         grid.add_column(
             Text(column.title.replace("/", "\n/").replace(" ", "\n")),
