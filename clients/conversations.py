@@ -6,8 +6,9 @@ altered, doubled or somebody else's is known for what it is. An echo is compared
 what was sent byte for byte.
 
 A conversation writes straight to its descriptor, which is cheaper than the transport's
-write queue; what the kernel does not take at once goes through the transport. That is safe because a conversation sends only when nothing of its own is
-still queued: after the whole echo, or (pipelined) always through the transport.
+write queue; what the kernel does not take at once goes through the transport. That is
+safe because a conversation sends only when nothing of its own is still queued: after the
+whole echo, or (pipelined) always through the transport.
 
 The send time is read when the previous echo has come, so a latency includes what
 composing the next message takes: well under a microsecond.
