@@ -1,8 +1,10 @@
 """What several test files share: real servers, and the client as a process."""
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -55,3 +57,53 @@ def client():
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run
+
+
+def result(events):
+    """The last of a worker's events, when it came to its end."""
+    assert events[0]["event"] == "connected"
+    assert events[-1]["event"] == "result"
+    return events[-1]
+
+
+class Fake:
+    """A server that treats each connection's bytes as `reply(connection, data, number)` says."""
+
+    def __init__(self, reply):
+        self.reply = reply
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
+
+    def talk(self, connection):
+        number = 0
+        try:
+            while data := connection.recv(65536):
+                self.reply(connection, data, number)
+                number += 1
+        except OSError:
+            pass
+        finally:
+            connection.close()
+
+
+@pytest.fixture
+def fake():
+    """fake(reply) → the port of a server with that behaviour."""
+    made = []
+
+    def make(reply):
+        made.append(Fake(reply))
+        return made[-1].port
+
+    yield make
+    for each in made:
+        each.listener.close()

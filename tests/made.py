@@ -32,11 +32,27 @@ def load(clients=100, **fields):
     return Load(kind=kept.pop("kind", "closed"), clients=clients, **kept)
 
 
-def session(names=("alpha", "beta"), loads=(), blocks=2, measure=None, seed=1):
+def workload(names, loads, blocks=2, **fields):
+    kept = {"reference": "", "control": False, "repeats": 0, "connecting": 64, **fields}
+    return Workload(
+        name="made",
+        title="A made-up session",
+        servers=tuple(names),
+        blocks=blocks,
+        loads=tuple(loads),
+        connect_timeout_s=kept.pop("connect_timeout_s", 10.0),
+        drain_s=kept.pop("drain_s", 5.0),
+        **kept,
+    )
+
+
+def session(
+    names=("alpha", "beta"), loads=(), blocks=2, measure=None, seed=1, control=False, **servers
+):
     """A finished session; measure(trial) → Measurement, by default ok() of each."""
     loads = tuple(loads) or (load(100), load(10_000))
-    chosen = Workload("made", "A made-up session", tuple(names), blocks, loads, 64, 10.0, 5.0)
-    planned = plan.make(chosen, [server(name) for name in names], seed)
+    chosen = workload(names, loads, blocks, control=control)
+    planned = plan.make(chosen, [server(name, **servers.get(name, {})) for name in names], seed)
     return Session(
         schema=1,
         c10k="0",

@@ -19,6 +19,8 @@ QUICK = """
 title = "A short one"
 servers = ["asyncio_streams", "threads_sockets"]
 blocks = {blocks}
+control = {control}
+repeats = {repeats}
 [[load]]
 kind = "closed"
 clients = [{clients}]
@@ -47,9 +49,10 @@ def c10k(*words, code=0, environment=None, **options):
 def workload(tmp_path):
     """workload(...) → the path of a short workload file."""
 
-    def write(blocks=1, clients="2, 5", duration=0.3, extra=""):
+    def write(extra="", **fields):
+        kept = {"blocks": 1, "clients": "2, 5", "duration": 0.3, "control": "false", "repeats": 0}
         path = tmp_path / "short.toml"
-        path.write_text(QUICK.format(blocks=blocks, clients=clients, duration=duration) + extra)
+        path.write_text(QUICK.format(**kept | fields) + extra)
         return path
 
     return write
@@ -102,6 +105,9 @@ def test_counts_are_given_with_commas_or_spaces(workload, tmp_path, counts):
         (["run", "--clients", "1000000000000"], "--clients"),
         (["run", "--blocks", "0"], "--blocks"),
         (["run", "--blocks", "x"], "blocks"),
+        (["run", "--precision", "narrow"], "narrow"),
+        (["run", "--precision", "3%", "--time", "soon"], "soon"),
+        (["run", "--max-blocks", "3"], "--precision"),
         (["run", "--colour", "red"], "--colour"),
         (["run", "--resume", "/nonexistent"], "no session here"),
         (["show", "/nonexistent"], "no session here"),
@@ -293,3 +299,33 @@ def test_a_reader_that_leaves_is_no_error():
         check=False,
     )  # fmt: skip
     assert done.stderr == ""
+
+
+def test_another_process_that_burns_gates_and_repeats_trials(workload, tmp_path):
+    """The session finishes, its disturbed trials repeated and kept, and the table says so."""
+    burner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        done = c10k(
+            "run", workload(clients="2", repeats=2), "--servers", "asyncio_streams",
+            "--unchecked", "--out", tmp_path / "s",
+        )  # fmt: skip
+    finally:
+        burner.kill()
+        burner.wait()
+    kept = store.load(tmp_path / "s").measurements
+    assert [m.attempt for m in kept][:3] == [0, 1, 2]
+    assert all("others" in m.gates[0] for m in kept)
+    assert "trials were gated (others" in done.stdout
+    (row,) = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    assert row["gated"] == 3
+
+
+def test_precision_adds_blocks_until_it_is_reached_or_says_why_not(workload, tmp_path):
+    """More blocks than declared, and a line that says which of the goals ended it."""
+    done = c10k(
+        "run", workload(clients="2", control="true"), "--unchecked", "--out", tmp_path / "s",
+        "--precision", "0.1%", "--max-blocks", "3",
+    )  # fmt: skip
+    assert "3 blocks, as many as allowed" in done.stdout
+    blocks = {m.trial.block for m in store.load(tmp_path / "s").measurements}
+    assert blocks == {0, 1, 2}

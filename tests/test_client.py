@@ -12,63 +12,14 @@ import time
 
 import msgspec
 import pytest
+from conftest import result
 from hypothesis import given
 from hypothesis import strategies as st
 from plan import Plan, PlanError, read
 
 from c10k import places
 
-
-class Fake:
-    """A server that treats each connection's bytes as `reply(connection, data, number)` says."""
-
-    def __init__(self, reply):
-        self.reply = reply
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            try:
-                connection, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self.talk, args=(connection,), daemon=True).start()
-
-    def talk(self, connection):
-        number = 0
-        try:
-            while data := connection.recv(65536):
-                self.reply(connection, data, number)
-                number += 1
-        except OSError:
-            pass
-        finally:
-            connection.close()
-
-
-@pytest.fixture
-def fake():
-    """fake(reply) → the port of a server with that behaviour."""
-    made = []
-
-    def make(reply):
-        made.append(Fake(reply))
-        return made[-1].port
-
-    yield make
-    for each in made:
-        each.listener.close()
-
-
 QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "drain_s": 0.5}
-
-
-def result(events):
-    assert events[0]["event"] == "connected"
-    assert events[-1]["event"] == "result"
-    return events[-1]
 
 
 @pytest.mark.parametrize("message_bytes", [16, 64, 1460, 65_536, 300_000])
@@ -195,6 +146,37 @@ def test_a_short_echo_is_lost_not_altered(client, fake):
     assert (seen["lost"], seen["altered"]) == (4, 0)
 
 
+def test_a_started_echo_that_starts_again_is_no_echo(client, fake):
+    """Half an echo followed by the whole one is a wrong stream, not a right echo."""
+    halves = set()
+
+    def reply(connection, data, number):
+        if number == 0 or connection in halves:
+            connection.sendall(data)
+            return
+        halves.add(connection)
+        connection.sendall(data[:9])
+        time.sleep(0.05)
+        connection.sendall(data)
+
+    assert result(client(**QUICK, port=fake(reply)))["altered"] == 4
+
+
+def test_echoes_are_counted_in_bins_from_the_beginning(serving, client):
+    """Every reading has its time and all echoes until then, the warm-up's included."""
+    port = serving("asyncio_streams").address[1]
+    events = client(**QUICK, port=port, bins_ms=10)
+    bins = result(events)["bins"]
+    assert bins == sorted(bins)
+    assert 5 <= len(bins) <= 36
+    elapsed_ns, echoes = bins[-1]
+    assert elapsed_ns >= 350_000_000
+    start_ns = result(events)["slice_start_ns"]
+    assert start_ns >= 45_000_000  # the warm-up; a timer may be early by a millisecond
+    warm = [count for at_ns, count in bins if at_ns <= start_ns]
+    assert echoes >= result(events)["messages"] + (warm[-1] if warm else 0)
+
+
 def test_a_server_that_hangs_up_is_an_error_with_its_message_lost(client, fake):
     """A connection closed in the middle is an error and its message is lost."""
 
@@ -270,6 +252,14 @@ def test_a_starved_client_is_seen(client, fake):
         ({"port": "x"}, "port"),
         ({}, "port"),
         ({"port": 1, "duration_s": -1}, "duration_s"),
+        ({"port": 1, "kind": "open"}, "rate"),
+        ({"port": 1, "kind": "open", "rate": 1e12}, "rate"),
+        ({"port": 1, "kind": "open", "rate": -1}, "rate"),
+        ({"port": 1, "kind": "open", "rate": 10, "depth": 2}, "depth"),
+        ({"port": 1, "kind": "open", "rate": 10, "arrivals": "burst"}, "arrivals"),
+        ({"port": 1, "kind": "open", "rate": 10, "seed": -1}, "seed"),
+        ({"port": 1, "rate": 10}, "rate"),
+        ({"port": 1, "bins_ms": 0}, "bins_ms"),
     ],
 )
 def test_a_bad_plan_is_one_line_that_names_the_key(client, plan, names):

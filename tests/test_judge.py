@@ -4,12 +4,13 @@ from collections import Counter
 
 import made
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k.judge import judge, limiter, spread
-from c10k.model import Measurement, ServerUse
+from c10k.judge import enough, judge, limiter, spread, widest
+from c10k.model import Goal, Measurement, ServerUse
 
 
 def one_row(measure, blocks=3):
@@ -84,7 +85,7 @@ def test_an_unfinished_session_says_so():
     cut = msgspec.structs.replace(whole, measurements=whole.measurements[:3])
     judged = judge(cut)
     assert not judged.finished
-    assert "3 of 8 trials" in judged.warnings[0]
+    assert "5 of 8 trials" in judged.warnings[0]
     assert judge(whole).finished
 
 
@@ -127,3 +128,118 @@ def test_no_measurement_crashes_the_judge(data):
     rows = judge(session).rows
     cells = Counter((t.server, t.load.clients) for t in session.plan.trials)
     assert {(row.server, row.clients) for row in rows} == set(cells)
+
+
+def raced(rates, blocks=8, noise=0.005, seed=0, **fields):
+    """A session in which each server has its true rate, with noise by trial and by block."""
+    draw = np.random.default_rng(seed)
+    drift = draw.normal(0, 0.05, blocks)
+
+    def measure(trial):
+        rate = rates[trial.server.removesuffix("-control")]
+        rate *= np.exp(drift[trial.block] + draw.normal(0, noise))
+        return made.ok(trial, rate=float(rate), **fields.get(trial.server, {}))
+
+    return judge(made.session(list(rates), [made.load(100)], blocks, measure, control=True))
+
+
+def test_planted_differences_are_found_and_ranked():
+    """10 % apart with 0.5 % noise: the verdicts, ratios and ranks are the planted ones."""
+    rows = {r.server: r for r in raced({"alpha": 1e5, "beta": 1.1e5, "gamma": 0.9e5}).rows}
+    assert rows["beta"].verdict == "faster"
+    assert rows["gamma"].verdict == "slower"
+    assert rows["beta"].ratio.low < 1.1 < rows["beta"].ratio.high
+    assert [rows[name].rank for name in ("beta", "alpha", "gamma")] == [1, 2, 3]
+    assert rows["alpha"].verdict is None
+    assert rows["alpha-control"].rank is None
+
+
+def test_equal_servers_tie():
+    """No planted difference: none is claimed, all share the first rank, in most sessions."""
+    claimed = 0
+    for seed in range(20):
+        rows = raced({"alpha": 1e5, "beta": 1e5, "gamma": 1e5}, seed=seed).rows
+        claimed += any(row.verdict in ("faster", "slower") for row in rows)
+    assert claimed <= 2
+
+
+def test_nothing_within_the_noise_floor_is_claimed():
+    """A difference smaller than what the control shows against itself is not resolved."""
+    draw = np.random.default_rng(3)
+
+    def measure(trial):
+        off = {"alpha": 0.0, "alpha-control": 0.04, "beta": 0.03}[trial.server]
+        return made.ok(trial, rate=float(1e5 * np.exp(off + draw.normal(0, 0.002))))
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(100)], 10, measure, control=True))
+    rows = {row.server: row for row in judged.rows}
+    assert rows["beta"].verdict not in ("faster", "slower")
+    (floor,) = judged.noise
+    assert floor.ratio.low < 1.04 < floor.ratio.high
+
+
+def test_bounds_are_not_ordered():
+    """Two servers that the client bounded tie, whatever their figures say."""
+    bound = {"client_cpu_share": 0.99}
+    judged = raced({"alpha": 1e5, "beta": 2e5}, alpha=bound, beta=bound)
+    rows = {row.server: row for row in judged.rows}
+    assert rows["beta"].verdict == "not resolved"
+    assert rows["alpha"].rank == rows["beta"].rank == 1
+    one = raced({"alpha": 1e5, "beta": 2e5}, beta=bound)
+    assert {row.server: row.verdict for row in one.rows}["beta"] == "faster"
+
+
+def test_without_a_control_nothing_is_claimed():
+    """The noise floor is not known, so no difference is."""
+    judged = judge(
+        made.session(
+            measure=lambda t: made.ok(t, rate=1e3 if t.server == "alpha" else 2e3), blocks=6
+        )
+    )
+    assert {row.verdict for row in judged.rows} <= {None, "not resolved"}
+    assert any("no control" in line for line in judged.warnings)
+
+
+def test_cost_is_given_as_a_multiple_of_the_floor():
+    """CPU per message over the C server's, by block."""
+
+    def measure(trial):
+        return made.ok(trial, cpu_s=0.2 if trial.server == "floor" else 1.0)
+
+    judged = judge(made.session(["alpha", "floor"], measure=measure, floor={"tier": "floor"}))
+    over = {row.server: row.cpu_over_floor for row in judged.rows}
+    assert over == {"alpha": pytest.approx(5.0), "floor": pytest.approx(1.0)}
+
+
+def bins(rate):
+    """Counts every 20 ms for 2.5 s; rate(t) → echoes per second."""
+    times = [0.02 * (i + 1) for i in range(125)]
+    counts = np.cumsum([rate(t) * 0.02 for t in times])
+    return tuple((int(t * 1e9), int(c)) for t, c in zip(times, counts, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("rate", "labelled"),
+    [
+        (lambda t: 1e5 + 1e3 * np.sin(99 * t), False),
+        (lambda t: 1e5 * min(1, t / 0.3) + 1e3 * np.sin(99 * t), False),
+        (lambda t: 1e5 * min(1, t / 1.2) + 1e3 * np.sin(99 * t), True),
+        (lambda t: 1e5 * t, True),
+    ],
+)
+def test_a_trial_that_did_not_settle_in_its_warm_up_is_labelled(rate, labelled):
+    """Steady, or steady after a ramp within the warm-up: nothing; else the row says so."""
+    row = one_row(lambda t: made.ok(t, bins=bins(rate)))
+    assert bool(row.unsettled) is labelled
+
+
+def test_precision_is_judged_by_the_widest_interval():
+    """Enough when every ratio is narrow; else until blocks or time are used up."""
+    judged = raced({"alpha": 1e5, "beta": 1.1e5})
+    width = widest(judged)
+    assert 0 < width < 0.02
+    assert "as asked for" in enough(judged, Goal(0.03, 50), 8, 0, 1)
+    assert enough(judged, Goal(width / 2, 50, 100.0), 8, 10, 20) == ""
+    assert "as many as allowed" in enough(judged, Goal(width / 2, 8), 8, 0, 1)
+    assert "time is over" in enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
+    assert widest(judge(made.session(blocks=2))) == float("inf")

@@ -2,24 +2,16 @@
 
 from collections import Counter
 
+import made
 from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k import plan
-from c10k.model import Load, Server, Workload
-
-
-def load(clients):
-    return Load("closed", clients, 64, 1, 0.5, 2.0)
-
-
-def server(name):
-    return Server(name=name, path=f"/{name}.py", title=name, model="m", unit="u", tier="variant")
 
 
 def make(servers, loads, blocks, seed):
-    chosen = Workload("w", "t", tuple(servers), blocks, tuple(map(load, loads)), 1, 1.0, 1.0)
-    return plan.make(chosen, [server(name) for name in servers], seed)
+    chosen = made.workload(servers, map(made.load, loads), blocks)
+    return plan.make(chosen, [made.server(name) for name in servers], seed)
 
 
 names = st.lists(st.sampled_from("abcdefgh"), min_size=1, max_size=6, unique=True)
@@ -29,12 +21,12 @@ counts = st.lists(st.integers(1, 10**6), min_size=1, max_size=4, unique=True)
 @given(names, counts, st.integers(1, 6), st.integers())
 def test_every_block_has_every_server_under_every_load_once(servers, loads, blocks, seed):
     """Random complete blocks: nothing is left out, nothing is doubled."""
-    made = make(servers, loads, blocks, seed)
+    planned = make(servers, loads, blocks, seed)
     for block in range(blocks):
-        cells = Counter((t.server, t.load.clients) for t in made.trials if t.block == block)
+        cells = Counter((t.server, t.load.clients) for t in planned.trials if t.block == block)
         assert cells == Counter((name, clients) for name in servers for clients in loads)
-    assert [t.block for t in made.trials] == sorted(t.block for t in made.trials)
-    assert len({t.key for t in made.trials}) == len(made.trials)
+    assert [t.block for t in planned.trials] == sorted(t.block for t in planned.trials)
+    assert len({t.key for t in planned.trials}) == len(planned.trials)
 
 
 @given(names, counts, st.integers(1, 3), st.integers())
@@ -45,8 +37,8 @@ def test_the_same_seed_gives_the_same_order(servers, loads, blocks, seed):
 
 def test_blocks_differ_in_order():
     """The order is drawn anew for each block, so that drift falls on all alike."""
-    made = make("abcdefgh", [1], 4, 7)
-    orders = {tuple(t.server for t in made.trials if t.block == block) for block in range(4)}
+    planned = make("abcdefgh", [1], 4, 7)
+    orders = {tuple(t.server for t in planned.trials if t.block == block) for block in range(4)}
     assert len(orders) == 4
 
 

@@ -18,9 +18,9 @@ KEYS = {
 }  # fmt: skip
 
 
-def printed(judged, width=terminal.LEAST_WIDTH):
+def printed(judged, width=None):
     out = io.StringIO()
-    Console(file=out, width=width).print(terminal.render(judged))
+    Console(file=out, width=width or terminal.width(judged)).print(terminal.render(judged))
     return out.getvalue()
 
 
@@ -45,7 +45,7 @@ def test_the_table_has_a_row_for_every_cell_and_every_column():
     assert len(table.cells(judged)) == 4
     text = printed(judged)
     assert text.count("alpha") == 2
-    assert max(map(len, text.splitlines())) <= terminal.LEAST_WIDTH
+    assert max(map(len, text.splitlines())) <= terminal.width(judged)
 
 
 def test_limits_stand_before_numbers():
@@ -99,8 +99,8 @@ def test_progress_is_a_line_a_trial_without_a_terminal():
     out = io.StringIO()
     session = made.session()
     with progress.Lines(Console(file=out, width=200), 8, 2, 60.0) as lines:
-        for left, measurement in zip(range(8, 0, -1), session.measurements, strict=True):
-            lines.before(measurement.trial, left)
+        for measurement in session.measurements:
+            lines.before(measurement.trial)
             lines.after(measurement)
     said = out.getvalue().splitlines()
     assert len(said) == 8

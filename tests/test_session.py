@@ -9,7 +9,6 @@ import psutil
 import pytest
 
 from c10k import catalog, launch, places, plan, session, store
-from c10k.model import Workload
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def local(tmp_path):
     def run(path, clients=20, kind="closed", workers=1, before=lambda: None):
         server = catalog.read(path)
         short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=0.4)
-        chosen = Workload("w", "t", (server.name,), 1, (short,), 32, 3.0, 0.5)
+        chosen = made.workload([server.name], [short], 1, connect_timeout_s=3.0, drain_s=0.5)
         planned = plan.make(chosen, [server], 1)
         execute = session.LocalExecutor(
             planned,

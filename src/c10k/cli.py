@@ -10,9 +10,10 @@ import random
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
+from time import monotonic
 from types import FrameType
 from typing import Annotated, Literal, NoReturn
 
@@ -23,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 from . import catalog, check, judge, launch, machine, places, plan, session, store, workload
-from .model import Conformance, Server, Session, Trial
+from .model import Conformance, Goal, Plan, Server, Session, Trial
 from .render import markdown, progress, table, terminal
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
@@ -78,6 +79,9 @@ def run(
     out: Path | None = None,
     resume: Path | None = None,
     unchecked: Annotated[bool, Flag] = False,
+    precision: str | None = None,
+    max_blocks: int | None = None,
+    time: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Run a session: every server under every load, block by block, then the table.
@@ -102,19 +106,26 @@ def run(
         Go on with a session that ended early, as it was planned.
     unchecked
         Do not check that the servers echo rightly before they are timed.
+    precision
+        Add blocks until every ratio's interval is that narrow: 3%.
+    max_blocks
+        With --precision: stop at so many blocks [default: 50].
+    time
+        With --precision: stop when the next block would overrun it: 20m, 90s, 1h.
     as_json
         Print the rows as JSON instead of the table.
     """
     console = Console(stderr=as_json)
     launch.raise_descriptor_limit()
     if resume is not None:
-        if servers or clients or blocks or seed is not None or out or name != "quick":
+        given = (servers, clients, blocks, seed, out, precision, max_blocks, time)
+        if any(option is not None for option in given) or name != "quick":
             raise Wrong("--resume takes the plan of the session: give no other option with it")
         old, writer = store.resume(resume)
-        folder, planned, conformance = resume, old.plan, old.conformance
+        folder, planned, conformance, goal = resume, old.plan, old.conformance, old.goal
         done = old.measurements
         for line in machine.differences(old.environment, machine.environment(places.SUITE)):
-            console.print(f"! changed since it began: {line}", markup=False, highlight=False)
+            _line(console, f"! changed since it began: {line}")
     else:
         chosen = workload.cut(
             workload.choose(name, places.WORKLOADS),
@@ -125,12 +136,13 @@ def run(
         contenders = catalog.choose(chosen.servers, catalog.find(places.SERVERS))
         seed = random.SystemRandom().randrange(2**32) if seed is None else seed
         planned, done = plan.make(chosen, contenders, seed), ()
+        goal = _goal(precision, max_blocks, time)
         folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
     pinning = machine.cores()
     cannot = _cannot_run(planned.servers)
     fits = machine.capacity(max(load.clients for load in planned.workload.loads))
     if not fits.enough:
-        console.print(f"! {fits.reason}; smaller counts run", highlight=False, markup=False)
+        _line(console, f"! {fits.reason}; smaller counts run")
     runnable = [server for server in planned.servers if server.name not in cannot]
     if resume is None:
         conformance = {} if unchecked else _check_all(runnable, console)
@@ -141,6 +153,7 @@ def run(
             plan=planned,
             environment=machine.environment(places.SUITE),
             conformance=conformance,
+            goal=goal,
         )
         writer = store.create(folder, head)
 
@@ -167,13 +180,13 @@ def run(
     )
     finished = {measurement.trial.key for measurement in done}
     left = [trial for trial in planned.trials if trial.key not in finished]
-    likely = [trial for trial in left if _would_run(trial, cannot, fits.clients)]
-    expected_s = plan.expected_s(likely)
-    console.print(
+    expected_s = plan.expected_s(
+        [trial for trial in left if _would_run(trial, cannot, fits.clients)]
+    )
+    _line(
+        console,
         f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
         f"{pinning.note}, seed {planned.seed}",
-        highlight=False,
-        markup=False,
     )
     code = DONE
     try:
@@ -181,19 +194,25 @@ def run(
             _interruptible(),
             progress.Lines(console, len(left), planned.workload.blocks, expected_s) as lines,
         ):
-            session.run(planned, execute, writer, done=done, before=lines.before, after=lines.after)
+            session.run(
+                planned,
+                execute,
+                writer,
+                done=done,
+                more=_more(planned, goal, folder, console),
+                before=lines.before,
+                after=lines.after,
+            )
     except (KeyboardInterrupt, store.StoreError) as error:
         code = EARLY
         why = str(error) or "interrupted"
-        console.print(f"! {why}; what was measured is kept", highlight=False, markup=False)
+        _line(console, f"! {why}; what was measured is kept")
     finally:
         writer.close()
     _show(folder, "json" if as_json else "terminal")
-    console.print(f"Session: {folder}", highlight=False, markup=False, soft_wrap=True)
+    _line(console, f"Session: {folder}")
     if code == EARLY:
-        console.print(
-            f"Continue: c10k run --resume {folder}", highlight=False, markup=False, soft_wrap=True
-        )
+        _line(console, f"Continue: c10k run --resume {folder}")
     return code
 
 
@@ -226,7 +245,7 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = F
     console.print(grid)
     console.print()
     for each in workloads:
-        console.print(f"{each.name}: {each.title}", highlight=False, markup=False)
+        _line(console, f"{each.name}: {each.title}")
     return DONE
 
 
@@ -260,7 +279,7 @@ def check_(
             code = FAILED
             reports.append({"server": server.name, "status": "not run", "reason": reason})
             if not as_json:
-                console.print(f"{server.name}: not run: {reason}", markup=False, highlight=False)
+                _line(console, f"{server.name}: not run: {reason}")
             continue
         found = _check(server, _split(cases))
         code = FAILED if found.failures else code
@@ -377,8 +396,13 @@ def _show(folder: Path, form: str) -> None:
         print(markdown.render(judged), end="")
     else:
         console = Console()
-        console.width = max(console.width, terminal.LEAST_WIDTH)
+        console.width = max(console.width, terminal.width(judged))
         console.print(terminal.render(judged))
+
+
+def _line(console: Console, text: str) -> None:
+    """A plain line: no markup, no colours, never wrapped (a program may read it)."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _split(words: Sequence[str] | None) -> list[str]:
@@ -408,6 +432,45 @@ def _cannot_run(servers: Sequence[Server]) -> dict[str, str]:
     return reasons
 
 
+def _goal(precision: str | None, max_blocks: int | None, time: str | None) -> Goal | None:
+    """What --precision, --max-blocks and --time ask for."""
+    if precision is None:
+        if max_blocks is not None or time is not None:
+            raise Wrong("--max-blocks and --time go with --precision")
+        return None
+    try:
+        limit_s = None if time is None else workload.seconds(time)
+        goal = Goal(workload.share(precision), 50 if max_blocks is None else max_blocks, limit_s)
+    except ValueError as error:
+        raise Wrong(f"--precision, --time: {error}") from None
+    if goal.max_blocks < 1:
+        raise Wrong(f"--max-blocks: {goal.max_blocks} is not at least 1")
+    return goal
+
+
+def _more(
+    planned: Plan, goal: Goal | None, folder: Path, console: Console
+) -> Callable[[], Sequence[Trial]]:
+    """Further blocks until the goal is met; none without a goal."""
+    began = monotonic()
+
+    def more() -> Sequence[Trial]:
+        if goal is None:
+            return ()
+        so_far = store.load(folder)
+        blocks = 1 + max(m.trial.block for m in so_far.measurements)
+        following = plan.block(planned, blocks)
+        reason = judge.enough(
+            judge.judge(so_far), goal, blocks, monotonic() - began, plan.expected_s(following)
+        )
+        if reason:
+            _line(console, reason)
+            return ()
+        return following
+
+    return more
+
+
 def _would_run(trial: Trial, cannot: dict[str, str], most: int) -> bool:
     return trial.server not in cannot and trial.load.clients <= most
 
@@ -420,11 +483,10 @@ def _check_all(servers: Sequence[Server], console: Console) -> dict[str, Conform
         known = check.remembered(server, catalog.versions(server), folder)
         result = known or _check(server, ())
         found[server.name] = result
-        console.print(
+        _line(
+            console,
             f"{server.name}: {_verdict(result)}, checked {result.checked_at}"
             + (" (unchanged since)" if known else ""),
-            highlight=False,
-            markup=False,
         )
     return found
 

@@ -59,6 +59,10 @@ class Driven(Struct, frozen=True):
     fairness: float | None
     clients_without_echo: int
     latency: Latency
+    latency_from_send: Latency | None
+    schedule_lag: Latency | None
+    rate_achieved: float | None
+    bins: tuple[tuple[int, int], ...]
 
 
 class _Worker:
@@ -125,8 +129,10 @@ class _Worker:
         self.process.wait()
 
 
-def plans(running: Running, workload: Workload, load: Load, workers: int) -> list[dict[str, Any]]:
-    """One client plan a worker; the clients and the connecting are split evenly."""
+def plans(
+    running: Running, workload: Workload, load: Load, workers: int, seed: int
+) -> list[dict[str, Any]]:
+    """One client plan a worker; clients, connecting and rate are split evenly."""
     address = running.address
     target = (
         {"path": address} if isinstance(address, str) else {"host": address[0], "port": address[1]}
@@ -148,6 +154,15 @@ def plans(running: Running, workload: Workload, load: Load, workers: int) -> lis
                 "connect_timeout_s": workload.connect_timeout_s,
                 "warmup_s": load.warmup_s,
                 "duration_s": load.duration_s,
+                **(
+                    {
+                        "rate": load.rate * clients / load.clients,
+                        "arrivals": load.arrivals,
+                        "seed": seed + index,
+                    }
+                    if load.kind == "open"
+                    else {}
+                ),
                 "drain_s": workload.drain_s,
                 "hold": True,
             }
@@ -253,6 +268,24 @@ def _merge(results: Sequence[dict[str, Any]]) -> Driven:
         fairness=total * total / (clients * squares) if squares else None,
         clients_without_echo=sum(result["clients_without_echo"] for result in results),
         latency=_latency([result["latency"] for result in results]),
+        latency_from_send=_optional(results, "latency_from_send"),
+        schedule_lag=_optional(results, "schedule_lag"),
+        rate_achieved=sum(result["rate_achieved"] for result in results)
+        if "rate_achieved" in results[0]
+        else None,
+        bins=_bins([result.get("bins", []) for result in results]),
+    )
+
+
+def _optional(results: Sequence[dict[str, Any]], key: str) -> Latency | None:
+    return _latency([result[key] for result in results]) if key in results[0] else None
+
+
+def _bins(workers: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, int], ...]:
+    """The workers' counts bin by bin, at the first worker's times; they began together."""
+    return tuple(
+        (int(together[0][0]), sum(int(count) for _, count in together))
+        for together in zip(*workers, strict=False)
     )
 
 

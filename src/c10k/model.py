@@ -10,7 +10,9 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Kind = Literal["closed", "idle"]
+Kind = Literal["closed", "open", "idle"]
+Arrivals = Literal["", "poisson", "constant"]
+Verdict = Literal["faster", "slower", "same", "not resolved"]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
 
@@ -48,12 +50,15 @@ class Load(Struct, frozen=True, omit_defaults=False):
     depth: int  # closed: messages each client keeps on their way
     warmup_s: float
     duration_s: float  # the measured slice
+    rate: float = 0.0  # open: messages/s of all clients together
+    arrivals: Arrivals = ""  # open: how the intended times are drawn
 
     @property
     def label(self) -> str:
         """What distinguishes this load from others at the same client count."""
         depth = f" x{self.depth}" if self.depth > 1 else ""
-        return f"{self.kind} {self.message_bytes} B{depth}"
+        rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.kind == "open" else ""
+        return f"{self.kind} {self.message_bytes} B{depth}{rate}"
 
 
 class Workload(Struct, frozen=True):
@@ -64,6 +69,9 @@ class Workload(Struct, frozen=True):
     servers: tuple[str, ...]  # names, or @tier for all of a tier
     blocks: int
     loads: tuple[Load, ...]
+    reference: str  # the server that the others are compared with
+    control: bool  # whether the reference is entered a second time, under another name
+    repeats: int  # how often a gated trial is repeated at most
     connecting: int  # connections in flight while the clients connect
     connect_timeout_s: float  # until every client's first echo has come
     drain_s: float  # how long after the slice the last echoes may take
@@ -80,17 +88,25 @@ class Trial(Struct, frozen=True):
     @property
     def key(self) -> str:
         """Names the trial within its session; also the stem of its log file."""
-        label = self.load.label.replace(" ", "-")
-        return f"{self.block:02d}-{self.position:03d}-{self.server}-{label}-{self.load.clients}"
+        return f"{self.block:03d}-{self.position:03d}-{self.server}-{self.load.clients}"
 
 
 class Plan(Struct, frozen=True):
     """Every trial of a session, in the order they run."""
 
     workload: Workload
-    servers: tuple[Server, ...]
+    servers: tuple[Server, ...]  # the control among them
     trials: tuple[Trial, ...]
     seed: int
+    control: str = ""  # the name under which the reference is entered again; "" for none
+
+
+class Goal(Struct, frozen=True):
+    """Blocks on request: how narrow every ratio's interval is to be, and when to give up."""
+
+    precision: float  # 0.03: each end within 3 % of the ratio
+    max_blocks: int
+    time_s: float | None = None
 
 
 class Latency(Struct, frozen=True):
@@ -117,6 +133,14 @@ class ServerUse(Struct, frozen=True):
     threads_max: int | None = None
     descriptors_max: int | None = None
     accept_queue_max: int | None = None
+    accept_queue_limit: int | None = None
+
+
+class Noise(Struct, frozen=True):
+    """What the machine did besides the trial, while its slice ran."""
+
+    steal_share: float | None = None  # of the cores' time, taken by the hypervisor
+    others_cores: float | None = None  # cores that other processes kept busy
 
 
 class Measurement(Struct, frozen=True):
@@ -135,13 +159,20 @@ class Measurement(Struct, frozen=True):
     lost: int | None = None
     altered: int | None = None
     errors: dict[str, int] = {}
-    latency: Latency | None = None
+    latency: Latency | None = None  # open loop: from the intended send
+    latency_from_send: Latency | None = None  # open loop
+    schedule_lag: Latency | None = None  # open loop: actual send minus intended send
+    rate_achieved: float | None = None  # open loop: messages/s sent
+    bins: tuple[tuple[int, int], ...] = ()  # ns since the load began, echoes so far
+    gates: tuple[str, ...] = ()  # why the trial is rejected
+    attempt: int = 0  # 0, then one more for each repeat of a gated trial
     client_cpu_share: float | None = None  # of a core, of the busiest worker, in the slice
     workers: int = 1
     client_bytes_per_connection: float | None = None
     fairness: float | None = None  # Jain's index over the clients' message counts
     clients_without_echo: int | None = None  # in the measured slice
     server: ServerUse = ServerUse()
+    noise: Noise = Noise()
     pinned: str = ""
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -178,6 +209,7 @@ class Session(Struct, frozen=True):
     plan: Plan
     environment: dict[str, Any]
     conformance: dict[str, Conformance]
+    goal: Goal | None = None
     measurements: tuple[Measurement, ...] = ()
 
 
@@ -187,6 +219,18 @@ class Spread(Struct, frozen=True):
     median: float
     least: float
     greatest: float
+
+
+class Ratio(Struct, frozen=True):
+    """A figure over the reference's, by blocks: the median and its interval.
+
+    low and high are None where there are too few blocks to say.
+    """
+
+    median: float
+    low: float | None
+    high: float | None
+    blocks: int
 
 
 class Row(Struct, frozen=True):
@@ -216,8 +260,25 @@ class Row(Struct, frozen=True):
     lost: int | None = None
     altered: int | None = None
     errors: dict[str, int] = {}
+    schedule_lag_p99_us: Spread | None = None
+    latency_from_send_p99_us: Spread | None = None
+    ratio: Ratio | None = None  # of the primary figure, to the reference's
+    verdict: Verdict | None = None  # against the reference
+    rank: int | None = None
+    cpu_over_floor: float | None = None  # server CPU per message, over the C floor's
+    gated: int = 0  # trials rejected, all blocks and attempts
+    outliers: tuple[int, ...] = ()  # blocks whose primary figure stands apart; none is deleted
+    unsettled: int = 0  # trials that did not settle within their warm-up
     limiter: str = ""
     notes: tuple[str, ...] = ()
+
+
+class NoiseFloor(Struct, frozen=True):
+    """The reference against itself under one load: nothing smaller is claimed."""
+
+    load: str
+    clients: int
+    ratio: Ratio
 
 
 class Judged(Struct, frozen=True):
@@ -225,7 +286,10 @@ class Judged(Struct, frozen=True):
 
     workload: Workload
     rows: tuple[Row, ...]
+    noise: tuple[NoiseFloor, ...]
     warnings: tuple[str, ...]
     environment: dict[str, Any]
     started_at: str
     finished: bool
+    reference: str
+    control: str

@@ -9,6 +9,8 @@ that two servers under one load are never far apart in time.
 import random
 from collections.abc import Sequence
 
+from msgspec.structs import replace
+
 from .model import Plan, Server, Trial, Workload
 
 # What a trial takes besides its slice and warm-up, for the estimate that is printed
@@ -18,17 +20,41 @@ PER_CLIENT_S = 0.000_25
 
 
 def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
-    """Every trial in the order it runs; the same arguments give the same plan."""
-    trials = []
-    for block in range(workload.blocks):
-        # str seeds are hashed with SHA-512: the same on every platform and version
-        order = random.Random(f"{seed}/{block}")
-        position = 0
-        for load in order.sample(workload.loads, len(workload.loads)):
-            for server in order.sample(servers, len(servers)):
-                trials.append(Trial(block=block, position=position, server=server.name, load=load))
-                position += 1
-    return Plan(workload=workload, servers=tuple(servers), trials=tuple(trials), seed=seed)
+    """Every trial in the order it runs; the same arguments give the same plan.
+
+    The reference is the workload's when it is among the servers, else the first of them.
+    As the control it is entered once more under another name, and is otherwise a server
+    like any other.
+    """
+    names = [server.name for server in servers]
+    reference = workload.reference if workload.reference in names else names[0]
+    control = f"{reference}-control" if workload.control else ""
+    entered = list(servers)
+    if control:
+        entered.append(replace(servers[names.index(reference)], name=control))
+    planned = Plan(
+        workload=replace(workload, reference=reference),
+        servers=tuple(entered),
+        trials=(),
+        seed=seed,
+        control=control,
+    )
+    trials = [trial for index in range(workload.blocks) for trial in block(planned, index)]
+    return replace(planned, trials=tuple(trials))
+
+
+def block(plan: Plan, index: int) -> list[Trial]:
+    """The trials of one block, also of one beyond those the workload declares."""
+    # str seeds are hashed with SHA-512: the same on every platform and version
+    order = random.Random(f"{plan.seed}/{index}")
+    loads = order.sample(plan.workload.loads, len(plan.workload.loads))
+    cells = [
+        (load, server) for load in loads for server in order.sample(plan.servers, len(plan.servers))
+    ]
+    return [
+        Trial(block=index, position=position, server=server.name, load=load)
+        for position, (load, server) in enumerate(cells)
+    ]
 
 
 def expected_s(trials: Sequence[Trial]) -> float:

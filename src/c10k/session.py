@@ -12,10 +12,10 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from . import drive, launch
-from .model import Measurement, Plan, Server, Trial
+from . import drive, gates, launch
+from .model import Measurement, Plan, Server, Status, Trial
 from .store import Writer
-from .watch import Watch
+from .watch import Surroundings, Watch
 
 Execute = Callable[[Trial], Measurement]
 
@@ -25,7 +25,7 @@ class Refusal(Exception):
 
     def __init__(self, reason: str, *, failed: bool = False) -> None:
         super().__init__(reason)
-        self.failed = failed
+        self.status: Status = "failed" if failed else "not run"
 
 
 def run(
@@ -34,24 +34,38 @@ def run(
     writer: Writer,
     *,
     done: Iterable[Measurement] = (),
-    before: Callable[[Trial, int], None] = lambda trial, left: None,
+    more: Callable[[], Iterable[Trial]] = lambda: (),
+    before: Callable[[Trial], None] = lambda trial: None,
     after: Callable[[Measurement], None] = lambda measurement: None,
 ) -> None:
     """Runs every trial of the plan that is not among those done, storing each at once.
 
-    before is told the trial and how many are left with it; after, what came of it.
+    A gated trial is repeated, each attempt stored. When the plan is at its end, more is
+    asked for further trials, until it has none. before is told a trial that is about to
+    run; after, what came of each attempt.
     """
-    finished = {measurement.trial.key for measurement in done}
-    left = [trial for trial in plan.trials if trial.key not in finished]
-    for index, trial in enumerate(left):
-        before(trial, len(left) - index)
-        try:
-            measurement = execute(trial)
-        except Refusal as refusal:
-            status = "failed" if refusal.failed else "not run"
-            measurement = Measurement(trial, status, str(refusal))  # type: ignore[arg-type]
-        writer.append(measurement)
-        after(measurement)
+    attempts: dict[str, int] = {}  # trial → attempts still to make
+    for measurement in done:
+        left = plan.workload.repeats - measurement.attempt if measurement.gates else 0
+        attempts[measurement.trial.key] = left
+    queue: Iterable[Trial] = plan.trials
+    while queue:
+        for trial in queue:
+            allowed = plan.workload.repeats + 1
+            for attempt in range(allowed - attempts.get(trial.key, allowed), allowed):
+                before(trial)
+                try:
+                    measurement = execute(trial)
+                except Refusal as refusal:
+                    measurement = Measurement(trial, refusal.status, str(refusal))
+                rejected = gates.gates(measurement)
+                measurement = replace(measurement, attempt=attempt, gates=rejected)
+                writer.append(measurement)
+                after(measurement)
+                if not rejected:
+                    break
+            attempts[trial.key] = 0
+        queue = more()
 
 
 class LocalExecutor:
@@ -103,24 +117,27 @@ class LocalExecutor:
         finally:
             running.stop()
 
+    def _seed(self, trial: Trial) -> int:
+        """Of the schedule: the same for all servers of a block, another in the next."""
+        return (self.plan.seed + 1000 * trial.block) % 2**62
+
     def _load(self, running: launch.Running, measurement: Measurement) -> Measurement:
         """Drives the load against a serving server."""
-        load = measurement.trial.load
+        trial = measurement.trial
+        load = trial.load
 
-        def queue_length() -> int | None:
-            backlog = running.backlog()
-            return None if backlog is None else backlog.length
-
-        watch = Watch(running.pid, queue_length)
+        watch = Watch(running.pid, running.backlog)
         barrier: list[drive.Connected] = []
+        surroundings: list[Surroundings] = []
 
         def connected(seen: drive.Connected) -> None:
             barrier.append(seen)
             watch.connected()
+            surroundings.append(Surroundings())
 
         try:
             seen = drive.drive(
-                drive.plans(running, self.plan.workload, load, self.workers),
+                drive.plans(running, self.plan.workload, load, self.workers, self._seed(trial)),
                 self.client_cpus,
                 server_gone=running.gone,
                 on_wait=watch.glance,
@@ -135,14 +152,19 @@ class LocalExecutor:
             duration_s=seen.duration_s,
             messages=seen.messages,
             messages_per_s=None if load.kind == "idle" else seen.messages_per_s,
+            bins=seen.bins,
             lost=seen.lost,
             altered=seen.altered,
             errors={**barrier[0].failed, **seen.errors},
             latency=seen.latency,
+            latency_from_send=seen.latency_from_send,
+            schedule_lag=seen.schedule_lag,
+            rate_achieved=seen.rate_achieved,
             client_cpu_share=seen.cpu_share,
             fairness=seen.fairness,
             clients_without_echo=seen.clients_without_echo,
             server=watch.use(),
+            noise=surroundings[0].noise(),
         )
         reason = faults(measured, seen.faults)
         return replace(measured, status="failed" if reason else "ok", reason=reason)

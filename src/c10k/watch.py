@@ -1,10 +1,12 @@
-"""Samples of what the server's process uses and holds, and of the accept queue.
+"""Samples of what the server's process uses and holds, of the accept queue, and of what
+else the machine does meanwhile.
 
 Cheap readings (CPU clock, threads, accept queue) may be taken during a measured slice;
 dear ones (PSS: milliseconds for a process with thousands of threads) only outside it.
 """
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from .model import ServerUse
+from .model import Noise, ServerUse
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -63,20 +65,24 @@ def descriptors(pid: int) -> int | None:
 class Watch:
     """The readings of one trial, from the server's first echo to its last."""
 
-    def __init__(self, pid: int, queue_length: Callable[[], int | None]) -> None:
+    def __init__(self, pid: int, queue: Callable[[], tuple[int, int] | None]) -> None:
+        """queue tells the accept queue's length and bound, or None where nothing does."""
         self.pid = pid
-        self.queue_length = queue_length
+        self.queue = queue
         self.pss_before_bytes = pss_bytes(pid)
         self.pss_after_bytes: int | None = None
         self.threads_max = threads(pid)
         self.descriptors_max: int | None = None
-        self.accept_queue_max = queue_length()
+        self.accept_queue_max: int | None = None
+        self.accept_queue_limit: int | None = None
         self.slice_start: int | None = None  # the server's CPU clock, ns
         self.slice_end: int | None = None
 
     def glance(self) -> None:
         """The cheap readings that may rise and fall."""
-        self.accept_queue_max = _larger(self.accept_queue_max, self.queue_length())
+        if seen := self.queue():
+            self.accept_queue_max = _larger(self.accept_queue_max, seen[0])
+            self.accept_queue_limit = seen[1]
         self.threads_max = _larger(self.threads_max, threads(self.pid))
 
     def sample(self) -> None:
@@ -105,7 +111,61 @@ class Watch:
             threads_max=self.threads_max,
             descriptors_max=self.descriptors_max,
             accept_queue_max=self.accept_queue_max,
+            accept_queue_limit=self.accept_queue_limit,
         )
+
+
+class Surroundings:
+    """What the machine did besides us, from the moment this is made to noise().
+
+    Ours are this process, its children and the sessions that they lead. Kernel threads
+    are nobody's: what they do (network interrupts, mostly) the trial itself causes.
+    """
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.stolen = _stolen_ticks()
+        self.used = _ticks_of_others()
+
+    def noise(self) -> Noise:
+        """The shares since; a share is None where the system does not tell."""
+        elapsed_s = time.monotonic() - self.began
+        stolen, used = _stolen_ticks(), _ticks_of_others()
+        per_s = os.sysconf("SC_CLK_TCK") * max(elapsed_s, 1e-3)
+        steal: float | None = None
+        others: float | None = None
+        if stolen is not None and self.stolen is not None:
+            steal = (stolen - self.stolen) / per_s / (os.cpu_count() or 1)
+        if used and self.used:
+            # a process that is new since has used all its time since
+            spent = sum(max(0, ticks - self.used.get(pid, 0)) for pid, ticks in used.items())
+            others = spent / per_s
+        return Noise(steal_share=steal, others_cores=others)
+
+
+def _stolen_ticks() -> int | None:
+    """Clock ticks that the hypervisor took from all cores since boot."""
+    try:
+        return int(Path("/proc/stat").read_text().split("\n", 1)[0].split()[8])
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def _ticks_of_others() -> dict[tuple[int, int], int]:
+    """CPU ticks, with those of waited-for children, by (pid, start) of each foreign process."""
+    me = os.getpid()
+    seen: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            text = (folder / "stat").read_text()
+            # the name stands in brackets and may hold anything; state is a letter
+            seen[int(folder.name)] = [int(word) for word in text.rpartition(")")[2].split()[1:20]]
+    ours = {me} | {pid for pid, fields in seen.items() if fields[0] == me}
+    return {
+        (pid, fields[18]): sum(fields[10:14])  # utime, stime, cutime, cstime; 18: starttime
+        for pid, fields in seen.items()
+        if pid not in ours and fields[2] not in ours - {me} and 2 not in (pid, fields[0])
+    }
 
 
 def _larger(a: int | None, b: int | None) -> int | None:

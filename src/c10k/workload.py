@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .model import Kind, Load, Workload
+from .model import Arrivals, Kind, Load, Workload
 
 MOST_CLIENTS = 10_000_000
 MOST_LOADS = 1000
@@ -29,6 +29,8 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     clients: int | list[int]
     message_bytes: int | list[int] = 64
     depth: int | list[int] = 1
+    rate: float | list[float] = 0.0
+    arrivals: Arrivals = ""
     warmup_s: float = 0.5
     duration_s: float = 2.0
 
@@ -37,7 +39,10 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     servers: list[str]
     load: list[_LoadTable]
-    blocks: int = 2
+    blocks: int = 5
+    reference: str = ""
+    control: bool = True
+    repeats: int = 2
     connecting: int = 128
     connect_timeout_s: float = 15.0
     drain_s: float = 5.0
@@ -50,9 +55,11 @@ _LOAD_BOUNDS = {
     "depth": (1, 1000),
     "warmup_s": (0.0, 3600.0),
     "duration_s": (0.01, 86400.0),
+    "rate": (0.0, 10_000_000.0),
 }
 _BOUNDS = {
     "blocks": (1, 10_000),
+    "repeats": (0, 2),
     "connecting": (1, 100_000),
     "connect_timeout_s": (0.01, 3600.0),
     "drain_s": (0.0, 3600.0),
@@ -111,6 +118,9 @@ def parse(text: str, source: str) -> Workload:
         servers=tuple(document.servers),
         blocks=document.blocks,
         loads=tuple(loads),
+        reference=document.reference or "",
+        control=document.control,
+        repeats=document.repeats,
         connecting=document.connecting,
         connect_timeout_s=document.connect_timeout_s,
         drain_s=document.drain_s,
@@ -156,16 +166,40 @@ def number(text: str) -> int:
     return int(value)
 
 
+def share(text: str) -> float:
+    """A share as people write it: 3%, 0.5 %, 0.03. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", text.strip())
+    value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < value <= 1:
+        raise ValueError(f"{text!r} is no share: write 3%")
+    return value
+
+
+def seconds(text: str) -> float:
+    """A time as people write it: 90s, 20m, 1.5h. Raises ValueError."""
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh])", text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no time: write 90s, 20m or 1h")
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
 def _expand(where: str, table: _LoadTable) -> list[Load]:
     choices = {
         key: value if isinstance(value := getattr(table, key), list) else [value]
-        for key in ("clients", "message_bytes", "depth")
+        for key in ("clients", "message_bytes", "depth", "rate")
     }
     for key, values in choices.items():
         if not values:
             raise WorkloadError(f"{where}{key}: the list is empty")
+    arrivals = table.arrivals
+    if table.kind == "open":
+        if not all(rate > 0 for rate in choices["rate"]):
+            raise WorkloadError(f"{where}rate: an open loop needs one, in messages/s")
+        arrivals = arrivals or "poisson"
+    elif arrivals or any(choices["rate"]):
+        raise WorkloadError(f"{where}rate: only an open loop has a rate and arrivals")
     loads = []
-    for clients, message_bytes, depth in itertools.product(*choices.values()):
+    for clients, message_bytes, depth, rate in itertools.product(*choices.values()):
         load = Load(
             kind=table.kind,
             clients=clients,
@@ -173,6 +207,8 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
             depth=depth,
             warmup_s=table.warmup_s,
             duration_s=table.duration_s,
+            rate=float(rate),
+            arrivals=arrivals,
         )
         _check(where, load, _LOAD_BOUNDS)
         loads.append(load)

@@ -9,7 +9,7 @@ from . import table
 
 
 def render(judged: Judged) -> str:
-    """The heading, the remarks and the table."""
+    """The heading, the remarks, the table, and the noise floor below it."""
     shown = table.columns(judged)
     grid = tabulate(
         [[escape(cell) for cell in cells] for cells in table.cells(judged)],
@@ -20,7 +20,8 @@ def render(judged: Judged) -> str:
     )
     remarks = "".join(f"- {escape(remark)}\n" for remark in table.remarks(judged))
     gap = "\n" if remarks else ""
-    return f"{escape(table.heading(judged))}.\n\n{remarks}{gap}{grid}\n"
+    footers = "".join(f"\n{escape(footer)}\n" for footer in table.footers(judged))
+    return f"{escape(table.heading(judged))}.\n\n{remarks}{gap}{grid}\n{footers}"
 
 
 def escape(text: str) -> str:

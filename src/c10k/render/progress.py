@@ -18,8 +18,8 @@ class Lines:
         self.console = console
         self.trials = trials
         self.blocks = blocks
-        self.left_s = expected_s
         self.per_trial_s = expected_s / max(trials, 1)
+        self.done: set[str] = set()
         self.bar = Progress(
             BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total}  {task.description}"),
@@ -37,28 +37,43 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
 
-    def before(self, trial: Trial, left: int) -> None:
-        """left: trials still to run, this one with them."""
-        about = f"about {duration(left * self.per_trial_s)} left"
-        self.bar.update(self.task, description=f"{describe(trial, self.blocks)}, {about}")
+    def before(self, trial: Trial) -> None:
+        if trial.block >= self.blocks:  # a block that was added on request
+            self.blocks += 1
+            self.trials += sum(key.startswith("000-") for key in self.done)
+        left_s = (self.trials - len(self.done)) * self.per_trial_s
+        about = f"about {duration(left_s)} left"
+        self.bar.update(
+            self.task,
+            description=f"{describe(trial, self.blocks)}, {about}",
+            completed=len(self.done),
+            total=self.trials,
+        )
         self.bar.refresh()
 
     def after(self, measurement: Measurement) -> None:
         trial = measurement.trial
-        if measurement.messages_per_s is not None:
-            came = f"{significant(measurement.messages_per_s)} messages/s"
-        else:
-            came = measurement.status
-        if measurement.reason:
-            came += f" ({measurement.status}: {measurement.reason})"
-        self.bar.update(self.task, advance=1)
+        self.done.add(trial.key)
+        line = f"{len(self.done)}/{self.trials} {describe(trial, self.blocks)}: "
+        line += outcome(measurement)
         if not self.console.is_terminal:
-            done = int(self.bar.tasks[0].completed)
-            line = f"{done}/{self.trials} {describe(trial, self.blocks)}: {came}"
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
-        elif measurement.status == "failed":
-            line = f"{describe(trial, self.blocks)}: {came}"
+        elif measurement.status == "failed" or measurement.gates:
             self.console.print(line, markup=False, highlight=False, style="red")
+
+
+def outcome(measurement: Measurement) -> str:
+    """What came of a trial, in a few words."""
+    if measurement.latency and measurement.trial.load.kind == "open":
+        p99 = measurement.latency.p99_us
+        came = f"p99 {significant(p99)} µs" if p99 is not None else "too few for a p99"
+    elif measurement.messages_per_s is not None:
+        came = f"{significant(measurement.messages_per_s)} messages/s"
+    else:
+        came = measurement.status
+    if measurement.reason:
+        came += f" ({measurement.status}: {measurement.reason})"
+    return came + "".join(f" (gated, {gate})" for gate in measurement.gates)
 
 
 def describe(trial: Trial, blocks: int) -> str:

@@ -7,9 +7,9 @@ there is none. ≥ marks a figure that the client bounded.
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Struct, to_builtins
 
-from ..model import Judged, Row, Spread
+from ..model import Judged, Ratio, Row, Spread
 
 UNKNOWN = "–"
 
@@ -23,9 +23,17 @@ class Column(Struct, frozen=True):
 
 
 def columns(judged: Judged) -> tuple[Column, ...]:
-    """The columns of this session's table; the load only where there are several."""
+    """The columns of this session's table: those that say something in any of its rows."""
     labels = {load.label for load in judged.workload.loads}
-    return tuple(column for column in _COLUMNS if column.title != "load" or len(labels) > 1)
+    telling = {
+        "load": len(labels) > 1,
+        "rank": any(row.rank is not None for row in judged.rows),
+        "ratio": any(row.ratio and row.ratio.low is not None for row in judged.rows),
+        "× floor": any(row.cpu_over_floor is not None for row in judged.rows),
+        "lag p99 µs": any(row.schedule_lag_p99_us for row in judged.rows),
+        "verdict": bool(judged.noise),
+    }
+    return tuple(column for column in _COLUMNS if telling.get(column.title, True))
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
@@ -33,8 +41,10 @@ def rows(judged: Judged) -> tuple[Row, ...]:
     order = [load.label for load in judged.workload.loads]
 
     def place(row: Row) -> tuple[Any, ...]:
-        rate = row.messages_per_s.median if row.messages_per_s else 0.0
-        return (order.index(row.load), row.clients, row.status != "ok", -rate, row.server)
+        figure = row.messages_per_s if row.load.startswith("closed") else row.latency_p99_us
+        best = figure.median if figure else 0.0
+        best = -best if row.load.startswith("closed") else best
+        return (order.index(row.load), row.clients, row.status != "ok", best, row.server)
 
     return tuple(sorted(judged.rows, key=place))
 
@@ -61,9 +71,42 @@ def remarks(judged: Judged) -> tuple[str, ...]:
                 f"{row.server}, {row.clients:,} clients: up to {row.clients_without_echo:,} had "
                 "no echo during a whole slice"
             )
+        if row.unsettled:
+            said.append(
+                f"{row.server}, {row.clients:,} clients, {row.load}: {row.unsettled} trials had "
+                "not settled when their slice began"
+            )
+        if row.outliers:
+            blocks = ", ".join(str(block + 1) for block in row.outliers)
+            said.append(
+                f"{row.server}, {row.clients:,} clients, {row.load}: outlier in block {blocks}"
+            )
     noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
     said += [f"{server}: {note}" for server, note in noted]
     return tuple(said)
+
+
+def footers(judged: Judged) -> tuple[str, ...]:
+    """What stands under the table: the reference against itself, nothing smaller is claimed."""
+    if not judged.noise:
+        return ()
+    said = [
+        f"{floor.clients:,} clients, {floor.load}: {ratio(floor.ratio)}" for floor in judged.noise
+    ]
+    return (
+        f"Noise floor, {judged.reference} against itself ({judged.control}): {'; '.join(said)}. "
+        f"Ratios are to {judged.reference}; nothing within its noise floor is claimed.",
+    )
+
+
+def ratio(value: Ratio | None) -> str:
+    """A ratio with its 95 % interval."""
+    if value is None:
+        return UNKNOWN
+    if value.low is None or value.high is None:
+        return f"{value.median:.2f}"
+    digits = 3 if value.high / value.low < 1.1 else 2
+    return f"{value.median:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
 
 
 def as_dict(row: Row) -> dict[str, Any]:
@@ -76,7 +119,7 @@ def as_dict(row: Row) -> dict[str, Any]:
             flat[f"{key}_least"] = value.least if value else None
             flat[f"{key}_greatest"] = value.greatest if value else None
         else:
-            flat[key] = list(value) if isinstance(value, tuple) else value
+            flat[key] = to_builtins(list(value) if isinstance(value, tuple) else value)
     return flat
 
 
@@ -123,18 +166,34 @@ def _errors(row: Row) -> str:
     return ", ".join(parts) or "0"
 
 
+def _limiter(row: Row) -> str:
+    if row.status == "not run":
+        return row.status
+    if row.status == "failed":
+        return f"failed: {row.limiter}" if row.limiter else row.status
+    return "gated" if not row.blocks else row.limiter
+
+
 _COLUMNS = (
     Column("load", lambda row: row.load, right=False),
     Column("clients", lambda row: f"{row.clients:,}"),
+    Column("rank", lambda row: UNKNOWN if row.rank is None else str(row.rank)),
     Column("server", lambda row: row.server, right=False),
     Column("messages/s", _figure("messages_per_s", varied=True)),
+    Column("ratio", lambda row: ratio(row.ratio), right=False),
+    Column("verdict", lambda row: row.verdict or UNKNOWN, right=False),
     Column("p50 ms", _figure("latency_p50_us", 1e-3)),
     Column("p99 ms", _figure("latency_p99_us", 1e-3)),
+    Column("lag p99 µs", _figure("schedule_lag_p99_us")),
     Column("CPU µs/message", _figure("server_cpu_us_per_message")),
+    Column(
+        "× floor",
+        lambda row: UNKNOWN if row.cpu_over_floor is None else f"{row.cpu_over_floor:.1f}",
+    ),
     Column("KiB/client", _figure("memory_per_client_bytes", 1 / 1024)),
     Column("connect s", _figure("connect_s")),
     Column("errors", _errors),
-    Column("limiter", lambda row: row.status if row.status != "ok" else row.limiter, right=False),
+    Column("limiter", lambda row: _limiter(row), right=False),
 )
 
 

@@ -1,0 +1,139 @@
+"""Guards the gates: what rejects a trial, and that rejected trials are repeated and kept."""
+
+import made
+import pytest
+
+from c10k import session, store
+from c10k.gates import gates
+from c10k.judge import judge
+from c10k.model import Latency, Noise
+
+OPEN = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+
+
+def trial(load=None):
+    return made.session(["alpha"], [load or made.load(100)], 1).plan.trials[0]
+
+
+def latency(p99_us):
+    return Latency(20_000, 1.0, 1.0, p99_us, None, p99_us)
+
+
+@pytest.mark.parametrize(
+    ("measured", "kind"),
+    [
+        (made.ok(trial(), noise=Noise(steal_share=0.02)), "steal"),
+        (made.ok(trial(), noise=Noise(others_cores=0.2)), "others"),
+        (made.ok(trial(OPEN), rate_achieved=900.0), "rate"),
+        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "lag"),
+    ],
+)
+def test_what_spoils_a_trial_is_named(measured, kind):
+    """Each gate rejects with a reason that starts with its name."""
+    (reason,) = gates(measured)
+    assert reason.startswith(kind + ": ")
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        made.ok(trial()),
+        made.ok(trial(), noise=Noise(steal_share=0.009, others_cores=0.04)),
+        made.ok(trial(), client_cpu_share=0.99),
+        made.ok(trial(OPEN), rate_achieved=980.0, latency=latency(100.0), schedule_lag=latency(9)),
+        made.failed(trial()),
+    ],
+)
+def test_what_does_not_spoil_it_passes(measured):
+    """Under the thresholds, unknown, or a bounded closed loop: not gated."""
+    assert gates(measured) == ()
+
+
+@pytest.fixture
+def writer(tmp_path):
+    """A session folder that is open for writing."""
+    opened = store.create(tmp_path / "s", made.session())
+    yield opened
+    opened.close()
+
+
+def planned(repeats=2):
+    whole = made.session(["alpha", "beta"], [made.load(100)], 2).plan
+    return made.replace(whole, workload=made.replace(whole.workload, repeats=repeats))
+
+
+def spoilt(t):
+    return made.ok(t, noise=Noise(others_cores=0.5))
+
+
+@pytest.mark.parametrize("repeats", [0, 1, 2])
+def test_a_gated_trial_is_repeated_so_often_and_all_are_kept(writer, repeats):
+    """At most so many repeats, each attempt stored with its number and reason."""
+    session.run(planned(repeats), spoilt, writer)
+    kept = store.load(writer.folder).measurements
+    assert [m.attempt for m in kept] == list(range(repeats + 1)) * 4
+    assert all(m.gates for m in kept)
+
+
+def test_the_first_clean_attempt_ends_the_repeats(writer):
+    """A disturbance that passes costs one attempt."""
+    calls = []
+
+    def execute(t):
+        calls.append(t)
+        return spoilt(t) if len(calls) == 1 else made.ok(t)
+
+    session.run(planned(), execute, writer)
+    kept = store.load(writer.folder).measurements
+    assert [(m.attempt, bool(m.gates)) for m in kept[:3]] == [(0, True), (1, False), (0, False)]
+
+
+def test_resuming_makes_the_attempts_that_are_left(writer):
+    """Interrupted between two attempts, a trial has the rest of them, not all again."""
+    calls = []
+
+    def execute(t):
+        calls.append(t)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return spoilt(t)
+
+    with pytest.raises(KeyboardInterrupt):
+        session.run(planned(), execute, writer)
+    done = store.load(writer.folder).measurements
+    session.run(planned(), spoilt, writer, done=done)
+    kept = store.load(writer.folder).measurements
+    assert [m.attempt for m in kept] == [0, 1, 2] * 4
+
+
+def test_further_blocks_are_asked_for_until_there_are_none(writer):
+    """more() is asked at the plan's end, and again after what it gave."""
+    plan = planned(0)
+    later = [made.replace(t, block=2) for t in plan.trials if t.block == 0]
+    asked = [later, []]
+    session.run(plan, made.ok, writer, more=lambda: asked.pop(0))
+    assert asked == []
+    assert [m.trial for m in store.load(writer.folder).measurements] == [*plan.trials, *later]
+
+
+def test_a_gated_trial_does_not_count_and_the_session_says_so():
+    """Figures come from the trials that stand; the table says how many did not."""
+
+    def measure(t):
+        return made.replace(made.ok(t, rate=5.0), gates=("steal: much",)) if t.block else made.ok(t)
+
+    judged = judge(made.session(["alpha"], [made.load(100)], 3, measure))
+    (row,) = judged.rows
+    assert (row.messages_per_s.least, row.blocks, row.gated) == (1000.0, 1, 2)
+    assert any("2 of 3 trials were gated (steal 2)" in line for line in judged.warnings)
+
+
+def test_where_all_are_gated_the_figures_are_shown_as_gated():
+    """Nothing is hidden: the row has its figures, no block that counts, and no rank."""
+
+    def measure(t):
+        return made.replace(made.ok(t), gates=("steal: much",))
+
+    (row,) = judge(made.session(["alpha"], [made.load(100)], 3, measure)).rows
+    assert (row.status, row.blocks, row.gated, row.rank) == ("ok", 0, 3, None)
+    assert row.messages_per_s.median == 1000.0

@@ -1,0 +1,80 @@
+"""Guards the readings: of a process, and of what else the machine does."""
+
+import os
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from c10k import watch
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+BURN = "import time; end = time.monotonic() + {}\nwhile time.monotonic() < end: pass"
+
+
+def burner(seconds, **options):
+    return subprocess.Popen([sys.executable, "-c", BURN.format(seconds)], **options)
+
+
+def test_the_cpu_clock_of_another_process_runs_with_its_work():
+    """Nanoseconds of CPU time, of any process; None when it is gone."""
+    process = burner(0.5)
+    process_start = watch.cpu_ns(process.pid)
+    process.wait()
+    assert process_start is not None
+    assert watch.cpu_ns(process.pid) is None
+    before = watch.cpu_ns(os.getpid())
+    end = time.process_time() + 0.2
+    while time.process_time() < end:
+        pass
+    assert 0.2e9 <= watch.cpu_ns(os.getpid()) - before < 1e9
+
+
+def test_memory_grows_by_what_is_allocated():
+    """The reading follows the heap, to the page."""
+    before = watch.pss_bytes(os.getpid())
+    kept = bytearray(32 * 1024 * 1024)
+    kept[:: os.sysconf("SC_PAGE_SIZE")] = bytes(len(kept[:: os.sysconf("SC_PAGE_SIZE")]))
+    grown = watch.pss_bytes(os.getpid()) - before
+    assert 0.97 * len(kept) < grown < 1.2 * len(kept)
+    assert watch.pss_bytes(2**22 + 1) is None
+
+
+def foreign(pid):
+    """Whether a process counts as somebody else's."""
+    return pid in {seen for seen, _ in watch._ticks_of_others()}
+
+
+def test_what_we_start_is_not_others():
+    """The engine, its children and the sessions they lead do not gate their own trial."""
+    family = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BURN.format(20)!r}])"
+    ours = subprocess.Popen([sys.executable, "-c", family], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 10
+        while not (grandchildren := psutil.Process(ours.pid).children()):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not foreign(os.getpid())
+        assert not foreign(ours.pid)
+        assert not foreign(grandchildren[0].pid)
+    finally:
+        os.killpg(ours.pid, 9)
+        ours.wait()
+
+
+def test_another_process_that_burns_is_seen():
+    """A foreign process's CPU shows, in cores."""
+    script = f"{sys.executable} -c '{BURN.format(30)}' >/dev/null & echo $!"
+    done = subprocess.run(["sh", "-c", script], stdout=subprocess.PIPE, check=True, text=True)
+    try:
+        time.sleep(0.2)
+        assert foreign(int(done.stdout))
+        surroundings = watch.Surroundings()
+        time.sleep(1.0)
+        noise = surroundings.noise()
+        assert noise.others_cores > 0.1
+        assert 0 <= noise.steal_share <= 1
+    finally:
+        os.kill(int(done.stdout), 9)
