@@ -45,6 +45,7 @@ class Conversation(asyncio.Protocol):
         "note",
         "number",
         "number_at_start",
+        "partial",
         "prefix",
         "sent_ns",
         "transport",
@@ -61,7 +62,8 @@ class Conversation(asyncio.Protocol):
         self.got = 0  # bytes of the current echo that have come
         self.went_wrong = False
         self.waiter: asyncio.Future[None] | None = None
-        self.expected = b""  # what is on its way; empty while nothing is
+        self.expected = b""  # what is on its way, while nothing of it has come
+        self.partial = b""  # what is on its way, while a part of it has come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -109,13 +111,16 @@ class Conversation(asyncio.Protocol):
 
     def piece(self, data: bytes, now_ns: int) -> None:
         """A part of an echo, or something that is no echo."""
-        if not data or not self.expected.startswith(data, self.got):
+        message = self.partial or self.expected
+        if not data or not message.startswith(data, self.got):
             self.distrust(data)
             return
         self.got += len(data)
-        if self.got < len(self.expected):
+        if self.got < len(message):
+            # So that the rest is never taken for a whole echo.
+            self.partial, self.expected = message, b""
             return
-        self.got = 0
+        self.partial, self.got = b"", 0
         self.note(now_ns - self.sent_ns)
         self.number += 1
         if self.meter.sending:
@@ -151,7 +156,7 @@ class Conversation(asyncio.Protocol):
     @property
     def outstanding(self) -> int:
         """Messages sent whose whole echo has not come."""
-        return 1 if self.expected else 0
+        return 1 if self.expected or self.partial else 0
 
 
 class Pipelined(Conversation):

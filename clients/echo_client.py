@@ -11,6 +11,7 @@ Any program that does the same can stand in for it. See clients/README.md.
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import itertools
 import os
@@ -20,23 +21,29 @@ import socket
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 import psutil
 import uvloop
+from bins import Bins
 from conversations import Conversation, Meter, Pipelined
+from pacing import Paced, Pacer
 from plan import HEADER_BYTES, Plan, PlanError, checked, read
+from schedule import Schedule
 
 SAMPLE_S = 0.25
+TALLIED = 65_536  # open loop: values that are tallied even when the next message is near
 IP_BIND_ADDRESS_NO_PORT = 24  # Linux: choose the port at connect, by the whole 4-tuple
 
 EXAMPLE = """\
 example:
   c10k serve asyncio_streams --bind 127.0.0.1:7000 &
   python clients/echo_client.py --port 7000 --clients 100 --duration 5
+  python clients/echo_client.py --port 7000 --clients 100 --kind open --rate 1000
 
-The same as a plan, as the suite gives it:
+The first as a plan, as the suite gives it:
   echo '{"port": 7000, "clients": 100, "duration_s": 5}' | python clients/echo_client.py --plan -
 """
 
@@ -52,6 +59,7 @@ class Worker:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.meter = Meter()
+        self.pacer = Pacer(self.meter, plan.most_outstanding, plan.message_bytes)
         self.conversations: list[Conversation] = []
         self.connected = 0
         self.failed = Counter[str]()  # connections without a first echo, by the reason
@@ -76,7 +84,8 @@ class Worker:
         )
         if self.plan.hold and not sys.stdin.readline():
             return  # whoever was to say when is gone
-        await {"closed": self.closed_loop, "idle": self.idle}[self.plan.kind]()
+        kinds = {"closed": self.closed_loop, "open": self.open_loop, "idle": self.idle}
+        await kinds[self.plan.kind]()
 
     # Connecting
 
@@ -113,6 +122,8 @@ class Worker:
         plan = self.plan
 
         def conversation() -> Conversation:
+            if plan.kind == "open":
+                return Paced(self.pacer, ident, filler)
             if plan.depth > 1:
                 return Pipelined(self.meter, ident, filler, plan.depth)
             return Conversation(self.meter, ident, filler)
@@ -140,6 +151,8 @@ class Worker:
     async def closed_loop(self) -> None:
         """Every client sends its next message when the echo has come."""
         meter, clients = self.meter, self.conversations
+        bins = Bins(self.plan.bins_ms, lambda: meter.latencies.ever)
+        bins.begin()
         meter.sending = True
         for client in clients:
             client.say(time.perf_counter_ns())
@@ -148,21 +161,82 @@ class Worker:
         for client in clients:
             client.number_at_start = client.number
         start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-        await self.sampled(start_ns, self.plan.duration_s)
+        await self.sampled(start_ns, self.plan.duration_s, meter.latencies.tally)
         messages = meter.latencies.tally()
         duration_ns = time.perf_counter_ns() - start_ns
         cpu_ns = time.process_time_ns() - start_cpu_ns
+        bins.end()
         counts = [client.number - client.number_at_start for client in clients]
         meter.sending = False
-        await self.drain()
-        self.report(messages, duration_ns, cpu_ns, counts)
+        await self.drain(lambda: not any(client.outstanding for client in clients))
+        self.report(
+            messages,
+            duration_ns,
+            cpu_ns,
+            counts,
+            clients_without_echo=counts.count(0),
+            bins=bins.readings,
+            slice_start_ns=start_ns - bins.began_ns,
+        )
+
+    async def open_loop(self) -> None:
+        """Messages leave on a schedule that does not wait.
+
+        What is recorded of a message goes by its intended send; what is counted in the
+        slice (messages, rate_achieved, CPU) goes by the clock.
+        """
+        plan, pacer = self.plan, self.pacer
+        clients = [client for client in self.conversations if isinstance(client, Paced)]
+        warmup_ns, duration_ns = int(plan.warmup_s * 1e9), int(plan.duration_s * 1e9)
+        end_ns = warmup_ns + duration_ns
+        schedule = Schedule(
+            plan.arrivals, plan.rate, len(clients), end_ns, plan.seed, plan.first_id
+        )
+        bins = Bins(plan.bins_ms, pacer.echoed)
+        bins.begin()
+        slice_ns = pacer.begin(clients, schedule, warmup_ns)
+        await self.until(slice_ns)
+        start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
+        echoed_before, sent_before = pacer.echoed(), pacer.sent()
+
+        def echoed() -> int:
+            for histogram in (pacer.lag, pacer.latency, pacer.from_send):
+                if histogram.waiting > TALLIED:
+                    histogram.tally()
+            return pacer.echoed() - echoed_before
+
+        await self.sampled(start_ns, (slice_ns + duration_ns - start_ns) / 1e9, echoed)
+        messages, sent = pacer.echoed() - echoed_before, pacer.sent() - sent_before
+        took_ns = time.perf_counter_ns() - start_ns
+        cpu_ns = time.process_time_ns() - start_cpu_ns
+        bins.end()
+        await self.drain(lambda: pacer.finished and not pacer.outstanding)
+        unsent = pacer.close()
+        self.report(
+            messages,
+            took_ns,
+            cpu_ns,
+            [client.echoed_in_slice for client in clients],
+            clients_without_echo=sum(
+                client.sent_in_slice > 0 and not client.echoed_in_slice for client in clients
+            ),
+            bins=bins.readings,
+            slice_start_ns=slice_ns - bins.began_ns,
+            intended=pacer.lag.ever + unsent,
+            sent=pacer.lag.ever,
+            unsent=unsent,
+            rate_intended=plan.rate,
+            rate_achieved=sent / took_ns * 1e9,
+            latency_from_send=pacer.from_send.encoded(),
+            schedule_lag=pacer.lag.encoded(),
+        )
 
     async def idle(self) -> None:
         """Every client holds its connection, then echoes once more, some at a time."""
         meter, clients = self.meter, self.conversations
         start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
         meter.latencies.clear()
-        await self.sampled(start_ns, self.plan.duration_s)
+        await self.sampled(start_ns, self.plan.duration_s, meter.latencies.tally)
         duration_ns = time.perf_counter_ns() - start_ns
         cpu_ns = time.process_time_ns() - start_cpu_ns
         waiting = iter([client for client in clients if not client.went_wrong])
@@ -182,36 +256,48 @@ class Worker:
         for echoer in late:
             echoer.cancel()
         messages = meter.latencies.tally()
-        self.report(messages, duration_ns, cpu_ns, [client.number - 1 for client in clients])
+        counts = [client.number - 1 for client in clients]
+        self.report(messages, duration_ns, cpu_ns, counts, clients_without_echo=counts.count(0))
 
     # Measuring
 
-    async def sampled(self, start_ns: int, duration_s: float) -> None:
-        """Waits for the slice's end, and says how it goes four times a second."""
+    async def until(self, at_ns: int) -> None:
+        """Waits until then, or until the pacer gave up."""
+        with contextlib.suppress(TimeoutError):
+            delay_s = max(at_ns - time.perf_counter_ns(), 0) / 1e9
+            await asyncio.wait_for(self.pacer.stopped.wait(), delay_s)
+
+    async def sampled(self, start_ns: int, duration_s: float, count: Callable[[], int]) -> None:
+        """Waits for the slice's end, and says how it goes four times a second.
+
+        The first sample says that the slice starts, the last that it ends.
+        """
         end_ns = start_ns + int(duration_s * 1e9)
         tick_ns = start_ns
-        self.sample(start_ns)
-        while tick_ns < end_ns:
+        self.sample(start_ns, count())
+        while tick_ns < end_ns and not self.pacer.stopped.is_set():
             tick_ns = min(tick_ns + int(SAMPLE_S * 1e9), end_ns)
-            await asyncio.sleep(max(tick_ns - time.perf_counter_ns(), 0) / 1e9)
-            self.sample(start_ns)
+            await self.until(tick_ns)
+            self.sample(start_ns, count())
 
-    def sample(self, start_ns: int) -> None:
-        """Says how far the slice is; the first says that it starts, the last that it ends."""
-        messages = self.meter.latencies.tally()
+    def sample(self, start_ns: int, messages: int) -> None:
+        """Says how far the slice is."""
         elapsed_ns = time.perf_counter_ns() - start_ns
         say("sample", elapsed_ns=elapsed_ns, messages=messages, cpu_ns=time.process_time_ns())
 
-    async def drain(self) -> None:
+    async def drain(self, empty: Callable[[], bool]) -> None:
         """Waits for the echoes that are still on their way, no longer than the plan says."""
         deadline = time.monotonic() + self.plan.drain_s
-        while time.monotonic() < deadline:
-            if not any(client.outstanding for client in self.conversations):
-                return
+        while time.monotonic() < deadline and not empty():
             await asyncio.sleep(0.01)
 
-    def report(self, messages: int, duration_ns: int, cpu_ns: int, counts: list[int]) -> None:
-        """The result: messages echoed within the slice; latencies to the end of the drain."""
+    def report(
+        self, messages: int, duration_ns: int, cpu_ns: int, counts: list[int], **more: object
+    ) -> None:
+        """The result: messages echoed within the slice; latencies to the end of the drain.
+
+        counts: each client's echoes. more: what only this kind has to say.
+        """
         meter = self.meter
         say(
             "result",
@@ -223,12 +309,12 @@ class Worker:
             faults=meter.altered,
             errors=meter.errors,
             clients=len(counts),
-            clients_without_echo=counts.count(0),
             least_messages=min(counts, default=0),
             count_sum=sum(counts),
             count_square_sum=sum(count * count for count in counts),
             latency=meter.latencies.encoded(),
             peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **more,
         )
 
 
@@ -269,10 +355,16 @@ def command_line() -> Plan:
     parser.add_argument("--host", help="the server's address (127.0.0.1)")
     parser.add_argument("--port", type=int, help="the server's port")
     parser.add_argument("--path", help="the server's UNIX socket, instead of host and port")
-    parser.add_argument("--kind", help="closed: next message after the echo; idle: hold (closed)")
+    parser.add_argument(
+        "--kind",
+        help="closed: next message after the echo; open: on a schedule; idle: hold (closed)",
+    )
     parser.add_argument("--clients", type=int, help="connections (1)")
     parser.add_argument("--bytes", type=int, dest="message_bytes", help="of a message (64)")
     parser.add_argument("--depth", type=int, help="messages a client keeps on their way (1)")
+    parser.add_argument("--rate", type=float, help="open: messages/s, of all clients together")
+    parser.add_argument("--arrivals", help="open: poisson or constant (poisson)")
+    parser.add_argument("--seed", type=int, help="open: of the schedule (0)")
     parser.add_argument("--duration", type=float, dest="duration_s", help="of the slice, s (5)")
     parser.add_argument("--warmup", type=float, dest="warmup_s", help="before the slice, s (0.5)")
     parser.add_argument("--connecting", type=int, help="connections in flight at a time (128)")

@@ -28,20 +28,40 @@ class Latencies:
         self._noted = array("q")
         self.note = self._noted.append
         self.count = 0  # tallied
+        self._forgotten = 0  # by clear()
         self._counts = np.zeros(bucket_of(np.array([HIGHEST_NS]))[0] + 1, np.int64)
+
+    @property
+    def waiting(self) -> int:
+        """How many are noted and not tallied yet."""
+        return len(self._noted)
+
+    @property
+    def ever(self) -> int:
+        """How many there have been, those forgotten included; cheap."""
+        return self._forgotten + self.count + len(self._noted)
 
     def tally(self) -> int:
         """Counts what was noted since the last call, and returns how much there is in all."""
         if self._noted:
             noted = np.array(self._noted, np.int64)
             del self._noted[:]
-            buckets = bucket_of(np.clip(noted, 0, HIGHEST_NS))
-            self._counts += np.bincount(buckets, minlength=self._counts.size)
-            self.count += noted.size
+            self.add(noted)
         return self.count
+
+    def add(self, values: np.ndarray) -> None:
+        """Counts many at once, without noting them."""
+        if values.size:
+            buckets = bucket_of(np.minimum(np.maximum(values, 0), HIGHEST_NS))
+            # Only the buckets from the least to the greatest: all would cost more than counting.
+            least = int(buckets.min())
+            counts = np.bincount(buckets - least)
+            self._counts[least : least + counts.size] += counts
+            self.count += values.size
 
     def clear(self) -> None:
         """Forgets everything, the noted and the tallied."""
+        self._forgotten = self.ever
         del self._noted[:]
         self._counts[:] = 0
         self.count = 0

@@ -1,0 +1,292 @@
+"""The open loop: messages leave on a schedule that does not wait for echoes.
+
+Event-loop timers are a millisecond coarse. So the pacer sleeps by timer only while the
+next message is far off, and spins on the last stretch: it comes round through the loop
+again and again, so that echoes are read in between. Echoes may come in a burst (a server
+that stalled), and the loop hands out a thousand before it comes round; so each echo, too,
+sends what is due. Neither starves the other: at most BURST messages leave at a time.
+
+What can wait (the next stretch of the schedule, the tally) is done when the next message
+is far enough off for it.
+
+Each message has two starts, when it was intended to leave and when it left; the latency
+from the first is what a user waits who comes at his own time, the latency from the second
+is the server's share of it, and the difference is the schedule lag, this client's error.
+"A message left" when it was given to the kernel or, when the kernel takes no more (the
+server reads too slowly), to the transport's queue behind it.
+"""
+
+import asyncio
+import os
+from array import array
+from collections import deque
+from collections.abc import Iterator, Sequence
+from time import perf_counter_ns as clock
+
+import numpy as np
+from conversations import Conversation, Meter
+from latencies import Latencies
+from schedule import Schedule
+
+BURST = 32  # messages that leave before echoes are read again
+# A chunk or a tally costs 50 to 200 µs, most of it whatever the size: so few and large ones.
+CHUNK = 1024  # messages of the schedule made at a time
+TALLIED = 4096  # values worth a tally
+CHORE_NS = 200_000  # the next message is so far off that a chunk or a tally fits in
+FAR_NS = 1_500_000  # so far off that a timer will do
+MARGIN_NS = 600_000  # that a timer leaves for the spinning
+MOST_QUEUED_BYTES = 512 * 1024 * 1024  # of messages on their way, for one worker
+NEVER = 2**63
+
+
+class Pacer:
+    """Sends what is due, for all clients of a worker, and keeps what it saw."""
+
+    def __init__(self, meter: Meter, most_outstanding: int, message_bytes: int) -> None:
+        self.meter = meter
+        self.latency = meter.latencies  # from the intended send
+        self.from_send = Latencies()
+        self.lag = Latencies()
+        self.next_ns = NEVER  # when the next message is to leave
+        self.slice_ns = NEVER  # messages intended from here on are recorded
+        self.limit = min(most_outstanding, max(1, MOST_QUEUED_BYTES // message_bytes))
+        self.outstanding = 0  # messages on their way
+        self.early_sent = 0  # before the slice
+        self.early_echoed = 0
+        self.unsent = array("q")  # intended for clients whose connection has ended
+        self.stopped = asyncio.Event()  # ended before its time: the limit was reached
+
+    # What was seen so far
+
+    def sent(self) -> int:
+        """Messages sent, those before the slice included."""
+        return self.early_sent + self.lag.ever
+
+    def echoed(self) -> int:
+        """Echoes that have come, those of messages before the slice included."""
+        return self.early_echoed + self.latency.ever
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing more to send."""
+        return self.next_ns == NEVER
+
+    # Sending
+
+    def begin(self, clients: Sequence["Paced"], schedule: Schedule, warmup_ns: int) -> int:
+        """Starts sending; returns when the slice starts."""
+        self.clients = clients
+        self.schedule = schedule
+        self.loop = asyncio.get_running_loop()
+        self.zero_ns = 0
+        # Made before the clock starts, and turned into times by it after.
+        first = self.prepare()
+        self.zero_ns = clock()
+        self.slice_ns = self.zero_ns + warmup_ns
+        self.coming: Iterator[tuple[int, int]] = (
+            (time_ns + self.zero_ns, who) for time_ns, who in first
+        )
+        self.prepared: Iterator[tuple[int, int]] | None = None
+        self.advance()
+        self.turn()
+        return self.slice_ns
+
+    def prepare(self) -> Iterator[tuple[int, int]]:
+        """The next chunk of the schedule: when (ns), and which client."""
+        times_ns, who = self.schedule.chunk(CHUNK)
+        return zip((times_ns + self.zero_ns).tolist(), who.tolist(), strict=True)
+
+    def advance(self) -> None:
+        """Makes the next message of the schedule the next to leave."""
+        try:
+            self.next_ns, self.next_who = next(self.coming)
+        except StopIteration:
+            prepared, self.prepared = self.prepared, None
+            self.coming = self.prepare() if prepared is None else prepared
+            self.next_ns, self.next_who = next(self.coming, (NEVER, 0))
+
+    def turn(self) -> None:
+        """Sends what is due, and sees to it that the next message is not missed."""
+        self.send_due()
+        gap_ns = self.next_ns - clock()
+        if gap_ns > CHORE_NS:
+            if self.finished:
+                return
+            if self.chore():
+                gap_ns = self.next_ns - clock()
+            if gap_ns > FAR_NS:
+                # Whole milliseconds, as the loop's timers are, and never more than asked.
+                self.loop.call_later((gap_ns - MARGIN_NS) // 1_000_000 / 1000, self.turn)
+                return
+        self.loop.call_soon(self.turn)
+
+    def send_due(self) -> None:
+        """Sends what is due, at most BURST messages."""
+        for _ in range(BURST):
+            now_ns = clock()
+            intended_ns = self.next_ns
+            if now_ns < intended_ns:
+                return
+            client = self.clients[self.next_who]
+            if not client.send(intended_ns, now_ns):
+                if intended_ns >= self.slice_ns:
+                    self.unsent.append(intended_ns)
+            elif intended_ns >= self.slice_ns:
+                client.sent_in_slice += 1
+                self.lag.note(now_ns - intended_ns)
+            else:
+                self.early_sent += 1
+            self.advance()
+            if self.outstanding + len(self.unsent) > self.limit:
+                self.stop()
+                return
+
+    def stop(self) -> None:
+        """Gives up, for bounded memory: more messages wait for their echo than are allowed."""
+        self.next_ns = NEVER
+        self.schedule.ended = True
+        self.prepared, self.coming = None, iter(())
+        self.meter.errors[f"stopped: more than {self.limit} messages outstanding"] += 1
+        self.stopped.set()
+
+    def chore(self) -> bool:
+        """Does one thing that can be done ahead; whether there was one."""
+        if self.prepared is None and not self.schedule.ended:
+            self.prepared = self.prepare()
+            return True
+        for histogram in (self.lag, self.latency, self.from_send):
+            if histogram.waiting > TALLIED:
+                histogram.tally()
+                return True
+        return False
+
+    # The end
+
+    def close(self) -> int:
+        """Ends the drain: what has not come counts with the time it has waited.
+
+        Returns the messages of the slice that were never sent: their connection had ended,
+        or this client could not keep up.
+        """
+        now_ns = clock()
+        for client in self.clients:
+            for intended_ns, sent_ns in client.on_their_way:
+                if intended_ns >= self.slice_ns:
+                    self.latency.note(now_ns - intended_ns)
+                    self.from_send.note(now_ns - sent_ns)
+        unsent = len(self.unsent)
+        self.latency.add(now_ns - np.array(self.unsent, np.int64))
+        if not self.finished:
+            late = [self.next_ns, *(time_ns for time_ns, _ in self.coming)]
+            late += [time_ns for time_ns, _ in self.prepared or ()]
+            self.prepared, self.coming, self.next_ns = None, iter(()), NEVER
+            times_ns = np.array(late, np.int64)
+            while times_ns.size:
+                times_ns = times_ns[times_ns >= self.slice_ns]
+                unsent += times_ns.size
+                self.latency.add(now_ns - times_ns)
+                times_ns = self.schedule.chunk(65_536)[0] + self.zero_ns
+        return unsent
+
+
+class Paced(Conversation):
+    """One client of the open loop; any number of its messages may be on their way."""
+
+    __slots__ = (
+        "echoed_in_slice",
+        "next_number",
+        "on_their_way",
+        "pacer",
+        "queued",
+        "sent_in_slice",
+    )
+
+    def __init__(self, pacer: Pacer, ident: int, filler: bytes) -> None:
+        super().__init__(pacer.meter, ident, filler)
+        self.pacer = pacer
+        self.next_number = 0
+        self.on_their_way: deque[tuple[int, int]] = deque()  # intended, sent (ns)
+        self.queued = False  # whether something may wait in the transport's queue
+        self.sent_in_slice = 0
+        self.echoed_in_slice = 0  # of the messages intended in the slice
+
+    def say(self, now_ns: int) -> None:
+        self.send(now_ns, now_ns)
+
+    def send(self, intended_ns: int, now_ns: int) -> bool:
+        """Sends the next message; False when the connection has ended."""
+        if self.went_wrong:
+            return False
+        number = self.next_number
+        message = self.prefix + number.to_bytes(8, "little")
+        if self.queued and self.transport.get_write_buffer_size():
+            self.transport.write(message)
+        else:
+            self.queued = False
+            try:
+                written = os.write(self.fd, message)
+            except BlockingIOError:
+                written = 0
+            except OSError:
+                return False  # the loop finds out too, and connection_lost() says why
+            if written != len(message):
+                self.queued = True
+                self.transport.write(message[written:])
+        self.next_number = number + 1
+        self.on_their_way.append((intended_ns, now_ns))
+        self.pacer.outstanding += 1
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        now_ns = clock()
+        if (
+            data == self.prefix + self.number.to_bytes(8, "little")
+            and not self.got
+            and self.on_their_way
+        ):
+            self.heard(now_ns)  # one whole echo: nearly every time
+        else:
+            self.pieces(data, now_ns)
+        pacer = self.pacer
+        if now_ns >= pacer.next_ns:
+            pacer.send_due()
+
+    def heard(self, now_ns: int) -> None:
+        """A whole echo has come."""
+        pacer = self.pacer
+        intended_ns, sent_ns = self.on_their_way.popleft()
+        self.number += 1
+        pacer.outstanding -= 1
+        if intended_ns >= pacer.slice_ns:
+            self.echoed_in_slice += 1
+            self.note(now_ns - intended_ns)
+            pacer.from_send.note(now_ns - sent_ns)
+        else:
+            pacer.early_echoed += 1
+            if self.waiter is not None:
+                self.pause()
+
+    def pieces(self, data: bytes, now_ns: int) -> None:
+        """Several echoes, parts of them, or something that is no echo."""
+        start = 0
+        while start < len(data):
+            if not self.got:
+                self.expected = self.prefix + self.number.to_bytes(8, "little")
+            part = data[start : start + len(self.expected) - self.got]
+            if not self.on_their_way or not self.expected.startswith(part, self.got):
+                self.distrust(data[start:])
+                return
+            start += len(part)
+            self.got += len(part)
+            if self.got == len(self.expected):
+                self.got = 0
+                self.heard(now_ns)
+
+    def end(self) -> None:
+        if not self.went_wrong:
+            self.pacer.outstanding -= len(self.on_their_way)  # nobody waits for these
+        super().end()
+
+    @property
+    def outstanding(self) -> int:
+        return len(self.on_their_way)
