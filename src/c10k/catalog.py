@@ -79,7 +79,7 @@ def _server(path: Path, document: dict[str, Any]) -> Server:
             {
                 **fields,
                 "name": path.stem,
-                "path": str(path.resolve()),
+                "path": str(path.absolute()),
                 "requires_python": document.get("requires-python", ""),
                 "dependencies": document.get("dependencies", []),
             },

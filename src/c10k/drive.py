@@ -62,6 +62,7 @@ class Driven(Struct, frozen=True):
     latency_from_send: Latency | None
     schedule_lag: Latency | None
     rate_achieved: float | None
+    unsent: int  # open loop: messages that never left
     bins: tuple[tuple[int, int], ...]
 
 
@@ -158,7 +159,7 @@ def plans(
                     {
                         "rate": load.rate * clients / load.clients,
                         "arrivals": load.arrivals,
-                        "seed": seed + index,
+                        "seed": seed,
                     }
                     if load.kind == "open"
                     else {}
@@ -273,6 +274,7 @@ def _merge(results: Sequence[dict[str, Any]]) -> Driven:
         rate_achieved=sum(result["rate_achieved"] for result in results)
         if "rate_achieved" in results[0]
         else None,
+        unsent=sum(result.get("unsent", 0) for result in results),
         bins=_bins([result.get("bins", []) for result in results]),
     )
 

@@ -166,7 +166,7 @@ class LocalExecutor:
             server=watch.use(),
             noise=surroundings[0].noise(),
         )
-        reason = faults(measured, seen.faults)
+        reason = faults(measured, seen.faults, seen.unsent)
         return replace(measured, status="failed" if reason else "ok", reason=reason)
 
 
@@ -184,7 +184,7 @@ def _with_barrier(measurement: Measurement, barrier: list[drive.Connected]) -> M
     )
 
 
-def faults(measured: Measurement, altered: Mapping[str, int]) -> str:
+def faults(measured: Measurement, altered: Mapping[str, int], unsent: int = 0) -> str:
     """What a trial that came to its end did wrong, in words; "" for nothing."""
     wrong = []
     clients = measured.trial.load.clients
@@ -193,6 +193,8 @@ def faults(measured: Measurement, altered: Mapping[str, int]) -> str:
     wrong += [f"{count} echoes {fault}" for fault, count in altered.items()]
     if measured.lost:
         wrong.append(f"{measured.lost} echoes lost (none within the drain)")
+    if unsent:
+        wrong.append(f"{unsent} messages never sent")
     wrong += [f"{count} × {error}" for error, count in measured.errors.items()]
     return "; ".join(wrong)
 
