@@ -13,7 +13,7 @@ MAY_IMPORT = {
     "model": set(),
     "places": set(),
     "stats": set(),
-    "catalog": {"model"},
+    "catalog": {"model", "places"},
     "workload": {"model"},
     "plan": {"model"},
     "launch": {"model", "places"},
@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "judge": {"model", "stats", "gates"},
     "machine": {"model"},
     "render": {"model", "render"},
-    "check": {"model", "launch", "check"},
+    "check": {"model", "launch", "check", "places"},
 }
 
 

@@ -38,8 +38,7 @@ def server(request):
 @pytest.fixture(params=[each for each in SERVERS if not each.start], ids=lambda each: each.name)
 def source(request):
     """A Python server's text, whether its framework is installed or not."""
-    with open(request.param.path, encoding="utf-8") as file:  # noqa: PTH123
-        return file.read()
+    return places.file_of(request.param.path).read_text(encoding="utf-8")
 
 
 def ask(client, data=b"?"):

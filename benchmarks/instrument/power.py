@@ -20,12 +20,13 @@ import json
 import statistics
 import sys
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from msgspec.structs import replace
 from rich.console import Console
 
-from c10k import catalog, judge, launch, machine, places, plan, session, store
+from c10k import catalog, judge, launch, machine, places, plan, session, stats, store
 from c10k.model import Latency, Load, Measurement, Session, Trial, Workload
 from c10k.render import progress
 
@@ -93,9 +94,6 @@ def run(folder: Path, blocks: int) -> None:
     def execute(trial: Trial) -> Measurement:
         """Without what is not judged here: a thousand histograms would be megabytes."""
         measured = executor(trial)
-        for log in writer.logs.glob("*.log"):
-            if not log.stat().st_size:
-                log.unlink()
         return replace(measured, latency=bare(measured.latency), bins=())
 
     left = len(whole.trials) - len(done)
@@ -129,8 +127,6 @@ def cut(whole: Session, blocks: int) -> list[Session]:
 
 def seconds(sessions: Sequence[Session]) -> float:
     """The median length of a cut session, from its first trial's start to the next one's."""
-    from datetime import datetime
-
     starts = [datetime.fromisoformat(s.measurements[0].started_at) for s in sessions]
     gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
     return statistics.median(gaps) if gaps else float("nan")
@@ -187,8 +183,6 @@ def report(whole: Session) -> dict:
 
 def by_block(whole: Session) -> list[float]:
     """The log-ratios of the twin to the reference: what chance alone does to one block."""
-    from c10k import stats
-
     values: dict[str, dict[int, float]] = {TWIN: {}, REFERENCE: {}}
     for m in whole.measurements:
         if m.trial.server in values and m.status == "ok" and not m.gates:

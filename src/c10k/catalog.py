@@ -16,6 +16,7 @@ import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from . import places
 from .model import Server
 
 # The reference implementation's expression, from PEP 723.
@@ -79,7 +80,7 @@ def _server(path: Path, document: dict[str, Any]) -> Server:
             {
                 **fields,
                 "name": path.stem,
-                "path": str(path.absolute()),
+                "path": places.name_of(path),
                 "requires_python": document.get("requires-python", ""),
                 "dependencies": document.get("dependencies", []),
             },

@@ -182,15 +182,15 @@ def command(server: Server, python: str = sys.executable) -> list[str]:
     -P: no module beside the file can shadow a library. Raises NotServing.
     """
     if not server.start:
-        return [python, "-P", server.path]
+        return [python, "-P", str(places.file_of(server.path))]
     binary = _build(server) if server.build else ""
-    here = str(Path(server.path).parent)
+    here = str(places.file_of(server.path).parent)
     return [word.format(out=binary, here=here) for word in server.start]
 
 
 def _build(server: Server) -> str:
     """Builds into the cache, under a name made of the sources and the command."""
-    path = Path(server.path)
+    path = places.file_of(server.path)
     digest = hashlib.sha256(repr(server.build).encode())
     for source in sorted(path.parent.glob(f"{path.stem}.*")):
         digest.update(source.read_bytes())

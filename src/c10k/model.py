@@ -28,7 +28,7 @@ class Server(Struct, frozen=True):
     """One contender file, as its PEP 723 block (or its .toml) describes it."""
 
     name: str  # the file's stem
-    path: str  # absolute
+    path: str  # within the suite relative to it, else absolute (places.file_of)
     title: str
     model: str  # thread per client, greenlets, callbacks, coroutines ...
     unit: str  # thread, greenlet, task, protocol object ...

@@ -17,6 +17,17 @@ CLIENT = SUITE / "clients" / "echo_client.py"
 WORKLOADS = SUITE / "benchmarks" / "workloads"
 
 
+def name_of(path: Path) -> str:
+    """How a session names a file: within the suite relative to it, else absolute."""
+    path = path.absolute()
+    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else str(path)
+
+
+def file_of(name: str) -> Path:
+    """The file that name_of() named, here."""
+    return SUITE / name  # an absolute name stays what it is
+
+
 def cache() -> Path:
     """The folder for built servers and remembered checks ($XDG_CACHE_HOME/c10k)."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

@@ -116,6 +116,8 @@ class LocalExecutor:
             return self._load(running, measurement)
         finally:
             running.stop()
+            if not log.stat().st_size:
+                log.unlink()  # a server that said nothing leaves nothing
 
     def _seed(self, trial: Trial) -> int:
         """Of the schedule: the same for all servers of a block, another in the next."""

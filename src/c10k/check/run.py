@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import launch
+from .. import launch, places
 from ..model import CaseResult, Conformance, Server
 from .cases import CASES, Case
 from .client import Failed, Subject
@@ -85,7 +85,7 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     The server's files (all that share its name: sources and .toml), the interpreter, the
     versions given, and the sources of the launcher and this kit.
     """
-    path = Path(server.path)
+    path = places.file_of(server.path)
     kit = [*Path(__file__).parent.glob("*.py"), Path(launch.__file__)]
     digest = hashlib.sha256(repr((sys.version, sorted(versions.items()))).encode())
     for source in (*sorted(path.parent.glob(f"{path.stem}.*")), *sorted(kit)):

@@ -71,16 +71,18 @@ def remarks(judged: Judged) -> tuple[str, ...]:
                 f"{row.server}, {row.clients:,} clients: up to {row.clients_without_echo:,} had "
                 "no echo during a whole slice"
             )
-        if row.unsettled:
-            said.append(
-                f"{row.server}, {row.clients:,} clients, {row.load}: {row.unsettled} trials had "
-                "not settled when their slice began"
-            )
         if row.outliers:
             blocks = ", ".join(str(block + 1) for block in row.outliers)
             said.append(
                 f"{row.server}, {row.clients:,} clients, {row.load}: outlier in block {blocks}"
             )
+    late = [row for row in rows(judged) if row.unsettled]
+    if late:
+        trials = sum(row.unsettled for row in late)
+        named = ", ".join(f"{row.server} at {row.clients:,}" for row in late)
+        said.append(
+            f"{trials} trial{'s' * (trials > 1)} had not settled when the slice began: {named}"
+        )
     noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
     said += [f"{server}: {note}" for server, note in noted]
     return tuple(said)
