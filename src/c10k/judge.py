@@ -30,6 +30,7 @@ from .model import (
 )
 
 SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
+UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
 BIN_S = 0.02  # the slices that the warm-up's rule is applied to
 
 Figure = Callable[[Measurement], float | None]
@@ -108,30 +109,30 @@ def memory_per_client_bytes(measurement: Measurement) -> float | None:
     return (after - before) / measurement.served
 
 
-def settled_s(measurement: Measurement) -> float | None:
-    """From when on the rate was steady, seconds since the load began; None: never.
+def unsettled(measurement: Measurement) -> bool:
+    """Whether a trial is known not to have been steady from its slice's start on.
 
     The echoes' counts are put into bins of equal length by linear interpolation, and
-    stats.settled (MSER-5) is applied to them.
+    stats.settled (MSER-5) says where the unsteady beginning should be cut off. A later
+    cut than the warm-up's counts only when it would change the rate by more than
+    UNSETTLED_SHARE; a rate that never settles, when the slice's halves differ by as much.
     """
-    if not measurement.bins:
-        return None
+    load = measurement.trial.load
+    if load.kind == "idle" or measurement.status != "ok" or not measurement.bins:
+        return False
     at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
     counts = np.array([0.0, *(count for _, count in measurement.bins)])
     edges = np.arange(0.0, at_s[-1], BIN_S)
-    index = stats.settled(np.diff(np.interp(edges, at_s, counts)).tolist())
-    return None if index is None else float(edges[index])
-
-
-def unsettled(measurement: Measurement) -> bool:
-    """Whether a trial is known not to have been steady from its slice's start on."""
-    load = measurement.trial.load
-    if load.kind == "idle" or measurement.status != "ok":
-        return False
-    if (load.warmup_s + load.duration_s) / BIN_S < stats.MIN_BINS + 2 or not measurement.bins:
+    bins = np.diff(np.interp(edges, at_s, counts))
+    start = round(load.warmup_s / BIN_S)
+    if len(bins) < stats.MIN_BINS or start >= len(bins):
         return False  # too short to say
-    settled = settled_s(measurement)
-    return settled is None or settled > load.warmup_s
+    cut = stats.settled(bins.tolist())
+    if cut is None:
+        cut = (start + len(bins)) // 2
+    if cut <= start:
+        return False
+    return bool(abs(bins[cut:].mean() / max(bins[start:].mean(), 1e-9) - 1) > UNSETTLED_SHARE)
 
 
 # needle in a failed trial's reason → what limited it
