@@ -23,7 +23,7 @@ from .. import launch
 from ..model import Server
 
 PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung
-STUCK_S = 0.05  # without a byte taken, before a server counts as holding a client back
+STUCK_S = 0.2  # without a byte taken, before a server counts as holding a client back
 READ_BYTES = 1 << 18
 
 
