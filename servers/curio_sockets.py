@@ -7,7 +7,7 @@
 # model = "coroutines"
 # unit = "task"
 # tier = "canonical"
-# notes = [{ python = ">=3.12", text = "curio 1.6 predates it: imported through a shim" }]
+# notes = [{ python = ">=3.12", text = "curio 1.6 predates this Python: imported through a shim" }]
 # ///
 """curio's sockets: one coroutine per client, plain loops with await in front.
 

@@ -70,9 +70,10 @@ def outcome(measurement: Measurement) -> str:
     elif measurement.messages_per_s is not None:
         came = f"{significant(measurement.messages_per_s)} messages/s"
     else:
-        came = measurement.status
-    if measurement.reason:
-        came += f" ({measurement.status}: {measurement.reason})"
+        came = ""
+    if measurement.status != "ok":
+        why = f"{measurement.status}: {measurement.reason}"
+        came = f"{came} ({why})" if came else why
     return came + "".join(f" (gated, {gate})" for gate in measurement.gates)
 
 

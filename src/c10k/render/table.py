@@ -63,9 +63,13 @@ def heading(judged: Judged) -> str:
 def remarks(judged: Judged) -> tuple[str, ...]:
     """What must be read with the numbers: limits first, then each row's reason and notes."""
     said = list(judged.warnings)
+    alike: dict[tuple[int, str, str], list[str]] = {}
     for row in rows(judged):
         if row.reason:
-            said.append(f"{row.server}, {row.clients:,} clients, {row.status}: {row.reason}")
+            alike.setdefault((row.clients, row.status, row.reason), []).append(row.server)
+    for (clients, status, reason), servers in alike.items():
+        said.append(f"{', '.join(servers)}, {clients:,} clients, {status}: {reason}")
+    for row in rows(judged):
         if row.clients_without_echo:
             said.append(
                 f"{row.server}, {row.clients:,} clients: up to {row.clients_without_echo:,} had "
