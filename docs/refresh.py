@@ -46,7 +46,43 @@ def cost(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-KINDS = {"table": table, "source": source, "cost": cost}
+def truth(path: Path) -> str:
+    """What benchmarks/instrument/ground_truth.py --json printed."""
+    lines = [
+        "| case | figure | predicted µs | reported µs | error µs | error less the way µs |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for row in json.loads(path.read_text())["rows"]:
+        cells = [
+            "–" if row.get(key) is None else f"{row[key]:,.0f}"
+            for key in ("predicted_us", "reported_us", "error_us", "error_without_way_us")
+        ]
+        lines.append(f"| {row['case']} | {row['figure']} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def power(path: Path) -> str:
+    """What benchmarks/instrument/power.py --judge printed."""
+    report = json.loads(path.read_text())
+    lines = [
+        f"{report['trials']:,} trials, {report['gated']} of them gated; the reference needs "
+        f"{report['cost_ns'] / 1000:.2f} µs of CPU per message, and one block's ratio of two equal "
+        f"servers has a standard deviation of {report['noise_of_a_ratio']:.1%}.",
+        "",
+        "| session | sessions | twin claimed | planted ratio | estimated | found | covered |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for length in report["lengths"]:
+        for planted in length["planted"].values():
+            lines.append(
+                f"| {length['blocks']} blocks, {length['seconds']:.0f} s | {length['sessions']} "
+                f"| {length['twin_claimed']} | {planted['truth']:.3f} "
+                f"| {planted['estimated_median']:.3f} | {planted['found']} | {planted['covered']} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+KINDS = {"table": table, "source": source, "cost": cost, "truth": truth, "power": power}
 
 
 def refreshed(text: str) -> str:

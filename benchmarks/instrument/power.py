@@ -147,7 +147,7 @@ def report(whole: Session) -> dict:
     cost_ns = 1000 * statistics.median(costs)
     truths = {name: cost_ns / (cost_ns + burn) for name, burn in BURNS_NS.items()}
     lengths = []
-    for blocks in (6, 9, 12):
+    for blocks in (7, 14):
         sessions = cut(whole, blocks)
         twins = [row(one, TWIN).verdict in ("faster", "slower") for one in sessions]
         found = {}
