@@ -59,6 +59,14 @@ def test_a_torn_last_line_does_not_count_and_is_kept_aside(folder):
     assert (folder / "trials.torn").read_bytes() == whole.splitlines()[-1][: -20 + 1]
 
 
+def test_a_session_from_git_can_be_resumed(folder):
+    """git keeps no empty folder: resuming makes the one for the logs again."""
+    (folder / "logs").rmdir()
+    _, writer = store.resume(folder)
+    writer.close()
+    assert writer.logs.is_dir()
+
+
 @pytest.mark.parametrize(
     ("file", "content", "says"),
     [

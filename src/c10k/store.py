@@ -71,6 +71,7 @@ def resume(folder: Path) -> tuple[Session, Writer]:
     session = load(folder)
     path = folder / TRIALS
     try:
+        (folder / LOGS).mkdir(exist_ok=True)  # an empty one is not kept in git
         text = path.read_bytes() if path.exists() else b""
         whole, newline, torn = text.rpartition(b"\n")
         if torn:
