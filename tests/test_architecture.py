@@ -17,7 +17,7 @@ MAY_IMPORT = {
     "workload": {"model"},
     "plan": {"model"},
     "launch": {"model", "places"},
-    "drive": {"model", "launch", "places"},
+    "drive": {"model", "launch", "places", "stats"},
     "watch": {"model"},
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},

@@ -342,27 +342,6 @@ def test_whoever_is_shown_better_ranks_before(claims: list[tuple[str, str]]) -> 
 # -- describing ----------------------------------------------------------------------------
 
 
-def test_jain() -> None:
-    """All equal is 1, one that has all is 1/n, and Jain's own example of 20 and 80 %."""
-    assert stats.jain([5, 5, 5]) == 1.0
-    assert stats.jain([9, 0, 0, 0]) == 0.25
-    assert stats.jain([1] * 20 + [0] * 80) == pytest.approx(0.2)
-    assert stats.jain([]) is None
-    assert stats.jain([0, 0]) is None
-
-
-@given(counts=st.lists(st.integers(0, 10**12), min_size=1), scale=st.integers(1, 1000))
-def test_jain_is_a_share_and_knows_no_unit(counts: list[int], scale: int) -> None:
-    """Between 1/n and 1, and the same for counts of any unit."""
-    fair = stats.jain(counts)
-    scaled = stats.jain([count * scale for count in counts])
-    if fair is None:
-        assert scaled is None
-    else:
-        assert 1 / len(counts) - 1e-9 <= fair <= 1 + 1e-9
-        assert scaled == pytest.approx(fair)
-
-
 @pytest.mark.parametrize(
     ("count", "q", "allowed"),
     [

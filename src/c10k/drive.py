@@ -22,13 +22,12 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
-from . import places
+from . import places, stats
 from .launch import Running, child_setup, last_line
 from .model import Latency, Load, Workload
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
 _LINE_BYTES = 16 * 1024 * 1024
-_SAMPLES_BEYOND = 100  # a percentile with fewer samples beyond it is not given
 
 
 class ClientFailed(Exception):
@@ -303,7 +302,7 @@ def _latency(encoded: Sequence[str]) -> Latency:
     count = int(merged.get_total_count())
 
     def at(percent: float) -> float | None:
-        if count * (100 - percent) / 100 < _SAMPLES_BEYOND:
+        if not stats.percentile_allowed(count, percent):
             return None
         return float(merged.get_value_at_percentile(percent)) / 1000
 

@@ -270,18 +270,6 @@ def ranks_with_ties(servers: Iterable[str], claims: Iterable[tuple[str, str]]) -
 # -- describing ----------------------------------------------------------------------------
 
 
-def jain(counts: Sequence[float]) -> float | None:
-    """Jain's fairness index of the clients' message counts: 1 all equal, 1/n one had all.
-
-    (Σx)² / (n·Σx²) (Jain, Chiu & Hawe 1984). None when there is no client or no message.
-    """
-    x = np.asarray(counts, dtype=np.float64)
-    if not x.any():
-        return None
-    x = x / x.max()
-    return float(x.sum() ** 2 / (len(x) * (x @ x)))
-
-
 def percentile_allowed(count: int, q: float) -> bool:
     """Whether at least 100 of count samples lie beyond percentile q (0 to 100)."""
     return round(count * (100 - q), 6) >= 100 * 100

@@ -9,8 +9,8 @@
 # ///
 """Echoes what it read after exactly the delay that its own file name states.
 
-A timer is a millisecond coarse, so the last two milliseconds are spent polling. Copies of
-this file under other names (answers_after_10ms.py) differ in nothing else.
+A timer is a millisecond coarse, so the last two milliseconds are spent polling. Links
+under other names (answers_after_10ms.py) are the same file.
 """
 
 import contextlib
