@@ -8,7 +8,8 @@ session of its own would have been.
 
 The truth: where the server's core is the limit, the rate is 1 / (CPU per message), so a
 burn of b ns slows a server that needs c ns by the ratio c / (c + b). c is the median over
-the whole run; the clock's reading makes b exact to about 0.05 µs.
+the whole run. How much more CPU time a message took by the process's clock is printed beside
+b: it says how exact b is.
 
   python benchmarks/instrument/power.py --out results/reference-instrument   (40 minutes)
   python benchmarks/instrument/power.py --judge results/reference-instrument
@@ -19,6 +20,7 @@ import itertools
 import json
 import statistics
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -143,6 +145,7 @@ def report(whole: Session) -> dict:
     costs = [
         judge.server_cpu_us_per_message(m) for m in good if m.trial.server.startswith(REFERENCE)
     ]
+    extra_ns = {name: 1000 * statistics.median(_extra_us(whole, name)) for name in BURNS_NS}
     shares = [judge.server_cpu_share(m) for m in good]
     cost_ns = 1000 * statistics.median(costs)
     truths = {name: cost_ns / (cost_ns + burn) for name, burn in BURNS_NS.items()}
@@ -156,6 +159,8 @@ def report(whole: Session) -> dict:
             known = [r.ratio for r in rows if r.ratio and r.ratio.low is not None]
             found[name] = {
                 "truth": truth,
+                "burn_ns": BURNS_NS[name],
+                "burn_by_cpu_clock_ns": extra_ns[name],
                 "estimated_median": statistics.median(r.median for r in known),
                 "found": sum(r.verdict == "slower" for r in rows),
                 "wrong_way": sum(r.verdict == "faster" for r in rows),
@@ -183,18 +188,31 @@ def report(whole: Session) -> dict:
 
 def by_block(whole: Session) -> list[float]:
     """The log-ratios of the twin to the reference: what chance alone does to one block."""
-    values: dict[str, dict[int, float]] = {TWIN: {}, REFERENCE: {}}
+    rates = _blocks(whole, lambda m: m.messages_per_s)
+    return list(stats.log_ratios(rates[TWIN], rates[REFERENCE]))
+
+
+def _extra_us(whole: Session, server: str) -> list[float]:
+    """How much more CPU time a message took than the reference's, in each block."""
+    costs = _blocks(whole, judge.server_cpu_us_per_message)
+    both = costs[server].keys() & costs[REFERENCE].keys()
+    return [costs[server][block] - costs[REFERENCE][block] for block in both]
+
+
+def _blocks(whole: Session, figure) -> dict[str, dict[int, float]]:
+    """A figure of the good trials: server → block → value."""
+    values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:
-        if m.trial.server in values and m.status == "ok" and not m.gates:
-            values[m.trial.server][m.trial.block] = m.messages_per_s
-    return list(stats.log_ratios(values[TWIN], values[REFERENCE]))
+        if m.status == "ok" and not m.gates:
+            values[m.trial.server][m.trial.block] = figure(m)
+    return values
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, help="run, or go on with, the session in this folder")
     parser.add_argument("--judge", type=Path, help="judge the session in this folder")
-    parser.add_argument("--blocks", type=int, default=240, help="of the long run (240)")
+    parser.add_argument("--blocks", type=int, default=280, help="of the long run (280)")
     arguments = parser.parse_args()
     if arguments.out:
         try:
