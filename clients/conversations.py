@@ -17,6 +17,7 @@ composing the next message takes: well under a microsecond.
 import asyncio
 import os
 from collections import Counter, deque
+from collections.abc import Iterator
 from time import perf_counter_ns as clock
 
 from latencies import Latencies
@@ -41,6 +42,7 @@ class Conversation(asyncio.Protocol):
         "expected",
         "fd",
         "got",
+        "leaving",
         "meter",
         "note",
         "number",
@@ -61,6 +63,7 @@ class Conversation(asyncio.Protocol):
         self.number_at_start = 0  # of the measured slice
         self.got = 0  # bytes of the current echo that have come
         self.went_wrong = False
+        self.leaving = False
         self.waiter: asyncio.Future[None] | None = None
         self.expected = b""  # what is on its way, while nothing of it has come
         self.partial = b""  # what is on its way, while a part of it has come
@@ -142,8 +145,15 @@ class Conversation(asyncio.Protocol):
         self.end()
         self.transport.abort()
 
+    def leave(self, waiter: asyncio.Future[None]) -> None:
+        """Says that no more will come; the waiter is told when the server has closed, too."""
+        self.waiter, self.leaving = waiter, True
+        self.transport.write_eof()
+
     def connection_lost(self, error: Exception | None) -> None:
-        if not self.went_wrong:
+        if self.leaving and error is None:
+            self.pause()
+        elif not self.went_wrong:
             self.meter.errors[type(error).__name__ if error else "closed by the server"] += 1
             self.end()
 
@@ -157,6 +167,11 @@ class Conversation(asyncio.Protocol):
     def outstanding(self) -> int:
         """Messages sent whose whole echo has not come."""
         return 1 if self.expected or self.partial else 0
+
+    def waits_ns(self, now_ns: int) -> Iterator[int]:
+        """How long each of those messages has been waited for."""
+        if self.outstanding:
+            yield now_ns - self.sent_ns
 
 
 class Pipelined(Conversation):
@@ -207,6 +222,9 @@ class Pipelined(Conversation):
     @property
     def outstanding(self) -> int:
         return len(self.on_their_way)
+
+    def waits_ns(self, now_ns: int) -> Iterator[int]:
+        return (now_ns - sent_ns for _, sent_ns in self.on_their_way)
 
 
 def name_fault(data: bytes, got: int, prefix: bytes, number: int) -> str:

@@ -25,13 +25,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import psutil
 import uvloop
 from bins import Bins
 from conversations import Conversation, Meter, Pipelined
+from latencies import Latencies
 from pacing import Paced, Pacer
 from plan import HEADER_BYTES, Plan, PlanError, checked, read
 from schedule import Schedule
+from turnover import churn, storm
 
 SAMPLE_S = 0.25
 TALLIED = 65_536  # open loop: values that are tallied even when the next message is near
@@ -61,14 +64,19 @@ class Worker:
         self.meter = Meter()
         self.pacer = Pacer(self.meter, plan.most_outstanding, plan.message_bytes)
         self.conversations: list[Conversation] = []
+        self.filler = random.Random(0).randbytes(plan.message_bytes - HEADER_BYTES)
+        self.sources = itertools.cycle(plan.sources) if plan.sources else None
+        self.arrivals = Latencies()  # from a client's connect call to its first echo
         self.connected = 0
+        self.connecting_ns = 0  # when the last client began to connect
         self.failed = Counter[str]()  # connections without a first echo, by the reason
 
     async def run(self) -> None:
         """The whole plan."""
         before_bytes = resident_bytes()
         began_ns = time.perf_counter_ns()
-        await self.connect_all()
+        if self.plan.kind != "storm":  # there connecting is what is measured
+            await self.connect_all(self.plan.connecting)
         took_s = (time.perf_counter_ns() - began_ns) / 1e9
         # What lives now lives to the end, and the hot path makes no cycles.
         gc.collect()
@@ -84,67 +92,77 @@ class Worker:
         )
         if self.plan.hold and not sys.stdin.readline():
             return  # whoever was to say when is gone
-        kinds = {"closed": self.closed_loop, "open": self.open_loop, "idle": self.idle}
+        kinds = {
+            "closed": self.closed_loop,
+            "open": self.open_loop,
+            "idle": self.idle,
+            "storm": lambda: storm(self),
+            "churn": lambda: churn(self),
+        }
         await kinds[self.plan.kind]()
 
     # Connecting
 
-    async def connect_all(self) -> None:
-        """Opens every connection and echoes once on it, a bounded number at a time."""
-        filler = random.Random(0).randbytes(self.plan.message_bytes - HEADER_BYTES)
-        identities = iter(range(self.plan.first_id, self.plan.first_id + self.plan.clients))
-        sources = itertools.cycle(self.plan.sources) if self.plan.sources else None
+    async def connect_all(self, at_once: int) -> None:
+        """Opens every connection and echoes once on it, so many at a time."""
+        plan = self.plan
+        identities = iter(range(plan.first_id, plan.first_id + plan.clients))
 
         async def connect_some() -> None:
             for ident in identities:
                 try:
-                    await self.connect(ident, filler, next(sources) if sources else None)
+                    self.conversations.append(await self.connect(ident))
                 except OSError as error:
                     self.failed[describe(error)] += 1
 
-        started = self.plan.clients
         connectors = [
-            asyncio.create_task(connect_some())
-            for _ in range(min(self.plan.connecting, self.plan.clients))
+            asyncio.create_task(connect_some()) for _ in range(min(at_once, plan.clients))
         ]
-        _, late = await asyncio.wait(connectors, timeout=self.plan.connect_timeout_s)
+        _, late = await asyncio.wait(connectors, timeout=plan.connect_timeout_s)
         for connector in late:
             connector.cancel()
         for outcome in await asyncio.gather(*connectors, return_exceptions=True):
             if isinstance(outcome, Exception):
                 raise outcome
-        missing = started - len(self.conversations) - self.failed.total()
+        missing = plan.clients - len(self.conversations) - self.failed.total()
         if missing:
-            self.failed[f"no first echo within {self.plan.connect_timeout_s:g} s"] += missing
+            self.failed[f"no first echo within {plan.connect_timeout_s:g} s"] += missing
 
-    async def connect(self, ident: int, filler: bytes, source: str | None) -> None:
+    async def connect(self, ident: int) -> Conversation:
+        """Opens one connection and echoes once on it. Raises OSError."""
         loop = asyncio.get_running_loop()
         plan = self.plan
 
         def conversation() -> Conversation:
             if plan.kind == "open":
-                return Paced(self.pacer, ident, filler)
+                return Paced(self.pacer, ident, self.filler)
             if plan.depth > 1:
-                return Pipelined(self.meter, ident, filler, plan.depth)
-            return Conversation(self.meter, ident, filler)
+                return Pipelined(self.meter, ident, self.filler, plan.depth)
+            return Conversation(self.meter, ident, self.filler)
 
-        if plan.path:
-            _, client = await loop.create_unix_connection(conversation, plan.path)
-        elif source is None:
-            _, client = await loop.create_connection(conversation, plan.host, plan.port)
-        else:
-            chosen = from_source(source)
-            try:
-                await loop.sock_connect(chosen, (plan.host, plan.port))
-                _, client = await loop.create_connection(conversation, sock=chosen)
-            except BaseException:
-                chosen.close()
-                raise
-        self.connected += 1
-        echoed = loop.create_future()
-        client.greet(echoed)
-        await echoed
-        self.conversations.append(client)
+        began_ns = self.connecting_ns = time.perf_counter_ns()
+        try:
+            if plan.path:
+                _, client = await loop.create_unix_connection(conversation, plan.path)
+            elif self.sources is None:
+                _, client = await loop.create_connection(conversation, plan.host, plan.port)
+            else:
+                chosen = from_source(next(self.sources))
+                try:
+                    await loop.sock_connect(chosen, (plan.host, plan.port))
+                    _, client = await loop.create_connection(conversation, sock=chosen)
+                except BaseException:
+                    chosen.close()
+                    raise
+            self.connected += 1
+            echoed = loop.create_future()
+            client.greet(echoed)
+            await echoed
+        except asyncio.CancelledError:  # too late: it counts with the time it has waited
+            self.arrivals.note(time.perf_counter_ns() - began_ns)
+            raise
+        self.arrivals.note(time.perf_counter_ns() - began_ns)
+        return client
 
     # Kinds
 
@@ -296,26 +314,28 @@ class Worker:
     ) -> None:
         """The result: messages echoed within the slice; latencies to the end of the drain.
 
-        counts: each client's echoes. more: what only this kind has to say.
+        An echo that never came counts with the time it has been waited for. counts: each
+        client's echoes. more: what only this kind has to say.
         """
-        meter = self.meter
-        say(
-            "result",
-            messages=messages,
-            duration_ns=duration_ns,
-            cpu_ns=cpu_ns,
-            lost=sum(client.outstanding for client in self.conversations),
-            altered=meter.altered.total(),
-            faults=meter.altered,
-            errors=meter.errors,
-            clients=len(counts),
-            least_messages=min(counts, default=0),
-            count_sum=sum(counts),
-            count_square_sum=sum(count * count for count in counts),
-            latency=meter.latencies.encoded(),
-            peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            **more,
-        )
+        meter, now_ns = self.meter, time.perf_counter_ns()
+        waits_ns = [wait for client in self.conversations for wait in client.waits_ns(now_ns)]
+        meter.latencies.add(np.array(waits_ns, np.int64))
+        figures = {
+            "messages": messages,
+            "duration_ns": duration_ns,
+            "cpu_ns": cpu_ns,
+            "lost": sum(client.outstanding for client in self.conversations),
+            "altered": meter.altered.total(),
+            "faults": meter.altered,
+            "errors": meter.errors,
+            "clients": len(counts),
+            "least_messages": min(counts, default=0),
+            "count_sum": sum(counts),
+            "count_square_sum": sum(count * count for count in counts),
+            "latency": meter.latencies.encoded(),
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+        say("result", **{**figures, **more})
 
 
 def from_source(source: str) -> socket.socket:
@@ -357,7 +377,8 @@ def command_line() -> Plan:
     parser.add_argument("--path", help="the server's UNIX socket, instead of host and port")
     parser.add_argument(
         "--kind",
-        help="closed: next message after the echo; open: on a schedule; idle: hold (closed)",
+        help="closed: next message after the echo; open: on a schedule; idle: hold; "
+        "storm: all connect at once; churn: clients come and go (closed)",
     )
     parser.add_argument("--clients", type=int, help="connections (1)")
     parser.add_argument("--bytes", type=int, dest="message_bytes", help="of a message (64)")

@@ -17,7 +17,7 @@ class PlanError(Exception):
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one worker does. Times in seconds, sizes in bytes."""
 
-    kind: Literal["closed", "open", "idle"] = "closed"
+    kind: Literal["closed", "open", "idle", "storm", "churn"] = "closed"
     host: str = "127.0.0.1"
     port: int = 0
     path: str = ""  # of a UNIX socket, instead of host and port

@@ -69,14 +69,16 @@ def power(path: Path) -> str:
         f"{report['cost_ns'] / 1000:.2f} µs of CPU per message, and one block's ratio of two equal "
         f"servers has a standard deviation of {report['noise_of_a_ratio']:.1%}.",
         "",
-        "| session | sessions | twin claimed | planted ratio | estimated | found | covered |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| session | sessions | twin claimed | burn ns | by CPU clock | planted ratio | estimated "
+        "| found | covered |",
+        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for length in report["lengths"]:
         for planted in length["planted"].values():
             lines.append(
                 f"| {length['blocks']} blocks, {length['seconds']:.0f} s | {length['sessions']} "
-                f"| {length['twin_claimed']} | {planted['truth']:.3f} "
+                f"| {length['twin_claimed']} | {planted['burn_ns']} "
+                f"| {planted['burn_by_cpu_clock_ns']:.0f} | {planted['truth']:.3f} "
                 f"| {planted['estimated_median']:.3f} | {planted['found']} | {planted['covered']} |"
             )
     return "\n".join(lines) + "\n"

@@ -8,10 +8,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from c10k import catalog, launch, places
 
 ROOT = Path(__file__).resolve().parents[1]
+# Timings are never asserted, not even by hypothesis.
+settings.register_profile("c10k", deadline=None)
+settings.load_profile("c10k")
 sys.path.insert(0, str(ROOT / "clients"))  # the client's modules, for their unit tests
 
 

@@ -9,6 +9,7 @@ from c10k.model import (
     Latency,
     Load,
     Measurement,
+    Memory,
     Server,
     ServerUse,
     Session,
@@ -80,16 +81,22 @@ def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, **fields):
         altered=0,
         latency=Latency(int(rate * 2), 1000.0, 1500.0, 2000.0, None, 2500.0),
         client_cpu_share=client_cpu_share,
+        client_cpu_s=client_cpu_share * 2,
         fairness=0.99,
         clients_without_echo=0,
         server=ServerUse(
             cpu_s=cpu_s,
-            pss_before_bytes=10_000_000,
-            pss_after_bytes=10_000_000 + 4096 * clients,
+            before=memory(10_000_000),
+            after=memory(10_000_000 + 4096 * clients),
         ),
         pinned="server on core 0, clients on core 1",
     )
     return replace(whole, **fields)
+
+
+def memory(own, **fields):
+    """A reading in which all of a server's memory is private."""
+    return Memory(pss_bytes=own, private_bytes=own, shared_bytes=0, **fields)
 
 
 def failed(trial, reason="the server was killed by SIGKILL", status="failed"):

@@ -4,7 +4,7 @@ import made
 import pytest
 
 from c10k import session, store
-from c10k.gates import gates
+from c10k.gates import bound_by, gates
 from c10k.judge import judge
 from c10k.model import Latency, Noise
 
@@ -25,7 +25,6 @@ def latency(p99_us):
         (made.ok(trial(), noise=Noise(steal_share=0.02)), "steal"),
         (made.ok(trial(), noise=Noise(others_cores=0.2)), "others"),
         (made.ok(trial(OPEN), rate_achieved=900.0), "rate"),
-        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "lag"),
     ],
 )
 def test_what_spoils_a_trial_is_named(measured, kind):
@@ -40,13 +39,30 @@ def test_what_spoils_a_trial_is_named(measured, kind):
         made.ok(trial()),
         made.ok(trial(), noise=Noise(steal_share=0.009, others_cores=0.04)),
         made.ok(trial(), client_cpu_share=0.99),
-        made.ok(trial(OPEN), rate_achieved=980.0, latency=latency(100.0), schedule_lag=latency(9)),
+        made.ok(trial(OPEN), rate_achieved=980.0, latency=latency(100.0), schedule_lag=latency(11)),
         made.failed(trial()),
     ],
 )
 def test_what_does_not_spoil_it_passes(measured):
-    """Under the thresholds, unknown, or a bounded closed loop: not gated."""
+    """Under the thresholds, unknown, or bounded by the client: not gated."""
     assert gates(measured) == ()
+
+
+@pytest.mark.parametrize(
+    ("measured", "says"),
+    [
+        (made.ok(trial(), client_cpu_share=0.95), "client CPU"),
+        (made.ok(trial(), client_cpu_share=0.85), ""),
+        (made.ok(trial(), client_cpu_share=0.5, cpu_s=1.0, one_core=True), "client CPU"),
+        (made.ok(trial(made.load(100, kind="idle")), client_cpu_share=0.95), ""),
+        (made.ok(trial(OPEN), client_cpu_share=1.0), ""),
+        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "client lag"),
+        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(9.0)), ""),
+    ],
+)
+def test_what_of_the_client_bounds_a_trial(measured, says):
+    """A busy client in a closed loop, a late one in an open loop."""
+    assert bound_by(measured) == says
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k.judge import enough, judge, limiter, spread, widest
-from c10k.model import Goal, Measurement, ServerUse
+from c10k.figures import limiter
+from c10k.judge import enough, judge, spread, widest
+from c10k.model import Goal, Latency, Measurement, ServerUse
 
 
 def one_row(measure, blocks=3):
@@ -120,7 +121,11 @@ def test_no_measurement_crashes_the_judge(data):
             lost=draw(numbers),
             errors=draw(st.dictionaries(st.text(max_size=3), st.integers(0, 9), max_size=2)),
             server=ServerUse(
-                cpu_s=draw(figures), pss_before_bytes=draw(numbers), pss_after_bytes=draw(numbers)
+                cpu_s=draw(figures),
+                before=made.memory(draw(st.integers(0, 10**9))),
+                after=made.memory(draw(st.integers(0, 10**9))),
+                threads_max=draw(numbers),
+                descriptors_max=draw(numbers),
             ),
         )
 
@@ -187,6 +192,33 @@ def test_bounds_are_not_ordered():
     assert rows["alpha"].rank == rows["beta"].rank == 1
     one = raced({"alpha": 1e5, "beta": 2e5}, beta=bound)
     assert {row.server: row.verdict for row in one.rows}["beta"] == "faster"
+
+
+def test_a_late_client_bounds_an_open_loop():
+    """A schedule's lag above a tenth of the latency is part of it: at most so much, and tied."""
+    late = Latency(20_000, 1.0, 1.0, 400.0, None, 400.0)
+    load = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+
+    def measure(trial):
+        p99 = {"alpha": 1000.0, "beta": 2000.0}[trial.server.removesuffix("-control")]
+        p99 *= 1 + 0.001 * trial.block
+        latency = Latency(20_000, 1.0, 1.0, p99, None, p99)
+        return made.ok(trial, latency=latency, schedule_lag=late)
+
+    judged = judge(made.session(["alpha", "beta"], [load], 8, measure, control=True))
+    rows = {row.server: row for row in judged.rows}
+    assert rows["beta"].bound
+    assert rows["beta"].limiter == "client lag"
+    assert (rows["alpha"].rank, rows["beta"].rank) == (1, 1)
+    assert rows["beta"].verdict == "not resolved"
+
+
+def test_on_one_core_client_and_server_bound_each_other():
+    """What the client takes of a shared core the server cannot have."""
+    row = one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4, one_core=True))
+    assert row.bound
+    assert row.limiter == "client CPU"
+    assert not one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4)).bound
 
 
 def test_without_a_control_nothing_is_claimed():

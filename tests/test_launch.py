@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 
@@ -264,3 +265,49 @@ def test_ipv6_is_served(serving):
     with running.connect() as client:
         client.sendall(b"six")
         assert client.recv(3) == b"six"
+
+
+@pytest.mark.parametrize("sharing", ["one-socket", "reuseport"])
+def test_copies_serve_together_and_end_together(tmp_path, sharing):
+    """Each copy is a process of its own that serves; none outlives the stop."""
+    one = catalog.read(places.SERVERS / "asyncio_streams.py")
+    server = msgspec.structs.replace(one, processes=3, sharing=sharing)
+    running = launch.start(server, tmp_path / "log")
+    pids = running.pids
+    assert len(set(pids)) == 3
+    assert len(running.listeners) == (1 if sharing == "one-socket" else 3)
+    assert running.backlog().limit == launch.BACKLOG * len(running.listeners)
+    clients = [running.connect() for _ in range(60)]
+    for number, client in enumerate(clients):
+        client.sendall(b"%d" % number)
+    assert [client.recv(10) for client in clients] == [b"%d" % n for n in range(60)]
+    held = [psutil.Process(pid).num_fds() for pid in pids]
+    assert sum(held) >= 60
+    if sharing == "reuseport":
+        assert min(held) > 8  # the kernel spreads them
+    for client in clients:
+        client.close()
+    assert not running.stop().killed
+    assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+def test_one_copy_that_dies_is_told(tmp_path):
+    """A server of several processes is gone when any of them is."""
+    one = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = msgspec.structs.replace(one, processes=2, sharing="one-socket")
+    running = launch.start(server, tmp_path / "log")
+    try:
+        assert running.gone() == ""
+        os.kill(running.pids[1], signal.SIGKILL)
+        running.processes[1].wait()
+        assert running.gone() == "a process of the server killed by SIGKILL"
+    finally:
+        running.stop()
+
+
+def test_copies_cannot_share_a_unix_address(tmp_path):
+    """SO_REUSEPORT is for addresses with ports; the error says so and leaves nothing open."""
+    one = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = msgspec.structs.replace(one, processes=2, sharing="reuseport")
+    with pytest.raises(ValueError, match="UNIX"):
+        launch.start(server, tmp_path / "log", bind=f"unix:{tmp_path / 'socket'}")

@@ -80,6 +80,28 @@ def test_capacity_counts_ports_once_for_each_source_address() -> None:
     assert machine.capacity(5000, limits, addresses=6).enough
 
 
+def test_capacity_grows_with_the_servers_processes() -> None:
+    """Each process has descriptors of its own; the advice counts them."""
+    limits = Limits(descriptors_hard=20_000, privileged=True)
+    assert machine.capacity(100_000, limits, processes=6).enough
+    few = machine.capacity(100_000, limits, processes=4)
+    assert (few.clients, few.bound, few.remedy) == (79_744, "descriptors", "ulimit -n 26000")
+
+
+def test_capacity_keeps_to_the_memory_that_may_be_taken() -> None:
+    """More clients than the budget holds are refused, with the option that allows more."""
+    refused = machine.capacity(100_000, Limits(), budget_bytes=40 * 1024 * 50_000)
+    assert (refused.clients, refused.bound) == (50_000, "memory")
+    assert "--memory" in refused.reason
+    assert machine.capacity(50_000, Limits(), budget_bytes=40 * 1024 * 50_000).enough
+
+
+def test_a_worker_holds_what_its_descriptors_allow() -> None:
+    """So many clients and no more; no limit told, no bound."""
+    assert machine.worker_clients(Limits(descriptors_hard=20_000)) == 19_936
+    assert machine.worker_clients(Limits()) is None
+
+
 def test_capacity_where_nothing_is_told() -> None:
     """A system that tells no limit refuses nobody."""
     assert machine.capacity(10_000, Limits()).enough

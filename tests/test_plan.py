@@ -51,3 +51,20 @@ def test_expected_duration_adds_up():
     """The estimate counts the slices, the warm-up and the connecting."""
     few, many = make("a", [10], 1, 0), make("a", [10_000], 1, 0)
     assert 2.5 < plan.expected_s(few.trials) < plan.expected_s(many.trials)
+
+
+def test_copies_are_entered_under_names_that_say_so():
+    """One process: the servers as they are; several: each way of sharing is a contender."""
+    servers = [made.server("a"), made.server("b")]
+    assert plan.copies(servers, 1, ("reuseport",)) == servers
+    names = [server.name for server in plan.copies(servers, 6, ("one-socket", "reuseport"))]
+    assert names == ["a-x6", "a-x6-reuseport", "b-x6", "b-x6-reuseport"]
+    (one,) = plan.copies(servers[:1], 2, ("reuseport",))
+    assert (one.path, one.processes, one.sharing) == (servers[0].path, 2, "reuseport")
+
+
+def test_the_reference_is_found_among_copies():
+    """A workload names the reference once, however many processes it is run with."""
+    chosen = made.workload(["a", "b"], [made.load(1)], 1, reference="b")
+    entered = plan.copies([made.server("a"), made.server("b")], 2, ("one-socket",))
+    assert plan.make(chosen, entered, 1).workload.reference == "b-x2"

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from c10k.judge import judge
+from c10k.model import ServerUse
 from c10k.render import markdown, progress, table, terminal
 from c10k.render.table import significant
 
@@ -42,7 +43,8 @@ def test_the_table_has_a_row_for_every_cell_and_every_column():
     for title in ("server", "clients", "messages/s", "p50 ms", "p99 ms", "CPU µs/message",
                   "KiB/client", "connect s", "errors", "limiter"):  # fmt: skip
         assert title in titles
-    assert len(table.cells(judged)) == 4
+    (loads,) = table.tables(judged)
+    assert len(loads.lines) == 4
     text = printed(judged)
     assert text.count("alpha") == 2
     assert max(map(len, text.splitlines())) <= terminal.width(judged)
@@ -71,6 +73,40 @@ def test_a_bound_is_printed_as_a_bound():
     """A rate that the client limited carries its sign."""
     judged = judge(made.session(measure=lambda t: made.ok(t, client_cpu_share=0.99)))
     assert "≥ 1,000" in printed(judged)
+
+
+def test_how_evenly_clients_were_served_is_in_every_table_from_100_on():
+    """Fairness columns say something from 100 clients up, and nothing below."""
+    judged = judge(made.session(loads=[made.load(10), made.load(100)]))
+    titles = [column.title for column in table.columns(judged)]
+    for title in ("fairness", "no echo", "silence s"):
+        column = table.columns(judged)[titles.index(title)]
+        below, above = (column.cell(row) for row in judged.rows if row.server == "alpha")
+        assert (below == table.UNKNOWN, above == table.UNKNOWN) == (True, False)
+    few = judge(made.session(loads=[made.load(10)]))
+    assert "fairness" not in [column.title for column in table.columns(few)]
+
+
+def test_coming_and_going_shows_queue_and_retries():
+    """Columns that belong to storm and churn stand only where those are."""
+    use = ServerUse(accept_queue_max=4097, listen_overflows=12, threads_max=3)
+    storm = made.load(100, kind="storm")
+    judged = judge(made.session(loads=[storm], measure=lambda t: made.ok(t, retried=7, server=use)))
+    text = printed(judged)
+    for figure in ("4,100", "12", "7"):
+        assert figure in text
+    assert "overflows" not in printed(judge(made.session()))
+
+
+def test_memory_is_a_slope_from_three_counts_on():
+    """The second table: bytes per client with their interval, from the readings of all loads."""
+    judged = judge(made.session(loads=[made.load(n) for n in (10, 100, 1000)]))
+    row, _ = judged.memory
+    assert row.pss.per_client == pytest.approx(4096)
+    assert row.pss.low <= 4096 <= row.pss.high
+    assert "Memory that a client takes" in printed(judged)
+    assert "4.00 (4.00 to 4.00)" in markdown.render(judged).replace("\\", "")
+    assert judge(made.session()).memory == ()
 
 
 def test_hostile_names_are_text():

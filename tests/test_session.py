@@ -7,8 +7,10 @@ import time
 import made
 import psutil
 import pytest
+from msgspec.structs import replace
 
 from c10k import catalog, launch, places, plan, session, store
+from c10k.model import CaseResult, Conformance
 
 
 @pytest.fixture
@@ -83,8 +85,8 @@ def test_what_a_trial_did_wrong_is_said_in_words():
 def local(tmp_path):
     """local(server file, clients) → the measurement of one real, short trial."""
 
-    def run(path, clients=20, kind="closed", workers=1, before=lambda: None):
-        server = catalog.read(path)
+    def run(path, clients=20, kind="closed", workers=1, before=lambda: None, **options):
+        server = replace(catalog.read(path), processes=options.pop("processes", 1))
         short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=0.4)
         chosen = made.workload([server.name], [short], 1, connect_timeout_s=3.0, drain_s=0.5)
         planned = plan.make(chosen, [server], 1)
@@ -98,6 +100,7 @@ def local(tmp_path):
             versions={},
             notes={},
             refuse=lambda trial: None,
+            **options,
         )
         before()
         return execute(planned.trials[0])
@@ -120,7 +123,7 @@ def test_a_real_trial_gives_every_figure(local, workers):
     assert seen.latency.count >= seen.messages
     assert 0.9 < seen.fairness <= 1
     assert seen.server.cpu_s > 0
-    assert seen.server.pss_after_bytes > seen.server.pss_before_bytes > 0
+    assert seen.server.after.pss_bytes > seen.server.before.pss_bytes > 0
     assert children() == []
 
 
@@ -129,7 +132,7 @@ def test_idle_gives_memory_and_no_rate(local):
     seen = local(places.SERVERS / "asyncio_streams.py", kind="idle")
     assert seen.status == "ok"
     assert seen.messages_per_s is None
-    assert seen.server.pss_after_bytes is not None
+    assert seen.server.after is not None
 
 
 @pytest.mark.parametrize(
@@ -215,6 +218,8 @@ def test_starved_clients_are_counted(local, tmp_path):
     seen = local(contender(tmp_path, body))
     assert seen.status == "failed"
     assert seen.clients_without_echo == seen.lost == 10
+    assert seen.slowest_share == 0
+    assert seen.latency.max_us > 0.4e6  # they waited through the slice and the drain
 
 
 def test_an_interrupt_leaves_no_process(local, tmp_path):
@@ -229,3 +234,69 @@ def test_an_interrupt_leaves_no_process(local, tmp_path):
         local(places.SERVERS / "asyncio_streams.py", before=soon)
     assert time.monotonic() - began < 10
     assert children() == []
+
+
+@pytest.mark.parametrize("kind", ["storm", "churn"])
+def test_coming_and_going_is_measured(local, kind):
+    """Every client that came was served; what the kernel had to repeat and queue is told."""
+    seen = local(places.SERVERS / "asyncio_streams.py", kind=kind, workers=2)
+    assert (seen.status, seen.reason) == ("ok", "")
+    assert (seen.connected, seen.served, seen.lost) == (20, 20, 0)
+    assert seen.messages == 20 if kind == "storm" else seen.messages > 20
+    assert seen.latency.count >= seen.messages
+    assert (seen.retried, seen.server.listen_overflows) == (0, 0)
+    assert (seen.launched_s is not None) == (kind == "storm")
+    assert children() == []
+
+
+def test_a_storm_that_is_not_served_in_time_says_how_many_were(local, tmp_path):
+    """Clients without a first echo are a failure with their number, never left out."""
+    body = ECHO.format(then="").replace(
+        "    threading.Thread",
+        "    kept.append(client)\n    if len(kept) <= 11: threading.Thread",
+    )
+    body = body.replace("total = 0\n", "total, kept = 0, []\n")
+    seen = local(contender(tmp_path, body), kind="storm")
+    assert seen.status == "failed"
+    assert seen.served == 10  # one connection was the launcher's own
+    assert "10 of 20 clients served" in seen.reason
+    assert seen.latency.count == 20
+
+
+def test_more_clients_than_a_worker_holds_get_more_workers(local):
+    """One worker holds so many; the rest goes to others, and nothing is lost between them."""
+    seen = local(places.SERVERS / "asyncio_streams.py", clients=50, worker_clients=20)
+    assert (seen.status, seen.workers, seen.served) == ("ok", 3, 50)
+
+
+def test_several_processes_serve_together(local):
+    """CPU and memory are those of all copies together, and none is left."""
+    one = local(places.SERVERS / "asyncio_streams.py")
+    three = local(places.SERVERS / "asyncio_streams.py", processes=3)
+    assert three.status == "ok"
+    assert three.server.before.pss_bytes > 2.5 * one.server.before.pss_bytes
+    assert three.server.threads_max == 3 * one.server.threads_max
+    assert children() == []
+
+
+def test_a_trial_that_takes_too_much_memory_is_stopped(local):
+    """Past its share of the free memory a trial ends with that reason, and nothing is left."""
+    seen = local(places.SERVERS / "asyncio_streams.py", memory_share=1e-9)
+    assert seen.status == "failed"
+    assert "stopped for memory" in seen.reason
+    assert children() == []
+
+
+def test_refusals_name_the_first_reason():
+    """Not here, does not fit, fails its check: in this order, and else nothing."""
+    trial = made.session().plan.trials[0]
+    bad = Conformance("alpha", "", "", (CaseResult("echo", "failed", "no echo"),))
+    cases = [
+        ({trial.server: "no gcc"}, lambda t: "too many", {}, "no gcc"),
+        ({}, lambda t: "too many", {trial.server: bad}, "too many"),
+        ({}, lambda t: "", {trial.server: bad}, "fails the check echo: no echo"),
+    ]
+    for cannot, room, conformance, says in cases:
+        with pytest.raises(session.Refusal, match=says):
+            session.refusals(cannot, room, conformance)(trial)
+    session.refusals({}, lambda t: "", {})(trial)

@@ -2,6 +2,7 @@
 
 import mmap
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -35,14 +36,34 @@ def test_the_cpu_clock_of_another_process_runs_with_its_work():
 
 def test_memory_grows_by_what_is_allocated():
     """The reading follows the heap, to the page."""
-    before = watch.pss_bytes(os.getpid())
+    before = watch.memory([os.getpid()])
     size, page = 32 * 1024 * 1024, mmap.PAGESIZE
     kept = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # never reused heap
     for start in range(0, size, page):
         kept[start] = 1
-    grown = watch.pss_bytes(os.getpid()) - before
-    assert 0.9 * size < grown < 1.2 * size
-    assert watch.pss_bytes(2**22 + 1) is None
+    after = watch.memory([os.getpid()])
+    for own in ("pss_bytes", "private_bytes"):
+        assert 0.9 * size < getattr(after, own) - getattr(before, own) < 1.2 * size
+    assert after.shared_bytes > 0
+    assert after.kernel_stacks_bytes > 0
+    assert after.sockets_bytes is not None
+    assert watch.memory([os.getpid(), 2**22 + 1]) is None
+
+
+def test_dropped_connections_are_counted():
+    """More connections than a listener's queue holds: the kernel's counter goes up."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as listener:
+        before = watch.listen_overflows()
+        clients = [socket.socket() for _ in range(8)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(listener.getsockname())
+        deadline = time.monotonic() + 5
+        while watch.listen_overflows() == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for client in clients:
+            client.close()
+    assert watch.listen_overflows() > before
 
 
 def foreign(pid):

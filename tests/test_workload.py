@@ -134,3 +134,79 @@ def test_an_unknown_name_lists_the_known(tmp_path):
         workload.choose("quikc", places.WORKLOADS)
     with pytest.raises(WorkloadError, match="no such file"):
         workload.choose(str(tmp_path / "none.toml"), places.WORKLOADS)
+
+
+LADDER = """
+title = "t"
+servers = ["a"]
+[[load]]
+kind = "closed"
+clients = [1, 10, 100]
+[[load]]
+kind = "storm"
+clients = 100
+"""
+
+
+@pytest.mark.parametrize(
+    ("counts", "loads"),
+    [
+        ([100], [("closed", 100), ("storm", 100)]),
+        ([10, 1], [("closed", 10), ("closed", 1)]),
+        ([7], [("closed", 7)]),
+        ([], [("closed", 1), ("closed", 10), ("closed", 100), ("storm", 100)]),
+    ],
+)
+def test_client_counts_cut_a_workload_down(counts, loads):
+    """A count that is declared keeps all its loads; another one gets the first count's."""
+    cut = workload.cut(workload.parse(LADDER, "w.toml"), clients=counts)
+    assert [(load.kind, load.clients) for load in cut.loads] == loads
+
+
+SEARCH = """
+title = "t"
+servers = ["a"]
+processes = 4
+sharing = ["one-socket", "reuseport"]
+[search]
+least = 10
+most = 1000
+[[load]]
+kind = "open"
+rate = 100
+clients = 1
+"""
+
+
+def test_a_search_starts_at_its_least_count_in_one_block():
+    """Counts are tried until they are decided, so blocks and control have no meaning."""
+    read = workload.parse(SEARCH, "w.toml")
+    assert (read.loads[0].clients, read.blocks, read.control) == (10, 1, False)
+    assert (read.search.p99_ms, read.search.within) == (100.0, 0.01)
+    assert (read.processes, read.sharing) == (4, ("one-socket", "reuseport"))
+    assert workload.cut(read, clients=[500]).search.most == 500
+    both = workload.cut(read, clients=[20, 500], processes=2, sharing=["reuseport"])
+    assert (both.search.least, both.loads[0].clients, both.processes) == (20, 20, 2)
+    assert both.sharing == ("reuseport",)
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (("least = 10", "least = 0"), "search.least"),
+        (("least = 10", "least = 2000"), "search.least"),
+        (("most = 1000", "most = 1000000000000"), "search.most"),
+        (("most = 1000", "most = 1000\np99_ms = nan"), "search.p99_ms"),
+        (("most = 1000", "most = 1000\nbest = 1"), "search"),
+        (("processes = 4", "processes = 0"), "processes"),
+        (("processes = 4", "processes = 1000000"), "processes"),
+        (('"one-socket", ', '"two", '), "sharing"),
+        (('["one-socket", "reuseport"]', "[]"), "sharing"),
+    ],
+)
+def test_an_error_in_a_search_names_the_file_and_the_key(change, names):
+    """One line that says where."""
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(SEARCH.replace(*change), "folder/w.toml")
+    assert str(error.value).startswith("folder/w.toml: ")
+    assert names in str(error.value)

@@ -7,13 +7,13 @@ the ratio is of their medians over the rounds.
   python benchmarks/instrument/client_cost.py [--rounds 5] [--json]
 """
 
-import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+import one_client
 
 from c10k import catalog, launch, machine, places
 
@@ -26,10 +26,7 @@ def ours(port: int, clients: int, seconds: float, core: int | None) -> tuple[flo
     """CPU µs per message of the shared client, and its memory per connection, bytes."""
     plan = {"port": port, "clients": clients, "message_bytes": MESSAGE_BYTES}
     plan |= {"duration_s": seconds, "warmup_s": 0.5}
-    command = [sys.executable, str(places.CLIENT), "--plan", "-"]
-    events = run(command, core, json.dumps(plan) + "\n")
-    if events[-1]["lost"] or events[-1]["altered"]:
-        sys.exit(f"client_cost: the echoes were not whole: {events[-1]}")
+    events = one_client.shared(plan, core)
     result = events[-1]
     return result["cpu_ns"] / result["messages"] / 1000, events[0]["bytes_per_connection"]
 
@@ -37,24 +34,8 @@ def ours(port: int, clients: int, seconds: float, core: int | None) -> tuple[flo
 def in_c(binary: Path, port: int, clients: int, seconds: float, core: int | None) -> float:
     """CPU µs per message of the C client."""
     words = ["127.0.0.1", str(port), str(clients), str(MESSAGE_BYTES), str(seconds)]
-    result = run([str(binary), *words], core, "")[-1]
+    result = one_client.run([str(binary), *words], core)[-1]
     return result["cpu_ns"] / result["messages"] / 1000
-
-
-def run(command: list[str], core: int | None, given: str) -> list[dict]:
-    """The JSON lines of a client that runs on one core."""
-    done = subprocess.run(
-        command,
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        preexec_fn=launch.child_setup(None if core is None else [core]),
-    )
-    if done.returncode:
-        sys.exit(f"client_cost: {command[0]} failed: {done.stderr.strip()[-300:]}")
-    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def build(folder: Path) -> Path:
@@ -103,11 +84,7 @@ def measure(rounds: int, seconds: float) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each measured slice")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    arguments = parser.parse_args()
+    arguments = one_client.arguments(__doc__ or "", rounds=5, seconds=2.0)
     rows = measure(arguments.rounds, arguments.seconds)
     if arguments.json:
         print(json.dumps({"rows": rows}, indent=1))

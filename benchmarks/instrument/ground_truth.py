@@ -17,15 +17,13 @@ last column. The last case is the schedule lag at many connections.
   python benchmarks/instrument/ground_truth.py [--rounds 3] [--json]
 """
 
-import argparse
 import json
 import statistics
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import one_client
 from hdrh.histogram import HdrHistogram
 
 from c10k import catalog, launch, machine, places
@@ -85,29 +83,15 @@ CASES = (
 
 def reported(case: Case, seconds: float, seed: int, pinning: machine.Pinning) -> dict[float, float]:
     """Each predicted percentile as the client reports it, µs."""
-    core = pinning.clients[:1] if pinning.clients else None
     with tempfile.TemporaryDirectory(prefix="c10k-truth-") as folder:
         running = launch.start(catalog.read(case.server), Path(folder) / "log", cpus=pinning.server)
         try:
             plan = {**case.plan, "port": int(running.address[1]), "duration_s": seconds}
             if plan["kind"] == "open":
                 plan["seed"] = seed
-            done = subprocess.run(
-                [sys.executable, str(places.CLIENT), "--plan", "-"],
-                input=json.dumps(plan) + "\n",
-                capture_output=True,
-                text=True,
-                timeout=seconds + 60,
-                check=False,
-                preexec_fn=launch.child_setup(core),
-            )
+            result = one_client.shared(plan, pinning.clients[0] if pinning.clients else None)[-1]
         finally:
             running.stop()
-    if done.returncode:
-        sys.exit(f"ground_truth: the client failed: {done.stderr.strip()[-300:]}")
-    result = json.loads(done.stdout.splitlines()[-1])
-    if result["lost"] or result["altered"] or result["errors"]:
-        sys.exit(f"ground_truth: {case.name}: the echoes were not whole: {result['errors']}")
     histogram = HdrHistogram.decode(result[case.figure])
     return {
         percent: histogram.get_value_at_percentile(percent) / 1000 for percent in case.predicted_ms
@@ -149,11 +133,7 @@ def measure(rounds: int, seconds: float) -> list[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measured slice")
-    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
-    arguments = parser.parse_args()
+    arguments = one_client.arguments(__doc__ or "", rounds=3, seconds=10.0)
     rows = measure(arguments.rounds, arguments.seconds)
     if arguments.json:
         print(json.dumps({"rows": rows}, indent=1))

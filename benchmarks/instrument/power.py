@@ -28,7 +28,7 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.console import Console
 
-from c10k import catalog, judge, launch, machine, places, plan, session, stats, store
+from c10k import catalog, figures, judge, launch, machine, places, plan, session, stats, store
 from c10k.model import Latency, Load, Measurement, Session, Trial, Workload
 from c10k.render import progress
 
@@ -143,10 +143,10 @@ def report(whole: Session) -> dict:
     """What sessions of several lengths claim; the truths come from the whole run."""
     good = [m for m in whole.measurements if m.status == "ok" and not m.gates]
     costs = [
-        judge.server_cpu_us_per_message(m) for m in good if m.trial.server.startswith(REFERENCE)
+        figures.server_cpu_us_per_message(m) for m in good if m.trial.server.startswith(REFERENCE)
     ]
     extra_ns = {name: 1000 * statistics.median(_extra_us(whole, name)) for name in BURNS_NS}
-    shares = [judge.server_cpu_share(m) for m in good]
+    shares = [figures.server_cpu_share(m) for m in good]
     cost_ns = 1000 * statistics.median(costs)
     truths = {name: cost_ns / (cost_ns + burn) for name, burn in BURNS_NS.items()}
     lengths = []
@@ -194,7 +194,7 @@ def by_block(whole: Session) -> list[float]:
 
 def _extra_us(whole: Session, server: str) -> list[float]:
     """How much more CPU time a message took than the reference's, in each block."""
-    costs = _blocks(whole, judge.server_cpu_us_per_message)
+    costs = _blocks(whole, figures.server_cpu_us_per_message)
     both = costs[server].keys() & costs[REFERENCE].keys()
     return [costs[server][block] - costs[REFERENCE][block] for block in both]
 

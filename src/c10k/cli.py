@@ -19,12 +19,27 @@ from typing import Annotated, Literal, NoReturn
 
 import msgspec
 from cyclopts import App, CycloptsError, Parameter
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import catalog, check, judge, launch, machine, places, plan, session, store, workload
-from .model import Conformance, Goal, Plan, Server, Session, Trial
+from . import (
+    catalog,
+    check,
+    drive,
+    judge,
+    launch,
+    machine,
+    places,
+    plan,
+    search,
+    session,
+    store,
+    watch,
+    workload,
+)
+from .model import Conformance, Goal, Plan, Server, Session, Trial, Workload
 from .render import markdown, progress, table, terminal
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
@@ -75,10 +90,13 @@ def run(
     servers: Annotated[list[str] | None, Many] = None,
     clients: Annotated[list[str] | None, Many] = None,
     blocks: int | None = None,
+    processes: int | None = None,
+    sharing: Annotated[list[Literal["one-socket", "reuseport"]] | None, Many] = None,
     seed: int | None = None,
     out: Path | None = None,
     resume: Path | None = None,
     unchecked: Annotated[bool, Flag] = False,
+    memory: str = "50%",
     precision: str | None = None,
     max_blocks: int | None = None,
     time: str | None = None,
@@ -98,6 +116,10 @@ def run(
         Client counts, instead of the workload's: 100 10k, or 100,10k.
     blocks
         How often every server meets every load.
+    processes
+        Copies of each server that serve together.
+    sharing
+        With several: all on one-socket, or each on its own (reuseport); both are compared.
     seed
         Draws the order of each block; recorded, so that a plan can be had again.
     out
@@ -106,6 +128,8 @@ def run(
         Go on with a session that ended early, as it was planned.
     unchecked
         Do not check that the servers echo rightly before they are timed.
+    memory
+        Of the free memory, what a trial may take before it is stopped.
     precision
         Add blocks until every ratio's interval is that narrow: 3%.
     max_blocks
@@ -117,14 +141,14 @@ def run(
     """
     console = Console(stderr=as_json)
     launch.raise_descriptor_limit()
+    memory_share = _share("--memory", memory)
     if resume is not None:
-        given = (servers, clients, blocks, seed, out, precision, max_blocks, time)
-        if any(option is not None for option in given) or name != "quick":
+        given = (servers, clients, blocks, processes, sharing, seed, out, precision, max_blocks)
+        if any(option is not None for option in (*given, time)) or name != "quick":
             raise Wrong("--resume takes the plan of the session: give no other option with it")
-        old, writer = store.resume(resume)
-        folder, planned, conformance, goal = resume, old.plan, old.conformance, old.goal
-        done = old.measurements
-        for line in machine.differences(old.environment, machine.environment(places.SUITE)):
+        folder = resume
+        head, writer = store.resume(resume)
+        for line in machine.differences(head.environment, machine.environment(places.SUITE)):
             _line(console, f"! changed since it began: {line}")
     else:
         chosen = workload.cut(
@@ -132,57 +156,43 @@ def run(
             servers=_split(servers),
             clients=_counts(clients),
             blocks=blocks,
+            processes=processes,
+            sharing=sharing or (),
         )
-        contenders = catalog.choose(chosen.servers, catalog.find(places.SERVERS))
-        seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-        planned, done = plan.make(chosen, contenders, seed), ()
         goal = _goal(precision, max_blocks, time)
+        if goal and chosen.search:
+            raise Wrong("--precision: a search ends when it has found its limit")
         folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
-    pinning = machine.cores()
-    cannot = _cannot_run(planned.servers)
-    fits = machine.capacity(max(load.clients for load in planned.workload.loads))
-    if not fits.enough:
-        _line(console, f"! {fits.reason}; smaller counts run")
-    runnable = [server for server in planned.servers if server.name not in cannot]
-    if resume is None:
-        conformance = {} if unchecked else _check_all(runnable, console)
-        head = Session(
-            schema=store.SCHEMA,
-            c10k=metadata.version("c10k-bench"),
-            started_at=session.now(),
-            plan=planned,
-            environment=machine.environment(places.SUITE),
-            conformance=conformance,
-            goal=goal,
-        )
+        head = _new_session(chosen, seed, goal, unchecked, console)
         writer = store.create(folder, head)
-
-    def refuse(trial: Trial) -> None:
-        if trial.server in cannot:
-            raise session.Refusal(cannot[trial.server])
-        if trial.load.clients > fits.clients:
-            raise session.Refusal(fits.reason)
-        found = conformance.get(trial.server)
-        if found is not None and found.failures:
-            first = found.failures[0]
-            raise session.Refusal(f"fails the check {first.case}: {first.detail}", failed=True)
-
+    planned = head.plan
+    pinning = machine.cores(planned.workload.processes)
+    cannot = _cannot_run(planned.servers)
+    room = _room(planned, memory_share)
+    for reason in dict.fromkeys(map(room, planned.trials)):
+        if reason:
+            _line(console, f"! {reason}; smaller counts run")
     execute = session.LocalExecutor(
         planned,
         writer.logs,
         server_cpus=pinning.server or (),
         client_cpus=pinning.clients or (),
         workers=pinning.workers,
+        worker_clients=machine.worker_clients(),
+        memory_share=memory_share,
         pinned=pinning.note,
+        one_core=pinning.one_core,
         versions={server.name: catalog.versions(server) for server in planned.servers},
         notes={server.name: catalog.notes(server) for server in planned.servers},
-        refuse=refuse,
+        refuse=session.refusals(cannot, room, head.conformance),
     )
-    finished = {measurement.trial.key for measurement in done}
+    finished = {measurement.trial.key for measurement in head.measurements}
     left = [trial for trial in planned.trials if trial.key not in finished]
     expected_s = plan.expected_s(
-        [trial for trial in left if _would_run(trial, cannot, fits.clients)]
+        [trial for trial in left if trial.server not in cannot and not room(trial)]
     )
+    if planned.workload.search:
+        expected_s *= search.rounds(planned.workload.search)
     _line(
         console,
         f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
@@ -198,8 +208,8 @@ def run(
                 planned,
                 execute,
                 writer,
-                done=done,
-                more=_more(planned, goal, folder, console),
+                done=head.measurements,
+                more=_more(planned, head.goal, folder, console),
                 before=lines.before,
                 after=lines.after,
             )
@@ -390,8 +400,13 @@ def _show(folder: Path, form: str) -> None:
     """Prints a session's table in one of the formats."""
     judged = judge.judge(store.load(folder))
     if form == "json":
-        rows = [table.as_dict(row) for row in judged.rows]
-        print(json.dumps({"rows": rows, "warnings": list(judged.warnings)}, indent=1))
+        found = {
+            "rows": [table.as_dict(row) for row in judged.rows],
+            "memory": msgspec.to_builtins(judged.memory),
+            "breaking": msgspec.to_builtins(judged.breaking),
+            "warnings": list(judged.warnings),
+        }
+        print(json.dumps(found, indent=1))
     elif form == "markdown":
         print(markdown.render(judged), end="")
     else:
@@ -415,6 +430,62 @@ def _counts(words: Sequence[str] | None) -> list[int]:
         return [workload.number(word) for word in _split(words)]
     except ValueError as error:
         raise Wrong(f"--clients: {error}") from None
+
+
+def _share(option: str, text: str) -> float:
+    try:
+        return workload.share(text)
+    except ValueError as error:
+        raise Wrong(f"{option}: {error}") from None
+
+
+def _new_session(
+    chosen: Workload, seed: int | None, goal: Goal | None, unchecked: bool, console: Console
+) -> Session:
+    """The head of a session: what is planned, on which machine, with servers that were checked."""
+    contenders = plan.copies(
+        catalog.choose(chosen.servers, catalog.find(places.SERVERS)),
+        chosen.processes,
+        chosen.sharing,
+    )
+    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
+    planned = plan.make(chosen, contenders, seed)
+    cannot = _cannot_run(planned.servers)
+    runnable = [server for server in planned.servers if server.name not in cannot]
+    return Session(
+        schema=store.SCHEMA,
+        c10k=metadata.version("c10k-bench"),
+        started_at=session.now(),
+        plan=planned,
+        environment=machine.environment(places.SUITE),
+        conformance={} if unchecked else _check_all(runnable, console),
+        goal=goal,
+    )
+
+
+def _room(planned: Plan, memory_share: float) -> Callable[[Trial], str]:
+    """Why a trial does not fit this machine; "" when it does.
+
+    A search goes beyond the descriptors of one process: there the server is to break.
+    """
+    processes = {server.name: server.processes for server in planned.servers}
+    limits, budget = machine.read_limits(), int(watch.available_bytes() * memory_share)
+    most, searching = machine.worker_clients(limits), planned.workload.search is not None
+    limits = replace(limits, descriptors_hard=None) if searching else limits
+
+    def room(trial: Trial) -> str:
+        clients = trial.load.clients
+        workers = -(-clients // most) if most else 1
+        fits = machine.capacity(
+            clients,
+            limits,
+            addresses=drive.addresses(trial.load, workers),
+            processes=processes[trial.server],
+            budget_bytes=budget,
+        )
+        return fits.reason
+
+    return room
 
 
 def _cannot_run(servers: Sequence[Server]) -> dict[str, str]:
@@ -455,6 +526,8 @@ def _more(
     began = monotonic()
 
     def more() -> Sequence[Trial]:
+        if planned.workload.search:
+            return search.following(planned, store.load(folder).measurements)
         if goal is None:
             return ()
         so_far = store.load(folder)
@@ -471,23 +544,26 @@ def _more(
     return more
 
 
-def _would_run(trial: Trial, cannot: dict[str, str], most: int) -> bool:
-    return trial.server not in cannot and trial.load.clients <= most
-
-
 def _check_all(servers: Sequence[Server], console: Console) -> dict[str, Conformance]:
-    """Each server's conformance, remembered from an earlier check where nothing changed."""
+    """Each server's conformance, remembered from an earlier check where nothing changed.
+
+    A file that is entered under several names is checked once, as one process.
+    """
     folder = places.cache() / "checks"
+    by_file: dict[str, Conformance] = {}
     found = {}
     for server in servers:
-        known = check.remembered(server, catalog.versions(server), folder)
-        result = known or _check(server, ())
-        found[server.name] = result
-        _line(
-            console,
-            f"{server.name}: {_verdict(result)}, checked {result.checked_at}"
-            + (" (unchanged since)" if known else ""),
-        )
+        if server.path not in by_file:
+            alone = replace(server, name=Path(server.path).stem, processes=1, sharing="")
+            known = check.remembered(alone, catalog.versions(alone), folder)
+            by_file[server.path] = known or _check(alone, ())
+            _line(
+                console,
+                f"{alone.name}: {_verdict(by_file[server.path])}, "
+                f"checked {by_file[server.path].checked_at}"
+                + (" (unchanged since)" if known else ""),
+            )
+        found[server.name] = by_file[server.path]
     return found
 
 

@@ -27,6 +27,12 @@ from .launch import Running, child_setup, last_line
 from .model import Latency, Load, Workload
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
+_GLANCE_S = 0.1  # how often the server is looked at while nothing is said
+_CLOSE_GLANCE_S = 0.02  # the same for a storm and for churn, whose queues come and go quickly
+# A source address has the local port range, some 28,000 ports. A worker of ours holds fewer
+# connections than that, but those that ended keep their ports for a while.
+_SOURCES = 4  # addresses a worker
+_PORTS = 20_000  # clients that one source address has ports for, with room to spare
 _LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -50,13 +56,18 @@ class Driven(Struct, frozen=True):
     messages: int
     messages_per_s: float
     duration_s: float
-    cpu_share: float  # of a core, of the busiest worker
+    cpu_share: float  # of the busiest core that workers have
+    cpu_s: float  # of all workers
     lost: int
     altered: int
     faults: dict[str, int]
     errors: dict[str, int]
     fairness: float | None
+    slowest_share: float | None
     clients_without_echo: int
+    retried: int | None
+    launched_s: float | None
+    arrived: Connected | None  # a storm's: there is nothing to see before it
     latency: Latency
     latency_from_send: Latency | None
     schedule_lag: Latency | None
@@ -129,15 +140,23 @@ class _Worker:
         self.process.wait()
 
 
+def addresses(load: Load, workers: int) -> int:
+    """From how many source addresses the clients connect: each has its own ports."""
+    if sys.platform == "linux" and (load.kind == "churn" or load.clients > _PORTS):
+        return workers * _SOURCES
+    return 1
+
+
 def plans(
     running: Running, workload: Workload, load: Load, workers: int, seed: int
 ) -> list[dict[str, Any]]:
     """One client plan a worker; clients, connecting and rate are split evenly."""
     address = running.address
-    target = (
+    target: dict[str, Any] = (
         {"path": address} if isinstance(address, str) else {"host": address[0], "port": address[1]}
     )
     workers = min(workers, load.clients)
+    several = addresses(load, workers) > 1 and target.get("host") == "127.0.0.1"
     share, rest = divmod(load.clients, workers)
     made, first = [], 0
     for index in range(workers):
@@ -161,6 +180,11 @@ def plans(
                         "seed": seed,
                     }
                     if load.kind == "open"
+                    else {}
+                ),
+                **(
+                    {"sources": [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]}
+                    if several
                     else {}
                 ),
                 "drain_s": workload.drain_s,
@@ -188,6 +212,8 @@ def drive(
     fails or the time is over.
     """
     first = worker_plans[0]
+    storm = first["kind"] == "storm"
+    glance_s = _CLOSE_GLANCE_S if first["kind"] in ("storm", "churn") else _GLANCE_S
     with ExitStack() as stack:
         workers = [
             _Worker(plan, cpus[index % len(cpus)] if cpus else None, stack)
@@ -201,7 +227,7 @@ def drive(
         def until(done: Callable[[], bool], limit_s: float, what: str) -> None:
             deadline = time.monotonic() + limit_s
             while not done():
-                for key, _ in watching.select(timeout=0.1):
+                for key, _ in watching.select(timeout=glance_s):
                     for event in key.data.read():
                         _take(key.data, event, on_sample)
                     if key.data.result is not None:
@@ -219,16 +245,19 @@ def drive(
         )
         connected = _barrier([worker.connected or {} for worker in workers])
         on_connected(connected)
-        if connected.served == 0:
+        if connected.served == 0 and not storm:
             raise ClientFailed("no client was served")
         for worker in workers:
             worker.tell("go")
         until(
             lambda: all(worker.result for worker in workers),
-            first["warmup_s"] + first["duration_s"] + first["drain_s"] + _GRACE_S,
+            (first["connect_timeout_s"] if storm else first["warmup_s"] + first["duration_s"])
+            + first["drain_s"]
+            + _GRACE_S,
             "result",
         )
-        return _merge([worker.result or {} for worker in workers])
+        busy = [cpus[index % len(cpus)] if cpus else index for index in range(len(workers))]
+        return _merge([worker.result or {} for worker in workers], busy)
 
 
 def _take(worker: _Worker, event: dict[str, Any], on_sample: Callable[[], None]) -> None:
@@ -251,22 +280,34 @@ def _barrier(events: Sequence[dict[str, Any]]) -> Connected:
     )
 
 
-def _merge(results: Sequence[dict[str, Any]]) -> Driven:
+def _merge(results: Sequence[dict[str, Any]], cores: Sequence[int]) -> Driven:
+    """Adds up what the workers saw; cores: the one that each worker had."""
     clients = sum(result["clients"] for result in results)
     squares = sum(result["count_square_sum"] for result in results)
     total = sum(result["count_sum"] for result in results)
+    least = min(result["least_messages"] for result in results)
+    busy = dict.fromkeys(cores, 0.0)
+    for core, result in zip(cores, results, strict=True):
+        busy[core] += result["cpu_ns"] / result["duration_ns"]
     return Driven(
         messages=sum(result["messages"] for result in results),
         messages_per_s=sum(result["messages"] / result["duration_ns"] * 1e9 for result in results),
         duration_s=max(result["duration_ns"] for result in results) / 1e9,
-        cpu_share=max(result["cpu_ns"] / result["duration_ns"] for result in results),
+        cpu_share=max(busy.values()),
+        cpu_s=sum(result["cpu_ns"] for result in results) / 1e9,
         lost=sum(result["lost"] for result in results),
         altered=sum(result["altered"] for result in results),
         faults=_add(result["faults"] for result in results),
         errors=_add(result["errors"] for result in results),
         # Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all got the same
         fairness=total * total / (clients * squares) if squares else None,
+        slowest_share=least * clients / total if total else None,
         clients_without_echo=sum(result["clients_without_echo"] for result in results),
+        retried=sum(result["retried"] for result in results) if "retried" in results[0] else None,
+        launched_s=max(result["launched_s"] for result in results)
+        if "launched_s" in results[0]
+        else None,
+        arrived=_barrier(results) if "served" in results[0] else None,
         latency=_latency([result["latency"] for result in results]),
         latency_from_send=_optional(results, "latency_from_send"),
         schedule_lag=_optional(results, "schedule_lag"),

@@ -1,8 +1,8 @@
 """Gates: what rejects a trial, with its reason. Pure.
 
 A gated trial is repeated, at most as often as the workload says, and all of its attempts
-are kept and published. A closed loop whose client is the limit is not gated: its rate is
-a bound, and repeating would not change that.
+are kept and published. A trial in which the client was the limit is not gated, but a
+bound: the server is at least as good as the figure, and repeating would not change that.
 """
 
 from .model import Measurement
@@ -10,8 +10,8 @@ from .model import Measurement
 STEAL_SHARE = 0.01
 OTHERS_CORES = 0.05
 RATE_SHARE = 0.97
-LAG_SHARE = 0.1
-BOUND_SHARE = 0.9  # of a core: a busier client is what limits, in a closed loop
+LAG_SHARE = 0.1  # of the latency: a client that sends later is what limits, in an open loop
+BOUND_SHARE = 0.9  # of a core: a busier client is what limits, in the other kinds
 
 
 def gates(measured: Measurement) -> tuple[str, ...]:
@@ -25,16 +25,26 @@ def gates(measured: Measurement) -> tuple[str, ...]:
     rate, load = measured.rate_achieved, measured.trial.load
     if rate is not None and rate < RATE_SHARE * load.rate:
         reasons.append(f"rate: the client sent {rate:,.0f} of {load.rate:,.0f} messages/s")
-    lag, latency = measured.schedule_lag, measured.latency
-    if (
-        lag is not None
-        and latency is not None
-        and lag.p99_us is not None
-        and latency.p99_us is not None
-        and lag.p99_us > LAG_SHARE * latency.p99_us
-    ):
-        reasons.append(
-            f"lag: the schedule's p99 lag of {lag.p99_us:.0f} µs is above a tenth "
-            f"of the latency's p99 of {latency.p99_us:.0f} µs"
-        )
     return tuple(reasons)
+
+
+def bound_by(measured: Measurement) -> str:
+    """What of the client limited this trial; "" when nothing did.
+
+    An open loop's client spins while it waits, so its CPU time says nothing there; the
+    schedule's lag does. It is part of every latency from the intended send. On one core
+    for both, what the client takes the server cannot have.
+    """
+    kind = measured.trial.load.kind
+    share = measured.client_cpu_share
+    if kind == "idle" or share is None:
+        return ""
+    if measured.one_core:
+        share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
+    if share >= BOUND_SHARE and (kind != "open" or measured.one_core):
+        return "client CPU"
+    lag = measured.schedule_lag.p99_us if measured.schedule_lag else None
+    latency = measured.latency.p99_us if measured.latency else None
+    if kind == "open" and lag is not None and latency is not None and lag > LAG_SHARE * latency:
+        return "client lag"
+    return ""

@@ -7,14 +7,15 @@ blocks. What the rules are and where they come from stands in docs/method.md.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 from msgspec.structs import replace
 
-from . import stats
-from .gates import BOUND_SHARE
+from . import scaling, search, stats
+from .figures import FIGURES, PRIMARY, Figure, Limits, limiter, server_cpu_us_per_message, unsettled
+from .gates import bound_by
 from .model import (
     Goal,
     Judged,
@@ -30,29 +31,26 @@ from .model import (
 )
 
 SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
-UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
-BIN_S = 0.02  # the slices that the warm-up's rule is applied to
-
-Figure = Callable[[Measurement], float | None]
 
 
 def judge(session: Session) -> Judged:
     """The rows of a session, finished or not, in the plan's order of loads and servers."""
     plan = session.plan
+    limits: Limits = session.environment.get("limits", {})
     by_cell: dict[tuple[Load, str], list[Measurement]] = {}
     for measurement in session.measurements:
         trial = measurement.trial
         by_cell.setdefault((trial.load, trial.server), []).append(measurement)
     rows: list[Row] = []
     noise: list[NoiseFloor] = []
-    for load in plan.workload.loads:
+    for load in () if plan.workload.search else plan.workload.loads:
         cells = {
             server.name: by_cell[load, server.name]
             for server in plan.servers
             if (load, server.name) in by_cell
         }
         described = [
-            _row(plan.workload.name, server, load, cells[server.name])
+            _row(plan.workload.name, server, load, cells[server.name], limits)
             for server in plan.servers
             if server.name in cells
         ]
@@ -69,126 +67,9 @@ def judge(session: Session) -> Judged:
         finished=_finished(session),
         reference=plan.workload.reference,
         control=plan.control,
+        memory=tuple(scaling.memory(session)),
+        breaking=tuple(scaling.breaking(session, limits)),
     )
-
-
-# -- one trial -----------------------------------------------------------------------------
-
-
-def server_cpu_share(measurement: Measurement) -> float | None:
-    """Cores that the server's process kept busy during the slice."""
-    if measurement.server.cpu_s is None or not measurement.duration_s:
-        return None
-    return measurement.server.cpu_s / measurement.duration_s
-
-
-def server_cpu_us_per_message(measurement: Measurement) -> float | None:
-    """CPU time of the server's process per message echoed in the slice, µs."""
-    if measurement.server.cpu_s is None or not measurement.messages_per_s:
-        return None
-    return measurement.server.cpu_s / (measurement.messages or 1) * 1e6
-
-
-def client_cpu_us_per_message(measurement: Measurement) -> float | None:
-    """CPU time of the busiest worker per message of its even share, µs; closed loop only.
-
-    An open loop's client spins while it waits, so its CPU time says nothing.
-    """
-    if measurement.client_cpu_share is None or measurement.trial.load.kind != "closed":
-        return None
-    if not measurement.messages_per_s:
-        return None
-    return measurement.client_cpu_share * measurement.workers / measurement.messages_per_s * 1e6
-
-
-def memory_per_client_bytes(measurement: Measurement) -> float | None:
-    """Growth of the server's own memory from no client to all of them, per client."""
-    before, after = measurement.server.pss_before_bytes, measurement.server.pss_after_bytes
-    if before is None or after is None or not measurement.served:
-        return None
-    return (after - before) / measurement.served
-
-
-def unsettled(measurement: Measurement) -> bool:
-    """Whether a trial is known not to have been steady from its slice's start on.
-
-    The echoes' counts are put into bins of equal length by linear interpolation, and
-    stats.settled (MSER-5) says where the unsteady beginning should be cut off. A later
-    cut than the warm-up's counts only when it would change the rate by more than
-    UNSETTLED_SHARE; a rate that never settles, when the slice's halves differ by as much.
-    """
-    load = measurement.trial.load
-    if load.kind == "idle" or measurement.status != "ok" or not measurement.bins:
-        return False
-    at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
-    counts = np.array([0.0, *(count for _, count in measurement.bins)])
-    edges = np.arange(0.0, at_s[-1], BIN_S)
-    bins = np.diff(np.interp(edges, at_s, counts))
-    start = round(load.warmup_s / BIN_S)
-    if len(bins) < stats.MIN_BINS or start >= len(bins):
-        return False  # too short to say
-    cut = stats.settled(bins.tolist())
-    if cut is None:
-        cut = (start + len(bins)) // 2
-    if cut <= start:
-        return False
-    return bool(abs(bins[cut:].mean() / max(bins[start:].mean(), 1e-9) - 1) > UNSETTLED_SHARE)
-
-
-# needle in a failed trial's reason → what limited it
-_LIMITS = (
-    ("open files", "descriptors"),
-    ("requested address", "ports"),
-    ("new thread", "threads"),
-    ("MemoryError", "memory"),
-    ("SIGKILL", "memory"),
-    ("clients served", "connecting"),
-)
-
-
-def limiter(measurement: Measurement) -> str:
-    """What stopped a trial from going faster, or at all."""
-    if measurement.status == "not run":
-        return ""
-    use = measurement.server
-    if measurement.status == "failed":
-        for needle, what in _LIMITS:
-            if needle in measurement.reason:
-                return what
-    queue, limit = use.accept_queue_max, use.accept_queue_limit
-    if queue is not None and limit is not None and queue >= limit > 0:
-        return "accept queue"
-    kind, client = measurement.trial.load.kind, measurement.client_cpu_share
-    if kind == "closed" and client is not None and client >= BOUND_SHARE:
-        return "client CPU"
-    share = server_cpu_share(measurement)
-    if kind != "idle" and share is not None and share >= BOUND_SHARE:
-        return "server CPU"
-    return "nothing found"
-
-
-# row field → the figure of one trial
-_FIGURES: dict[str, Figure] = {
-    "messages_per_s": lambda m: m.messages_per_s,
-    "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
-    "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
-    "server_cpu_us_per_message": server_cpu_us_per_message,
-    "client_cpu_us_per_message": client_cpu_us_per_message,
-    "memory_per_client_bytes": memory_per_client_bytes,
-    "connect_s": lambda m: m.connect_s,
-    "fairness": lambda m: m.fairness,
-    "schedule_lag_p99_us": lambda m: m.schedule_lag.p99_us if m.schedule_lag else None,
-    "latency_from_send_p99_us": (
-        lambda m: m.latency_from_send.p99_us if m.latency_from_send else None
-    ),
-}
-
-# kind → the figure that servers are ranked by, and whether more of it is better
-PRIMARY: dict[str, tuple[str, bool]] = {
-    "closed": ("messages_per_s", True),
-    "open": ("latency_p99_us", False),
-    "idle": ("memory_per_client_bytes", False),
-}
 
 
 # -- one server under one load -------------------------------------------------------------
@@ -205,13 +86,15 @@ def accepted(trials: Sequence[Measurement]) -> list[Measurement]:
     return [trial for trial in trials if trial.status == "ok" and not trial.gates]
 
 
-def _row(workload: str, server: Server, load: Load, trials: Sequence[Measurement]) -> Row:
+def _row(
+    workload: str, server: Server, load: Load, trials: Sequence[Measurement], limits: Limits
+) -> Row:
     good = accepted(trials)
     ended = [trial for trial in trials if trial.messages is not None]
     # Gated or past its limit, what a server did is shown when there is nothing better.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
     last = {trial.trial.block: trial for trial in trials}  # of each block, its last attempt
-    limiters = sorted({limiter(trial) for trial in shown} - {""})
+    limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
     row = Row(
         server=server.name,
         workload=workload,
@@ -226,7 +109,7 @@ def _row(workload: str, server: Server, load: Load, trials: Sequence[Measurement
             )
         ),
         blocks=len(good),
-        bound="client CPU" in limiters,
+        bound=any(map(bound_by, shown)),
         connected=_least(trial.connected for trial in trials),
         served=_least(trial.served for trial in trials),
         lost=_sum(trial.lost for trial in trials),
@@ -235,11 +118,11 @@ def _row(workload: str, server: Server, load: Load, trials: Sequence[Measurement
         clients_without_echo=_greatest(trial.clients_without_echo for trial in shown),
         gated=sum(bool(trial.gates) for trial in trials),
         unsettled=sum(map(unsettled, shown)),
-        outliers=_outliers(good, _FIGURES[PRIMARY[load.kind][0]]),
+        outliers=_outliers(good, FIGURES[PRIMARY[load.kind][0]]),
         limiter=" / ".join(limiters),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
-    figures = {name: spread(map(figure, shown)) for name, figure in _FIGURES.items()}
+    figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
     return replace(row, **figures)
 
 
@@ -296,7 +179,7 @@ def _compare(
     """The rows with ratio, verdict, rank and cost over the floor; and the noise floor."""
     name, more_is_better = PRIMARY[load.kind]
     reference, control = session.plan.workload.reference, session.plan.control
-    values = {server: _by_block(trials, _FIGURES[name]) for server, trials in cells.items()}
+    values = {server: _by_block(trials, FIGURES[name]) for server, trials in cells.items()}
     values = {server: known for server, known in values.items() if any(known.values())}
     bound = {row.server for row in rows if row.bound}
     if reference not in values:
@@ -422,7 +305,8 @@ def widest(judged: Judged) -> float:
 
 def _finished(session: Session) -> bool:
     done = {m.trial.key for m in session.measurements}
-    return all(trial.key in done for trial in session.plan.trials)
+    planned = all(trial.key in done for trial in session.plan.trials)
+    return planned and not search.following(session.plan, session.measurements)
 
 
 def _warnings(session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]) -> Iterable[str]:
@@ -436,7 +320,9 @@ def _warnings(session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
             "c10k run --resume continues it"
         )
     blocks = len({m.trial.block for m in session.measurements})
-    if blocks == 1:
+    if plan.workload.search:
+        pass  # each count is tried until it is decided
+    elif blocks == 1:
         yield "1 block: nothing is known of the spread, and no difference is claimed"
     elif blocks < 3:
         yield f"{blocks} blocks: the spread is shown, no difference is claimed"
@@ -457,4 +343,9 @@ def _warnings(session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
         total = len(session.measurements)
         yield f"{len(gated)} of {total} trials were gated ({said}) and do not count where others do"
     if any(row.bound for row in rows):
-        yield "≥: the client's core was busy more than 90 %, so the server may be faster than shown"
+        yield (
+            "≥ and ≤: the client was the limit (its core was busy more than 90 %, or it sent "
+            "late by more than a tenth of the latency): the server may be better than shown"
+        )
+    if plan.workload.search and search.following(plan, session.measurements):
+        yield "the search has not come to its end"

@@ -7,13 +7,17 @@ accept queue at any time, and for the same reason must watch the server's proces
 itself: the kernel goes on accepting for a socket that someone still holds.
 
 A server runs in a session of its own, so that whatever it forks ends with it, and asks
-the kernel to be killed when its parent dies.
+the kernel to be killed when its parent dies. Several copies of a server get either the
+same listening socket or one each, bound to the same address with SO_REUSEPORT, between
+which the kernel spreads the clients.
 """
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import os
+import random
 import resource
 import shutil
 import signal
@@ -28,12 +32,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, NamedTuple
 
+import psutil
+
 from . import places
 from .model import Server
 
 BACKLOG = 4096
 READY_S = 10.0
 STOP_S = 2.0
+_CALM_S = 0.2  # without work: a process has started and waits
 LOG_BYTES = 64 * 1024  # kept of a server's output, the first and the last half
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024  # the kernel's bound while it runs (RLIMIT_FSIZE)
 _PR_SET_PDEATHSIG = 1
@@ -60,19 +67,33 @@ class Stopped(NamedTuple):
 
 @dataclass
 class Running:
-    """A started server. Its owner must call stop(), whatever happened."""
+    """A started server, one process or several. Its owner must call stop(), whatever happens."""
 
     server: Server
-    process: subprocess.Popen[bytes]
-    listener: socket.socket
+    processes: list[subprocess.Popen[bytes]]
+    listeners: list[socket.socket]  # one, or one a process
     stdout: IO[bytes]
     log: Path
     pinned: frozenset[int] | None = None
     ready_s: float = field(default=0.0)  # from start to the first echo
 
     @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The only process, or the first."""
+        return self.processes[0]
+
+    @property
+    def listener(self) -> socket.socket:
+        """The only listening socket, or the first."""
+        return self.listeners[0]
+
+    @property
     def pid(self) -> int:
         return self.process.pid
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self.processes]
 
     @property
     def address(self) -> tuple[str, int] | str:
@@ -94,21 +115,28 @@ class Running:
         return client
 
     def backlog(self) -> Backlog | None:
-        """The accept queue as the kernel counts it; None where it does not tell."""
-        return backlog(self.listener)
+        """The accept queue as the kernel counts it, all together; None where it does not tell."""
+        queues = [queue for each in self.listeners if (queue := backlog(each))]
+        if not queues:
+            return None
+        return Backlog(sum(q.length for q in queues), sum(q.limit for q in queues))
 
     def said(self) -> bytes:
         """What it wrote on standard output, where it should say nothing; at most 4 KiB."""
         return os.pread(self.stdout.fileno(), 4096, 0)
 
     def gone(self) -> str:
-        """Why the server is no longer there, in words; "" while it runs."""
-        code = self.process.poll()
-        if code is None:
-            return ""
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-        last = last_line(self.log)
-        return f"the server {how}" + (f": {last}" if last else "")
+        """Why the server is no longer there, in words; "" while all of it runs."""
+        for process in self.processes:
+            code = process.poll()
+            if code is None:
+                continue
+            name = signal.Signals(-code).name if code < 0 else ""
+            how = f"killed by {name}" if name else f"exited with code {code}"
+            which = "the server" if len(self.processes) == 1 else "a process of the server"
+            last = last_line(self.log)
+            return f"{which} {how}" + (f": {last}" if last else "")
+        return ""
 
     def stop(self) -> Stopped:
         """Ends the server and all it started: SIGTERM, two seconds, then SIGKILL.
@@ -119,18 +147,22 @@ class Running:
             return Stopped(0.0, False)
         began = time.monotonic()
         killed = False
-        if self.process.poll() is None:
-            self.process.terminate()
+        for process in self.processes:
+            if process.poll() is None:
+                process.terminate()
+        for process in self.processes:
             try:
-                self.process.wait(STOP_S)
+                process.wait(max(0.0, began + STOP_S - time.monotonic()))
             except subprocess.TimeoutExpired:
                 killed = True
         took_s = time.monotonic() - began
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # what it forked, and itself if need be
-        self.process.wait()
+        for process in self.processes:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # what it forked, and itself if need be
+            process.wait()
         address = self.address
-        self.listener.close()
+        for listener in self.listeners:
+            listener.close()
         self.stdout.close()
         if isinstance(address, str):
             Path(address).unlink(missing_ok=True)
@@ -138,11 +170,11 @@ class Running:
         return Stopped(took_s, killed)
 
 
-def listen(bind: str = "127.0.0.1:0") -> socket.socket:
+def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     """The listening socket every server gets. bind: HOST:PORT, [IPV6]:PORT or unix:PATH.
 
-    Raises OSError when the address is taken or not this machine's, ValueError when it
-    is no address.
+    shared: others may listen on the same address (SO_REUSEPORT). Raises OSError when the
+    address is taken or not this machine's, ValueError when it is no address.
     """
     if bind.startswith("unix:"):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -156,14 +188,36 @@ def listen(bind: str = "127.0.0.1:0") -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         target = (host or "127.0.0.1", int(port))
     try:
-        listener.bind(target)
+        try:
+            listener.bind(target)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE or target[1:] != (0,):
+                raise
+            _bind_apart(listener, str(target[0]))
         listener.listen(BACKLOG)
     except BaseException:
         listener.close()
         raise
     return listener
+
+
+def _bind_apart(listener: socket.socket, host: str) -> None:
+    """Binds to a port that no client gets of its own accord.
+
+    Ports of clients that have just left stay taken for a minute: after some trials with
+    20,000 clients the kernel finds none for a listener in the range that it deals out.
+    """
+    for _ in range(100):
+        try:
+            listener.bind((host, random.randrange(10_000, 32_000)))
+        except OSError:
+            continue
+        return
+    raise OSError(errno.EADDRINUSE, "no port is free for a listener")
 
 
 def backlog(listener: socket.socket) -> Backlog | None:
@@ -228,32 +282,58 @@ def start(
     them as they are. Raises NotServing when it does not echo within ready_s seconds.
     """
     words = command(server, python)
-    listener = listen(bind)
+    try:
+        listeners = _listeners(server, bind)
+    except OSError as error:
+        raise NotServing(f"it has nothing to listen on: {error.strerror or error}") from None
     stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
+    running = Running(server, [], listeners, stdout, log, frozenset(cpus) if cpus else None)
     began = time.monotonic()
     try:
-        with log.open("wb") as errors:
-            process = subprocess.Popen(
-                words,
-                stdin=listener.fileno(),
-                stdout=stdout,
-                stderr=errors,
-                start_new_session=True,
-                preexec_fn=child_setup(cpus, file_bytes=_LOG_LIMIT_BYTES),
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            )
-    except OSError as error:
-        listener.close()
-        stdout.close()
-        raise NotServing(f"it cannot be started: {error}") from None
-    running = Running(server, process, listener, stdout, log, frozenset(cpus) if cpus else None)
-    try:
+        with log.open("ab") as errors:
+            errors.truncate(0)  # appended to, as several processes may write it
+            for index in range(server.processes):
+                running.processes.append(
+                    subprocess.Popen(
+                        words,
+                        stdin=listeners[index % len(listeners)].fileno(),
+                        stdout=stdout,
+                        stderr=errors,
+                        start_new_session=True,
+                        preexec_fn=child_setup(cpus, file_bytes=_LOG_LIMIT_BYTES),
+                        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                    )
+                )
         _await_echo(running, began + ready_s)
+        if server.processes > 1:
+            _await_calm(running, began + ready_s)
+    except OSError as error:
+        running.stop()
+        raise NotServing(f"it cannot be started: {error}") from None
     except BaseException:
         running.stop()
         raise
     running.ready_s = time.monotonic() - began
     return running
+
+
+def _listeners(server: Server, bind: str) -> list[socket.socket]:
+    """One listening socket, or one a process on the same address."""
+    if server.sharing != "reuseport":
+        return [listen(bind)]
+    first = listen(bind, shared=True)
+    listeners = [first]
+    try:
+        if first.family == socket.AF_UNIX:
+            raise ValueError("a UNIX socket's address cannot be shared (SO_REUSEPORT)")
+        host, port = first.getsockname()[:2]
+        host = f"[{host}]" if first.family == socket.AF_INET6 else host
+        listeners += [listen(f"{host}:{port}", shared=True) for _ in range(server.processes - 1)]
+    except BaseException:
+        for each in listeners:
+            each.close()
+        raise
+    return listeners
 
 
 @contextlib.contextmanager
@@ -285,6 +365,17 @@ def _await_echo(running: Running, deadline: float) -> None:
             if time.monotonic() > deadline:
                 last = last_line(running.log)
                 raise NotServing("no echo after it was started" + (f": {last}" if last else ""))
+
+
+def _await_calm(running: Running, deadline: float) -> None:
+    """Until no process works any more: which one answers an echo cannot be chosen."""
+    before: list[float] = []
+    while before != (before := [sum(psutil.Process(pid).cpu_times()[:2]) for pid in running.pids]):
+        time.sleep(_CALM_S)
+        if reason := running.gone():
+            raise NotServing(reason)
+        if time.monotonic() > deadline:
+            raise NotServing("its processes did not come to rest after they were started")
 
 
 class child_setup:
@@ -327,7 +418,7 @@ def last_line(log: Path) -> str:
 
 def trim(log: Path) -> None:
     """Keeps the first and the last half of LOG_BYTES and says how much is left out."""
-    size = log.stat().st_size
+    size = log.stat().st_size if log.exists() else 0
     if size <= LOG_BYTES:
         return
     half = LOG_BYTES // 2

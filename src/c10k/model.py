@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-Kind = Literal["closed", "open", "idle"]
+Kind = Literal["closed", "open", "idle", "storm", "churn"]
+Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 Verdict = Literal["faster", "slower", "same", "not resolved"]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
@@ -39,6 +40,8 @@ class Server(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
+    processes: int = 1  # copies of it that serve together
+    sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
 
 
 class Load(Struct, frozen=True, omit_defaults=False):
@@ -61,6 +64,20 @@ class Load(Struct, frozen=True, omit_defaults=False):
         return f"{self.kind} {self.message_bytes} B{depth}{rate}"
 
 
+class Search(Struct, frozen=True):
+    """Looks for the highest client count at which a server still meets a service level.
+
+    Met: every client served, no error, no echo lost, and p99 at most p99_ms. The counts
+    between least and most are tried by doubling, then by halving the gap, until what held
+    and what did not are `within` (a share) of each other.
+    """
+
+    least: int
+    most: int
+    p99_ms: float = 100.0
+    within: float = 0.01
+
+
 class Workload(Struct, frozen=True):
     """A declared session: which servers, which loads, how many blocks."""
 
@@ -75,6 +92,9 @@ class Workload(Struct, frozen=True):
     connecting: int  # connections in flight while the clients connect
     connect_timeout_s: float  # until every client's first echo has come
     drain_s: float  # how long after the slice the last echoes may take
+    search: Search | None = None  # clients of the one load are then what is looked for
+    processes: int = 1  # of each server
+    sharing: tuple[Sharing, ...] = ("one-socket",)  # with several: each way is entered
 
 
 class Trial(Struct, frozen=True):
@@ -124,16 +144,27 @@ class Latency(Struct, frozen=True):
     histogram: str = ""  # HdrHistogram V2, base64; values in ns
 
 
+class Memory(Struct, frozen=True):
+    """What a server's processes hold, and what the kernel holds for the whole machine."""
+
+    pss_bytes: int  # allocated: heap, stacks, shared memory; mapped files left out
+    private_bytes: int  # pages that nobody else has
+    shared_bytes: int  # pages that others have, too
+    kernel_stacks_bytes: int | None = None  # of all threads of the machine
+    sockets_bytes: int | None = None  # buffers of all TCP sockets of the machine
+
+
 class ServerUse(Struct, frozen=True):
-    """What the server's process used during the measured slice (cpu) or held (memory)."""
+    """What the server used during the measured slice (cpu) or held; all processes together."""
 
     cpu_s: float | None = None
-    pss_before_bytes: int | None = None  # serving, no client
-    pss_after_bytes: int | None = None  # every client connected and echoed once
+    before: Memory | None = None  # serving, no client
+    after: Memory | None = None  # every client connected and echoed once
     threads_max: int | None = None
-    descriptors_max: int | None = None
+    descriptors_max: int | None = None  # of the process that has most
     accept_queue_max: int | None = None
     accept_queue_limit: int | None = None
+    listen_overflows: int | None = None  # connections dropped, as a listener's queue was full
 
 
 class Noise(Struct, frozen=True):
@@ -166,11 +197,16 @@ class Measurement(Struct, frozen=True):
     bins: tuple[tuple[int, int], ...] = ()  # ns since the load began, echoes so far
     gates: tuple[str, ...] = ()  # why the trial is rejected
     attempt: int = 0  # 0, then one more for each repeat of a gated trial
-    client_cpu_share: float | None = None  # of a core, of the busiest worker, in the slice
+    client_cpu_share: float | None = None  # of the busiest core that workers have, in the slice
+    client_cpu_s: float | None = None  # of all workers, in the slice
+    one_core: bool = False  # server and workers had to share one
     workers: int = 1
     client_bytes_per_connection: float | None = None
     fairness: float | None = None  # Jain's index over the clients' message counts
+    slowest_share: float | None = None  # the slowest client's echoes, over an even share
     clients_without_echo: int | None = None  # in the measured slice
+    retried: int | None = None  # storm, churn: clients for which the kernel sent again
+    launched_s: float | None = None  # storm: until the last client began to connect
     server: ServerUse = ServerUse()
     noise: Noise = Noise()
     pinned: str = ""
@@ -233,6 +269,39 @@ class Ratio(Struct, frozen=True):
     blocks: int
 
 
+class Slope(Struct, frozen=True):
+    """Growth per client over several client counts, with its interval; None: not known."""
+
+    per_client: float
+    low: float | None
+    high: float | None
+
+
+class MemoryRow(Struct, frozen=True):
+    """What a client costs a server in memory while it does nothing; bytes per client."""
+
+    server: str
+    counts: tuple[int, ...]  # of clients, at which it was read
+    pss: Slope
+    private: Slope
+    shared: Slope
+    kernel_stacks: Slope | None
+    sockets: Slope | None
+    threads: Slope | None  # threads per client
+
+
+class BreakingPoint(Struct, frozen=True):
+    """How far a server goes: the result of a search."""
+
+    server: str
+    holds: int | None  # the highest client count that met the service level
+    fails: int | None  # the lowest that did not; None: none was found up to the bound
+    broke: str = ""  # what broke first
+    served: int | None = None  # clients served there
+    reason: str = ""
+    p99_us: float | None = None  # at the count that holds
+
+
 class Row(Struct, frozen=True):
     """One line of a result table: a server under a load, over all blocks."""
 
@@ -246,7 +315,7 @@ class Row(Struct, frozen=True):
     reason: str
     blocks: int  # trials that succeeded
     messages_per_s: Spread | None = None
-    bound: bool = False  # the client was the limit: the rate is at least this
+    bound: bool = False  # the client was the limit: the server is at least as good as this
     latency_p50_us: Spread | None = None
     latency_p99_us: Spread | None = None
     server_cpu_us_per_message: Spread | None = None
@@ -254,7 +323,13 @@ class Row(Struct, frozen=True):
     memory_per_client_bytes: Spread | None = None
     connect_s: Spread | None = None
     fairness: Spread | None = None
+    slowest_share: Spread | None = None
+    longest_silence_s: Spread | None = None  # the longest that any client waited for an echo
     clients_without_echo: int | None = None  # the worst block
+    retried: Spread | None = None
+    accept_queue_max: Spread | None = None
+    listen_overflows: Spread | None = None
+    threads_max: Spread | None = None
     connected: int | None = None
     served: int | None = None
     lost: int | None = None
@@ -293,3 +368,5 @@ class Judged(Struct, frozen=True):
     finished: bool
     reference: str
     control: str
+    memory: tuple[MemoryRow, ...] = ()
+    breaking: tuple[BreakingPoint, ...] = ()

@@ -8,10 +8,11 @@ that two servers under one load are never far apart in time.
 
 import random
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from msgspec.structs import replace
 
-from .model import Plan, Server, Trial, Workload
+from .model import Plan, Server, Sharing, Trial, Workload
 
 # What a trial takes besides its slice and warm-up, for the estimate that is printed
 # before a session starts: start and stop, and per client connecting and closing.
@@ -27,7 +28,8 @@ def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
     like any other.
     """
     names = [server.name for server in servers]
-    reference = workload.reference if workload.reference in names else names[0]
+    wanted = [each.name for each in servers if PurePath(each.path).stem == workload.reference]
+    reference = next(iter(wanted), names[0])
     control = f"{reference}-control" if workload.control else ""
     entered = list(servers)
     if control:
@@ -41,6 +43,23 @@ def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
     )
     trials = [trial for index in range(workload.blocks) for trial in block(planned, index)]
     return replace(planned, trials=tuple(trials))
+
+
+def copies(servers: Sequence[Server], processes: int, sharing: Sequence[Sharing]) -> list[Server]:
+    """The servers, each entered as so many processes in each of the ways of sharing."""
+    if processes == 1:
+        return list(servers)
+    suffix = {"one-socket": "", "reuseport": "-reuseport"}
+    return [
+        replace(
+            server,
+            name=f"{server.name}-x{processes}{suffix[way]}",
+            processes=processes,
+            sharing=way,
+        )
+        for server in servers
+        for way in sharing
+    ]
 
 
 def block(plan: Plan, index: int) -> list[Trial]:

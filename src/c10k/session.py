@@ -13,11 +13,12 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from . import drive, gates, launch
-from .model import Measurement, Plan, Server, Status, Trial
+from .model import Conformance, Measurement, Plan, Server, Status, Trial
 from .store import Writer
-from .watch import Surroundings, Watch
+from .watch import Surroundings, Watch, available_bytes
 
 Execute = Callable[[Trial], Measurement]
+MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
 
 
 class Refusal(Exception):
@@ -26,6 +27,30 @@ class Refusal(Exception):
     def __init__(self, reason: str, *, failed: bool = False) -> None:
         super().__init__(reason)
         self.status: Status = "failed" if failed else "not run"
+
+
+def refusals(
+    cannot: Mapping[str, str],
+    room: Callable[[Trial], str],
+    conformance: Mapping[str, Conformance],
+) -> Callable[[Trial], None]:
+    """What raises Refusal for a trial that is not to run.
+
+    cannot: servers that cannot run here, and why. room says why a trial does not fit this
+    machine, or "". A server that fails its conformance check is not timed.
+    """
+
+    def refuse(trial: Trial) -> None:
+        if trial.server in cannot:
+            raise Refusal(cannot[trial.server])
+        if reason := room(trial):
+            raise Refusal(reason)
+        found = conformance.get(trial.server)
+        if found is not None and found.failures:
+            first = found.failures[0]
+            raise Refusal(f"fails the check {first.case}: {first.detail}", failed=True)
+
+    return refuse
 
 
 def run(
@@ -79,18 +104,28 @@ class LocalExecutor:
         server_cpus: tuple[int, ...],
         client_cpus: tuple[int, ...],
         workers: int,
+        worker_clients: int | None = None,
+        memory_share: float = MEMORY_SHARE,
         pinned: str,
+        one_core: bool = False,
         versions: Mapping[str, dict[str, str]],
         notes: Mapping[str, tuple[str, ...]],
         refuse: Callable[[Trial], None],
     ) -> None:
-        """Empty cpus: not pinned. refuse raises Refusal for a trial that is not to run."""
+        """Empty cpus: not pinned. refuse raises Refusal for a trial that is not to run.
+
+        worker_clients: what one worker can hold; more clients get more workers.
+        memory_share: of the memory that is free, what a trial may take.
+        """
         self.plan = plan
         self.logs = logs
         self.server_cpus = server_cpus
         self.client_cpus = client_cpus
         self.workers = workers
+        self.worker_clients = worker_clients
+        self.memory_share = memory_share
         self.pinned = pinned
+        self.one_core = one_core
         self.versions = versions
         self.notes = notes
         self.refuse = refuse
@@ -102,8 +137,9 @@ class LocalExecutor:
             trial,
             "failed",
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            workers=min(self.workers, trial.load.clients),
+            workers=self._workers(trial.load.clients),
             pinned=self.pinned,
+            one_core=self.one_core,
             versions=self.versions.get(trial.server, {}),
             notes=self.notes.get(trial.server, ()),
         )
@@ -119,6 +155,10 @@ class LocalExecutor:
             if not log.stat().st_size:
                 log.unlink()  # a server that said nothing leaves nothing
 
+    def _workers(self, clients: int) -> int:
+        needed = -(-clients // self.worker_clients) if self.worker_clients else 1
+        return min(max(self.workers, needed), clients)
+
     def _seed(self, trial: Trial) -> int:
         """Of the schedule: the same for all servers of a block, another in the next."""
         return (self.plan.seed + 1000 * trial.block) % 2**62
@@ -128,27 +168,42 @@ class LocalExecutor:
         trial = measurement.trial
         load = trial.load
 
-        watch = Watch(running.pid, running.backlog)
+        watch = Watch(running.pids, running.backlog)
+        free_bytes = available_bytes()
         barrier: list[drive.Connected] = []
         surroundings: list[Surroundings] = []
 
+        def waited() -> None:
+            watch.glance()
+            left = available_bytes()
+            if left < free_bytes * (1 - self.memory_share):
+                raise drive.ClientFailed(
+                    f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
+                    f"free before it, and {self.memory_share:.0%} may be taken"
+                )
+
         def connected(seen: drive.Connected) -> None:
             barrier.append(seen)
-            watch.connected()
+            if load.kind != "storm":  # else nobody is there yet
+                watch.connected()
             surroundings.append(Surroundings())
 
         try:
             seen = drive.drive(
-                drive.plans(running, self.plan.workload, load, self.workers, self._seed(trial)),
+                drive.plans(
+                    running, self.plan.workload, load, measurement.workers, self._seed(trial)
+                ),
                 self.client_cpus,
                 server_gone=running.gone,
-                on_wait=watch.glance,
+                on_wait=waited,
                 on_connected=connected,
                 on_sample=watch.sample,
             )
         except drive.ClientFailed as error:
             failed = replace(measurement, reason=str(error), server=watch.use())
             return _with_barrier(failed, barrier)
+        if seen.arrived is not None:
+            barrier = [seen.arrived]
         measured = replace(
             _with_barrier(measurement, barrier),
             duration_s=seen.duration_s,
@@ -163,7 +218,11 @@ class LocalExecutor:
             schedule_lag=seen.schedule_lag,
             rate_achieved=seen.rate_achieved,
             client_cpu_share=seen.cpu_share,
+            client_cpu_s=seen.cpu_s,
             fairness=seen.fairness,
+            slowest_share=seen.slowest_share,
+            retried=seen.retried,
+            launched_s=seen.launched_s,
             clients_without_echo=seen.clients_without_echo,
             server=watch.use(),
             noise=surroundings[0].noise(),

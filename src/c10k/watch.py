@@ -6,15 +6,18 @@ dear ones (PSS: milliseconds for a process with thousands of threads) only outsi
 """
 
 import contextlib
+import itertools
 import os
+import re
 import sys
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
 
-from .model import Noise, ServerUse
+from .model import Memory, Noise, ServerUse
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -29,35 +32,62 @@ def cpu_ns(pid: int) -> int | None:
         return None
 
 
-def pss_bytes(pid: int) -> int | None:
-    """Proportional set size of what a process allocated: heap, stacks, shared memory.
+def memory(pids: Sequence[int]) -> Memory | None:
+    """What processes hold together; None when one is gone or the system does not tell.
 
-    Mapped files are left out: the interpreter's pages are shared with the client's
+    pss_bytes leaves mapped files out: the interpreter's pages are shared with the client's
     process, so their part of the PSS falls when that process starts, whatever the server
-    does.
+    does. Stacks of threads are in it as far as they were touched; the kernel's own stacks
+    and the sockets' buffers are told for the whole machine only.
     """
+    held: Counter[str] = Counter()
+    for pid in pids:
+        try:
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        except OSError:
+            return None
+        held.update({line.split()[0]: int(line.split()[1]) for line in text.splitlines()[1:]})
+    if not {"Pss_Anon:", "Pss_Shmem:"} <= held.keys():
+        return None
+    return Memory(
+        pss_bytes=(held["Pss_Anon:"] + held["Pss_Shmem:"]) * 1024,
+        private_bytes=(held["Private_Clean:"] + held["Private_Dirty:"]) * 1024,
+        shared_bytes=(held["Shared_Clean:"] + held["Shared_Dirty:"]) * 1024,
+        kernel_stacks_bytes=_number_after("/proc/meminfo", "KernelStack:", 1024),
+        sockets_bytes=_number_after("/proc/net/sockstat", "TCP:.* mem", os.sysconf("SC_PAGESIZE")),
+    )
+
+
+def available_bytes() -> int:
+    """Memory that the machine can still give without swapping."""
+    return int(psutil.virtual_memory().available)
+
+
+def listen_overflows() -> int | None:
+    """Connections that this machine's listeners dropped because their accept queue was full."""
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        lines = Path("/proc/net/netstat").read_text().splitlines()
     except OSError:
         return None
-    found = dict(line.split()[:2] for line in text.splitlines()[1:])
-    if "Pss_Anon:" not in found:
-        return None
-    return (int(found["Pss_Anon:"]) + int(found["Pss_Shmem:"])) * 1024
+    for names, values in itertools.pairwise(lines):
+        if names.startswith("TcpExt:") and values.startswith("TcpExt:"):
+            found = dict(zip(names.split(), values.split(), strict=False))
+            return int(found.get("ListenOverflows", 0))
+    return None
 
 
-def threads(pid: int) -> int | None:
-    """Threads of a process now."""
+def threads(pids: Sequence[int]) -> int | None:
+    """Threads of processes now, together."""
     try:
-        return psutil.Process(pid).num_threads()
+        return sum(psutil.Process(pid).num_threads() for pid in pids)
     except psutil.Error:
         return None
 
 
-def descriptors(pid: int) -> int | None:
-    """Descriptors that a process has open now."""
+def descriptors(pids: Sequence[int]) -> int | None:
+    """Descriptors that the process with the most of them has open now."""
     try:
-        return psutil.Process(pid).num_fds()
+        return max(psutil.Process(pid).num_fds() for pid in pids)
     except psutil.Error:
         return None
 
@@ -65,13 +95,14 @@ def descriptors(pid: int) -> int | None:
 class Watch:
     """The readings of one trial, from the server's first echo to its last."""
 
-    def __init__(self, pid: int, queue: Callable[[], tuple[int, int] | None]) -> None:
+    def __init__(self, pids: Sequence[int], queue: Callable[[], tuple[int, int] | None]) -> None:
         """queue tells the accept queue's length and bound, or None where nothing does."""
-        self.pid = pid
+        self.pids = pids
         self.queue = queue
-        self.pss_before_bytes = pss_bytes(pid)
-        self.pss_after_bytes: int | None = None
-        self.threads_max = threads(pid)
+        self.before = memory(pids)
+        self.after: Memory | None = None
+        self.overflows_before = listen_overflows()
+        self.threads_max = threads(pids)
         self.descriptors_max: int | None = None
         self.accept_queue_max: int | None = None
         self.accept_queue_limit: int | None = None
@@ -83,11 +114,13 @@ class Watch:
         if seen := self.queue():
             self.accept_queue_max = _larger(self.accept_queue_max, seen[0])
             self.accept_queue_limit = seen[1]
-        self.threads_max = _larger(self.threads_max, threads(self.pid))
+        self.threads_max = _larger(self.threads_max, threads(self.pids))
 
     def sample(self) -> None:
         """A worker's sample has come: its slice starts, goes on or ends."""
-        used_ns = cpu_ns(self.pid)
+        clocks = [cpu_ns(pid) for pid in self.pids]
+        known = [clock for clock in clocks if clock is not None]
+        used_ns = sum(known) if len(known) == len(clocks) else None
         if self.slice_start is None:
             self.slice_start = used_ns
         self.slice_end = used_ns
@@ -96,22 +129,26 @@ class Watch:
     def connected(self) -> None:
         """All clients have echoed once and wait: the dear readings."""
         self.glance()
-        self.descriptors_max = descriptors(self.pid)
-        self.pss_after_bytes = pss_bytes(self.pid)
+        self.descriptors_max = descriptors(self.pids)
+        self.after = memory(self.pids)
 
     def use(self) -> ServerUse:
         """What was seen."""
         cpu_s = None
         if self.slice_start is not None and self.slice_end is not None:
             cpu_s = (self.slice_end - self.slice_start) / 1e9
+        overflows = listen_overflows()
+        if overflows is not None and self.overflows_before is not None:
+            overflows -= self.overflows_before
         return ServerUse(
             cpu_s=cpu_s,
-            pss_before_bytes=self.pss_before_bytes,
-            pss_after_bytes=self.pss_after_bytes,
+            before=self.before,
+            after=self.after,
             threads_max=self.threads_max,
             descriptors_max=self.descriptors_max,
             accept_queue_max=self.accept_queue_max,
             accept_queue_limit=self.accept_queue_limit,
+            listen_overflows=overflows,
         )
 
 
@@ -166,6 +203,15 @@ def _ticks_of_others() -> dict[tuple[int, int], int]:
         for pid, fields in seen.items()
         if pid not in ours and fields[2] not in ours - {me} and 2 not in (pid, fields[0])
     }
+
+
+def _number_after(path: str, pattern: str, unit: int) -> int | None:
+    """The number behind a name in one of the kernel's text files, in bytes."""
+    try:
+        match = re.search(rf"^{pattern}\s+(\d+)", Path(path).read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(match[1]) * unit if match else None
 
 
 def _larger(a: int | None, b: int | None) -> int | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from .model import Arrivals, Kind, Load, Workload
+from .model import Arrivals, Kind, Load, Search, Sharing, Workload
 
 MOST_CLIENTS = 10_000_000
 MOST_LOADS = 1000
@@ -35,6 +35,13 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     duration_s: float = 2.0
 
 
+class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
+    least: int
+    most: int
+    p99_ms: float = 100.0
+    within: float = 0.01
+
+
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     servers: list[str]
@@ -46,6 +53,9 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     connecting: int = 128
     connect_timeout_s: float = 15.0
     drain_s: float = 5.0
+    search: _SearchTable | None = None
+    processes: int = 1
+    sharing: tuple[Sharing, ...] = ("one-socket",)
 
 
 # key → (least, most)
@@ -63,6 +73,13 @@ _BOUNDS = {
     "connecting": (1, 100_000),
     "connect_timeout_s": (0.01, 3600.0),
     "drain_s": (0.0, 3600.0),
+    "processes": (1, 1000),
+}
+_SEARCH_BOUNDS = {
+    "least": (1, MOST_CLIENTS),
+    "most": (1, MOST_CLIENTS),
+    "p99_ms": (0.001, 3_600_000.0),
+    "within": (0.0001, 1.0),
 }
 
 
@@ -112,18 +129,33 @@ def parse(text: str, source: str) -> Workload:
         raise WorkloadError(f"{source}: load: the same load is declared twice")
     if len(loads) > MOST_LOADS:
         raise WorkloadError(f"{source}: load: {len(loads)} loads; at most {MOST_LOADS} are run")
+    search = None
+    if document.search is not None:
+        search = msgspec.convert(msgspec.to_builtins(document.search), Search)
+        _check(f"{source}: search.", search, _SEARCH_BOUNDS)
+        if len(loads) != 1 or loads[0].kind != "open":
+            raise WorkloadError(f"{source}: search: goes with one load, of kind open")
+        if search.least > search.most:
+            raise WorkloadError(f"{source}: search.least: {search.least} is above search.most")
+        loads = [msgspec.structs.replace(loads[0], clients=search.least)]
+    sharing = tuple(dict.fromkeys(document.sharing))
+    if not sharing:
+        raise WorkloadError(f"{source}: sharing: the list is empty")
     return Workload(
         name=Path(source).stem,
         title=document.title,
         servers=tuple(document.servers),
-        blocks=document.blocks,
+        blocks=1 if search else document.blocks,
         loads=tuple(loads),
         reference=document.reference or "",
-        control=document.control,
+        control=document.control and not search,
         repeats=document.repeats,
         connecting=document.connecting,
         connect_timeout_s=document.connect_timeout_s,
         drain_s=document.drain_s,
+        search=search,
+        processes=document.processes,
+        sharing=sharing,
     )
 
 
@@ -133,18 +165,32 @@ def cut(
     servers: Sequence[str] = (),
     clients: Sequence[int] = (),
     blocks: int | None = None,
+    processes: int | None = None,
+    sharing: Sequence[Sharing] = (),
 ) -> Workload:
-    """The workload with what the command line says instead. Raises WorkloadError."""
-    loads = workload.loads
-    if clients:
-        every = [load for load in loads if load.clients == loads[0].clients]
+    """The workload with what the command line says instead. Raises WorkloadError.
+
+    clients: the loads that the workload declares for these counts; for a count that it does
+    not declare, those of its first count. A search goes from the least to the greatest.
+    """
+    loads, search = workload.loads, workload.search
+    for count in clients:
+        _check("--clients:", _Count(count), {"clients": _LOAD_BOUNDS["clients"]}, named=False)
+    if clients and search:
+        least = min(clients) if len(clients) > 1 else min(search.least, *clients)
+        search = msgspec.structs.replace(search, least=least, most=max(clients))
+        loads = (msgspec.structs.replace(loads[0], clients=least),)
+    elif clients:
+        first = [load for load in loads if load.clients == loads[0].clients]
         loads = tuple(
-            dict.fromkeys(
-                msgspec.structs.replace(load, clients=count) for count in clients for load in every
-            )
+            load
+            for count in dict.fromkeys(clients)
+            for load in [each for each in loads if each.clients == count]
+            or [msgspec.structs.replace(each, clients=count) for each in first]
         )
-        for load in loads:
-            _check("--clients:", load, {"clients": _LOAD_BOUNDS["clients"]}, named=False)
+    if processes is not None and not 1 <= processes <= _BOUNDS["processes"][1]:
+        most = _BOUNDS["processes"][1]
+        raise WorkloadError(f"--processes: {processes} is not between 1 and {most}")
     if blocks is not None and not 1 <= blocks <= _BOUNDS["blocks"][1]:
         raise WorkloadError(f"--blocks: {blocks} is not between 1 and {_BOUNDS['blocks'][1]}")
     return msgspec.structs.replace(
@@ -152,6 +198,9 @@ def cut(
         servers=tuple(servers) or workload.servers,
         loads=loads,
         blocks=blocks or workload.blocks,
+        search=search,
+        processes=processes or workload.processes,
+        sharing=tuple(sharing) or workload.sharing,
     )
 
 
@@ -181,6 +230,10 @@ def seconds(text: str) -> float:
     if match is None:
         raise ValueError(f"{text!r} is no time: write 90s, 20m or 1h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class _Count(msgspec.Struct):
+    clients: int
 
 
 def _expand(where: str, table: _LoadTable) -> list[Load]:

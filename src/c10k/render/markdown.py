@@ -9,19 +9,25 @@ from . import table
 
 
 def render(judged: Judged) -> str:
-    """The heading, the remarks, the table, and the noise floor below it."""
-    shown = table.columns(judged)
+    """The heading, the remarks, the tables, and the noise floor below them."""
+    remarks = "".join(f"- {escape(remark)}\n" for remark in table.remarks(judged))
+    parts = [f"{escape(table.heading(judged))}.\n", remarks]
+    for each in table.tables(judged):
+        parts += [f"{escape(each.title)}.\n"] if each.title else []
+        parts.append(_grid(each))
+    parts += [f"{escape(footer)}\n" for footer in table.footers(judged)]
+    return "\n".join(part for part in parts if part)
+
+
+def _grid(shown: table.Table) -> str:
     grid = tabulate(
-        [[escape(cell) for cell in cells] for cells in table.cells(judged)],
-        headers=[escape(column.title) for column in shown],
+        [[escape(cell) for cell in line.cells] for line in shown.lines],
+        headers=[escape(title) for title, _ in shown.headings],
         tablefmt="pipe",
-        colalign=["right" if column.right else "left" for column in shown],
+        colalign=["right" if right else "left" for _, right in shown.headings],
         disable_numparse=True,
     )
-    remarks = "".join(f"- {escape(remark)}\n" for remark in table.remarks(judged))
-    gap = "\n" if remarks else ""
-    footers = "".join(f"\n{escape(footer)}\n" for footer in table.footers(judged))
-    return f"{escape(table.heading(judged))}.\n\n{remarks}{gap}{grid}\n{footers}"
+    return f"{grid}\n"
 
 
 def escape(text: str) -> str:

@@ -1,7 +1,7 @@
-"""The columns of a result table, once for every format: what each shows and how.
+"""The tables of a session, once for every format: what each column shows and how.
 
 A cell's ± is half the range over the blocks as a share of the median; with one block
-there is none. ≥ marks a figure that the client bounded.
+there is none. ≥ and ≤ mark a figure that the client bounded.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from ..model import Judged, Ratio, Row, Spread
+from ..model import BreakingPoint, Judged, MemoryRow, Ratio, Row, Slope, Spread
 
 UNKNOWN = "–"
+FAIR_FROM = 100  # clients from which on it is shown how evenly they were served
 
 
 class Column(Struct, frozen=True):
@@ -20,6 +21,29 @@ class Column(Struct, frozen=True):
     title: str
     cell: Callable[[Row], str]
     right: bool = True
+    optional: bool = False  # left out where it is unknown in every row
+
+
+class Line(Struct, frozen=True):
+    """One line of a table; lines of one group stand together."""
+
+    cells: tuple[str, ...]
+    group: str = ""
+    status: str = "ok"
+
+
+class Table(Struct, frozen=True):
+    """Headings, each with whether its column stands to the right, and lines."""
+
+    title: str
+    headings: tuple[tuple[str, bool], ...]
+    lines: tuple[Line, ...]
+
+
+def tables(judged: Judged) -> tuple[Table, ...]:
+    """What a session has to show, the loads' table first; none is empty."""
+    every = (_loads(judged), _memory(judged.memory), _breaking(judged.breaking))
+    return tuple(table for table in every if table.lines)
 
 
 def columns(judged: Judged) -> tuple[Column, ...]:
@@ -30,10 +54,14 @@ def columns(judged: Judged) -> tuple[Column, ...]:
         "rank": any(row.rank is not None for row in judged.rows),
         "ratio": any(row.ratio and row.ratio.low is not None for row in judged.rows),
         "× floor": any(row.cpu_over_floor is not None for row in judged.rows),
-        "lag p99 µs": any(row.schedule_lag_p99_us for row in judged.rows),
         "verdict": bool(judged.noise),
     }
-    return tuple(column for column in _COLUMNS if telling.get(column.title, True))
+    return tuple(
+        column
+        for column in _COLUMNS
+        if telling.get(column.title, True)
+        and (not column.optional or any(column.cell(row) != UNKNOWN for row in judged.rows))
+    )
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
@@ -41,9 +69,10 @@ def rows(judged: Judged) -> tuple[Row, ...]:
     order = [load.label for load in judged.workload.loads]
 
     def place(row: Row) -> tuple[Any, ...]:
-        figure = row.messages_per_s if row.load.startswith("closed") else row.latency_p99_us
+        by_rate = row.load.startswith(("closed", "churn"))
+        figure = row.messages_per_s if by_rate else row.latency_p99_us
         best = figure.median if figure else 0.0
-        best = -best if row.load.startswith("closed") else best
+        best = -best if by_rate else best
         return (order.index(row.load), row.clients, row.status != "ok", best, row.server)
 
     return tuple(sorted(judged.rows, key=place))
@@ -70,10 +99,10 @@ def remarks(judged: Judged) -> tuple[str, ...]:
     for (clients, status, reason), servers in alike.items():
         said.append(f"{', '.join(servers)}, {clients:,} clients, {status}: {reason}")
     for row in rows(judged):
-        if row.clients_without_echo:
+        if row.clients_without_echo and row.load.startswith(_LOOPS):
             said.append(
-                f"{row.server}, {row.clients:,} clients: up to {row.clients_without_echo:,} had "
-                "no echo during a whole slice"
+                f"{row.server}, {row.clients:,} clients, {row.load}: up to "
+                f"{row.clients_without_echo:,} had no echo during a whole slice"
             )
         if row.outliers:
             blocks = ", ".join(str(block + 1) for block in row.outliers)
@@ -138,6 +167,13 @@ def significant(value: float) -> str:
     return f"{rounded:.1f}" if size >= 10 else f"{rounded:.2f}" if size >= 1 else f"{rounded:g}"
 
 
+# of a load whose client was the limit: the figure that it bounds, and how
+_BOUNDS = {
+    ("closed", "messages_per_s"): "≥ ",
+    ("churn", "messages_per_s"): "≥ ",
+    ("open", "latency_p99_us"): "≤ ",
+    ("storm", "latency_p99_us"): "≤ ",
+}
 _SPREADS = {name for name, kind in Row.__annotations__.items() if "Spread" in str(kind)}
 
 
@@ -150,7 +186,7 @@ def _figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row
         if varied and row.blocks > 1 and spread.median:
             half = (spread.greatest - spread.least) / 2 / abs(spread.median) * 100
             text += f" ±{half:.0f} %" if half >= 1 else f" ±{max(half, 0.1):.1f} %"
-        return ("≥ " if row.bound and key == "messages_per_s" else "") + text
+        return (_BOUNDS.get((row.load.partition(" ")[0], key), "") if row.bound else "") + text
 
     return cell
 
@@ -180,6 +216,13 @@ def _limiter(row: Row) -> str:
     return "gated" if not row.blocks else row.limiter
 
 
+def _of(kinds: tuple[str, ...], least: int, cell: Callable[[Row], str]) -> Callable[[Row], str]:
+    """A cell that says something of some kinds of load only, from so many clients on."""
+    return lambda row: cell(row) if row.load.startswith(kinds) and row.clients >= least else UNKNOWN
+
+
+_LOOPS, _COMING = ("closed", "open"), ("storm", "churn")
+
 _COLUMNS = (
     Column("load", lambda row: row.load, right=False),
     Column("clients", lambda row: f"{row.clients:,}"),
@@ -190,7 +233,19 @@ _COLUMNS = (
     Column("verdict", lambda row: row.verdict or UNKNOWN, right=False),
     Column("p50 ms", _figure("latency_p50_us", 1e-3)),
     Column("p99 ms", _figure("latency_p99_us", 1e-3)),
-    Column("lag p99 µs", _figure("schedule_lag_p99_us")),
+    Column("lag p99 µs", _figure("schedule_lag_p99_us"), optional=True),
+    Column("fairness", _of(_LOOPS, FAIR_FROM, _figure("fairness")), optional=True),
+    Column("slowest %", _of(_LOOPS, FAIR_FROM, _figure("slowest_share", 100)), optional=True),
+    Column(
+        "no echo",
+        _of(_LOOPS, FAIR_FROM, lambda row: f"{row.clients_without_echo or 0:,}"),
+        optional=True,
+    ),
+    Column("silence s", _of(_LOOPS, FAIR_FROM, _figure("longest_silence_s")), optional=True),
+    Column("retried", _of(_COMING, 1, _figure("retried")), optional=True),
+    Column("accept queue", _of(_COMING, 1, _figure("accept_queue_max")), optional=True),
+    Column("overflows", _of(_COMING, 1, _figure("listen_overflows")), optional=True),
+    Column("threads", _of(_COMING, 1, _figure("threads_max")), optional=True),
     Column("CPU µs/message", _figure("server_cpu_us_per_message")),
     Column(
         "× floor",
@@ -203,7 +258,85 @@ _COLUMNS = (
 )
 
 
-def cells(judged: Judged) -> Sequence[Sequence[str]]:
-    """The table's text, row by row."""
+def _loads(judged: Judged) -> Table:
+    """Every server under every load."""
     shown = columns(judged)
-    return [[column.cell(row) for column in shown] for row in rows(judged)]
+    return Table(
+        "",
+        tuple((column.title, column.right) for column in shown),
+        tuple(
+            Line(
+                tuple(column.cell(row) for column in shown),
+                group=f"{row.load} {row.clients}",
+                status=row.status,
+            )
+            for row in rows(judged)
+        ),
+    )
+
+
+def _memory(found: Sequence[MemoryRow]) -> Table:
+    """Slopes over the client counts, the leanest server first."""
+    headings = ("own", "private", "shared", "kernel stacks", "socket buffers")
+    return Table(
+        "Memory that a client takes while it does nothing, KiB: slopes over the client counts. "
+        "The last two are the kernel's for the whole machine, the clients' side with it",
+        (("server", False), *((name, True) for name in headings), ("threads", True)),
+        tuple(
+            Line(
+                (
+                    row.server,
+                    *(
+                        _slope(each, 1 / 1024)
+                        for each in (row.pss, row.private, row.shared, row.kernel_stacks)
+                    ),
+                    _slope(row.sockets, 1 / 1024),
+                    UNKNOWN if row.threads is None else f"{row.threads.per_client:.2f}",
+                )
+            )
+            for row in sorted(found, key=lambda row: row.pss.per_client)
+        ),
+    )
+
+
+def _slope(found: Slope | None, scale: float) -> str:
+    if found is None:
+        return UNKNOWN
+    text = f"{found.per_client * scale:.2f}"
+    if found.low is None or found.high is None:
+        return text
+    return f"{text} ({found.low * scale:.2f} to {found.high * scale:.2f})"
+
+
+def _breaking(found: Sequence[BreakingPoint]) -> Table:
+    """How far each server goes, the farthest first."""
+
+    def count(value: int | None) -> str:
+        return UNKNOWN if value is None else f"{value:,}"
+
+    return Table(
+        "Breaking point: the highest client count that met the service level",
+        (
+            ("server", False),
+            ("holds", True),
+            ("p99 ms there", True),
+            ("fails at", True),
+            ("served there", True),
+            ("what broke first", False),
+            ("why", False),
+        ),
+        tuple(
+            Line(
+                (
+                    point.server,
+                    ("≥ " if point.fails is None and point.holds else "") + count(point.holds),
+                    UNKNOWN if point.p99_us is None else significant(point.p99_us / 1000),
+                    count(point.fails),
+                    count(point.served),
+                    point.broke or UNKNOWN,
+                    point.reason or UNKNOWN,
+                )
+            )
+            for point in sorted(found, key=lambda point: (-(point.holds or 0), point.server))
+        ),
+    )

@@ -1,4 +1,4 @@
-"""Judged → a table for a terminal (rich), limits before numbers."""
+"""Judged → tables for a terminal (rich), limits before numbers."""
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -10,29 +10,32 @@ from . import table
 
 
 def render(judged: Judged) -> RenderableType:
-    """The heading and the remarks, the table, and the noise floor below it."""
-    lines = [Text(table.heading(judged), style="bold")]
+    """The heading and the remarks, the tables, and the noise floor below them."""
+    lines: list[RenderableType] = [Text(table.heading(judged), style="bold")]
     lines += [Text(f"! {remark}", style="yellow") for remark in table.remarks(judged)]
-    return Group(*lines, _grid(judged), *map(Text, table.footers(judged)))
+    for each in table.tables(judged):
+        lines += [Text(f"\n{each.title}", style="bold")] if each.title else []
+        lines.append(_grid(each))
+    return Group(*lines, *map(Text, table.footers(judged)))
 
 
 def width(judged: Judged) -> int:
-    """Columns that the table needs; a narrower terminal wraps its lines."""
-    return Console(width=1000).measure(_grid(judged)).maximum
+    """Columns that the tables need; a narrower terminal wraps their lines."""
+    console = Console(width=1000)
+    return max((console.measure(_grid(each)).maximum for each in table.tables(judged)), default=80)
 
 
-def _grid(judged: Judged) -> Table:
+def _grid(shown: table.Table) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
-    for column in table.columns(judged):
-        title = Text(column.title.replace("/", "\n/").replace(" ", "\n"))
-        grid.add_column(title, justify="right" if column.right else "left", no_wrap=True)
+    for title, right in shown.headings:
+        text = Text(title.replace("/", "\n/").replace(" ", "\n"))
+        grid.add_column(text, justify="right" if right else "left", no_wrap=True)
     previous = None
-    for row, cells in zip(table.rows(judged), table.cells(judged), strict=True):
-        group = (row.load, row.clients)
-        if previous not in (None, group):
+    for line in shown.lines:
+        if previous not in (None, line.group):
             grid.add_section()
-        previous = group
-        style = "" if row.status == "ok" else "red" if row.status == "failed" else "dim"
+        previous = line.group
+        style = "" if line.status == "ok" else "red" if line.status == "failed" else "dim"
         # Text, not markup: a server's name cannot colour or link anything
-        grid.add_row(*map(Text, cells), style=style)
+        grid.add_row(*map(Text, line.cells), style=style)
     return grid

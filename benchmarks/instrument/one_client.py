@@ -1,0 +1,45 @@
+"""One client process against one server: what the scripts beside this one share."""
+
+import argparse
+import json
+import subprocess
+import sys
+
+from c10k import launch, places
+
+LIMIT_S = 120
+
+
+def arguments(about: str, rounds: int, seconds: float) -> argparse.Namespace:
+    """--rounds, --seconds and --json, with these defaults."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=rounds)
+    parser.add_argument("--seconds", type=float, default=seconds, help="of each measured slice")
+    parser.add_argument("--json", action="store_true", help="print the rows as JSON")
+    return parser.parse_args()
+
+
+def shared(plan: dict, core: int | None) -> list[dict]:
+    """The events of the shared client, every echo of which was whole."""
+    command = [sys.executable, str(places.CLIENT), "--plan", "-"]
+    events = run(command, core, json.dumps(plan) + "\n")
+    result = events[-1]
+    if result["lost"] or result["altered"] or result["errors"]:
+        sys.exit(f"the echoes were not whole: {result['lost']} lost, {result['errors']}")
+    return events
+
+
+def run(command: list[str], core: int | None, given: str = "") -> list[dict]:
+    """The JSON lines of a client that runs on one core."""
+    done = subprocess.run(
+        command,
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        preexec_fn=launch.child_setup(None if core is None else [core]),
+    )
+    if done.returncode:
+        sys.exit(f"{command[0]} failed: {done.stderr.strip()[-300:]}")
+    return [json.loads(line) for line in done.stdout.splitlines()]

@@ -1,0 +1,163 @@
+"""The figures of one trial, and what limited it: pure. judge.py summarises them over the blocks."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from . import stats
+from .gates import BOUND_SHARE, bound_by
+from .model import Measurement
+
+UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
+BIN_S = 0.02  # the slices that the warm-up's rule is applied to
+
+Figure = Callable[[Measurement], float | None]
+Limits = Mapping[str, int | None]  # the environment's group of that name
+
+
+def server_cpu_share(measurement: Measurement) -> float | None:
+    """Cores that the server's process kept busy during the slice."""
+    if measurement.server.cpu_s is None or not measurement.duration_s:
+        return None
+    return measurement.server.cpu_s / measurement.duration_s
+
+
+def server_cpu_us_per_message(measurement: Measurement) -> float | None:
+    """CPU time of the server's process per message echoed in the slice, µs."""
+    if measurement.server.cpu_s is None or not measurement.messages_per_s:
+        return None
+    return measurement.server.cpu_s / (measurement.messages or 1) * 1e6
+
+
+def client_cpu_us_per_message(measurement: Measurement) -> float | None:
+    """CPU time of the workers per message, µs; closed loop only.
+
+    An open loop's client spins while it waits, so its CPU time says nothing.
+    """
+    if measurement.client_cpu_s is None or measurement.trial.load.kind != "closed":
+        return None
+    return measurement.client_cpu_s / measurement.messages * 1e6 if measurement.messages else None
+
+
+def memory_per_client_bytes(measurement: Measurement) -> float | None:
+    """Growth of the server's own memory from no client to all of them, per client."""
+    before, after = measurement.server.before, measurement.server.after
+    if before is None or after is None or not measurement.served:
+        return None
+    return (after.pss_bytes - before.pss_bytes) / measurement.served
+
+
+def unsettled(measurement: Measurement) -> bool:
+    """Whether a trial is known not to have been steady from its slice's start on.
+
+    The echoes' counts are put into bins of equal length by linear interpolation, and
+    stats.settled (MSER-5) says where the unsteady beginning should be cut off. A later
+    cut than the warm-up's counts only when it would change the rate by more than
+    UNSETTLED_SHARE; a rate that never settles, when the slice's halves differ by as much.
+    """
+    load = measurement.trial.load
+    if load.kind == "idle" or measurement.status != "ok" or not measurement.bins:
+        return False
+    at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
+    counts = np.array([0.0, *(count for _, count in measurement.bins)])
+    edges = np.arange(0.0, at_s[-1], BIN_S)
+    bins = np.diff(np.interp(edges, at_s, counts))
+    start = round(load.warmup_s / BIN_S)
+    if len(bins) < stats.MIN_BINS or start >= len(bins):
+        return False  # too short to say
+    cut = stats.settled(bins.tolist())
+    if cut is None:
+        cut = (start + len(bins)) // 2
+    if cut <= start:
+        return False
+    return bool(abs(bins[cut:].mean() / max(bins[start:].mean(), 1e-9) - 1) > UNSETTLED_SHARE)
+
+
+# needle in a failed trial's reason → what limited it
+_LIMITS = (
+    ("open files", "descriptors"),
+    ("requested address", "ports"),
+    ("new thread", "threads"),
+    ("stopped for memory", "memory"),
+    ("MemoryError", "memory"),
+    ("SIGKILL", "memory"),
+    ("clients served", "connecting"),
+)
+# environment limit → how many threads of a process it allows for each of its units
+_THREAD_LIMITS = {
+    "threads_max": 1.0,
+    "pid_max": 1.0,
+    "user_processes": 1.0,
+    "cgroup_pids": 1.0,
+    "max_map_count": 0.5,  # a stack and its guard page are a mapping each
+}
+_NEAR = 0.97  # of a limit that other processes use, too
+
+
+def limiter(measurement: Measurement, limits: Limits | None = None) -> str:
+    """What stopped a trial from going faster, or at all."""
+    limits = limits or {}
+    if measurement.status == "not run":
+        return ""
+    use = measurement.server
+    if measurement.status == "failed":
+        hard = limits.get("descriptors_hard")
+        if hard and use.descriptors_max and use.descriptors_max >= hard - 16:
+            return "descriptors"
+        allowed = [
+            each * limit for name, each in _THREAD_LIMITS.items() if (limit := limits.get(name))
+        ]
+        if allowed and (use.threads_max or 0) >= _NEAR * min(allowed):
+            return "threads"
+        for needle, what in _LIMITS:
+            if needle in measurement.reason:
+                return what
+    queue, limit = use.accept_queue_max, use.accept_queue_limit
+    if queue is not None and limit is not None and queue >= limit > 0:
+        return "accept queue"
+    if by_client := bound_by(measurement):
+        return by_client
+    share = server_cpu_share(measurement)
+    if measurement.trial.load.kind != "idle" and share is not None and share >= BOUND_SHARE:
+        return "server CPU"
+    return "nothing found"
+
+
+def longest_silence_s(measurement: Measurement) -> float | None:
+    """The longest that any client waited for an echo, whether it came or not."""
+    latency = measurement.latency
+    if latency is None or latency.max_us is None:
+        return None
+    return latency.max_us / 1e6 if measurement.trial.load.kind in ("closed", "open") else None
+
+
+# row field → the figure of one trial
+FIGURES: dict[str, Figure] = {
+    "messages_per_s": lambda m: m.messages_per_s,
+    "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
+    "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
+    "server_cpu_us_per_message": server_cpu_us_per_message,
+    "client_cpu_us_per_message": client_cpu_us_per_message,
+    "memory_per_client_bytes": memory_per_client_bytes,
+    "connect_s": lambda m: m.connect_s,
+    "fairness": lambda m: m.fairness,
+    "slowest_share": lambda m: m.slowest_share,
+    "longest_silence_s": longest_silence_s,
+    "retried": lambda m: m.retried,
+    "accept_queue_max": lambda m: m.server.accept_queue_max,
+    "listen_overflows": lambda m: m.server.listen_overflows,
+    "threads_max": lambda m: m.server.threads_max,
+    "schedule_lag_p99_us": lambda m: m.schedule_lag.p99_us if m.schedule_lag else None,
+    "latency_from_send_p99_us": (
+        lambda m: m.latency_from_send.p99_us if m.latency_from_send else None
+    ),
+}
+
+# kind → the figure that servers are ranked by, and whether more of it is better
+PRIMARY: dict[str, tuple[str, bool]] = {
+    "closed": ("messages_per_s", True),
+    "open": ("latency_p99_us", False),
+    "idle": ("memory_per_client_bytes", False),
+    "storm": ("latency_p99_us", False),
+    "churn": ("messages_per_s", True),
+}

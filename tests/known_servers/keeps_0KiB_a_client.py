@@ -1,0 +1,1 @@
+keeps_128KiB_a_client.py

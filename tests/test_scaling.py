@@ -1,0 +1,99 @@
+"""Guards what shows over several client counts, on real servers whose answer is known."""
+
+import json
+from pathlib import Path
+
+import made
+import pytest
+from conftest import ROOT
+
+from c10k import cli
+from c10k.judge import judge
+from c10k.model import Memory
+
+KNOWN = ROOT / "tests" / "known_servers"
+
+
+def run(capsys, *words):
+    """The command line's exit code and the JSON that it printed."""
+    with pytest.raises(SystemExit) as ended:
+        cli.sys.argv = ["c10k", *map(str, words)]
+        cli.main()
+    return ended.value.code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture(autouse=True)
+def arguments(monkeypatch):
+    """What a test puts into sys.argv is taken back."""
+    monkeypatch.setattr(cli.sys, "argv", ["c10k"])
+
+
+def test_memory_per_client_is_what_the_server_keeps(tmp_path, capsys):
+    """128 KiB a client more than the same server without: within 5 %, with its interval."""
+    workload = tmp_path / "memory.toml"
+    servers = [str(KNOWN / f"keeps_{kept}KiB_a_client.py") for kept in (0, 128)]
+    workload.write_text(
+        f'title = "memory"\nservers = {json.dumps(servers)}\nblocks = 2\ncontrol = false\n'
+        '[[load]]\nkind = "idle"\nclients = [10, 100, 400, 800]\nduration_s = 0.05\n'
+    )
+    code, found = run(capsys, "run", workload, "--unchecked", "--json", "--out", tmp_path / "s")
+    assert code == 0
+    none, some = (
+        next(row for row in found["memory"] if f"_{kept}KiB" in row["server"]) for kept in (0, 128)
+    )
+    for kind in ("pss", "private"):
+        grown = some[kind]["per_client"] - none[kind]["per_client"]
+        assert grown == pytest.approx(128 * 1024, rel=0.05)
+    assert some["pss"]["low"] < some["pss"]["per_client"] < some["pss"]["high"]
+    assert abs(some["shared"]["per_client"]) < 1024
+
+
+def test_thread_stacks_are_counted(tmp_path, capsys):
+    """A thread per client: one thread more for each, and the kernel's stacks with them."""
+    workload = tmp_path / "threads.toml"
+    workload.write_text(
+        'title = "threads"\nservers = ["threads_sockets"]\nblocks = 1\ncontrol = false\n'
+        '[[load]]\nkind = "idle"\nclients = [10, 100, 400]\nduration_s = 0.05\n'
+    )
+    _, found = run(capsys, "run", workload, "--unchecked", "--json", "--out", tmp_path / "s")
+    (row,) = found["memory"]
+    assert row["threads"]["per_client"] == pytest.approx(1.0, abs=0.02)
+    assert row["kernel_stacks"]["per_client"] == pytest.approx(16 * 1024, rel=0.2)
+
+
+def test_a_planted_breaking_point_is_found(tmp_path, capsys):
+    """A server that accepts 150 clients and no more: found exactly, and what broke is said."""
+    workload = tmp_path / "breaking.toml"
+    workload.write_text(
+        f'title = "breaking"\nservers = ["{KNOWN / "accepts_150.py"}"]\n'
+        "connect_timeout_s = 0.7\ndrain_s = 1\n"
+        "[search]\nleast = 40\nmost = 1000\np99_ms = 5000\n"
+        '[[load]]\nkind = "open"\nclients = 1\nrate = 12000\nwarmup_s = 0.1\nduration_s = 1.0\n'
+    )
+    code, found = run(capsys, "run", workload, "--unchecked", "--json", "--out", tmp_path / "s")
+    (point,) = found["breaking"]
+    assert code == 0
+    assert (point["holds"], point["fails"], point["served"]) == (150, 151, 150)
+    assert point["broke"] == "connecting"
+    assert "150 of 151 clients served" in point["reason"]
+
+
+def test_slopes_of_made_up_readings():
+    """Private, shared and kernel memory each have their own slope; a storm's do not count."""
+
+    def measure(trial):
+        clients = trial.load.clients
+        read = [Memory(n * 100, n * 70, n * 30, n * 16, n * 5) for n in (0, clients)]
+        use = made.ServerUse(before=read[0], after=read[1], threads_max=1 + clients)
+        return made.ok(trial, server=use)
+
+    loads = [made.load(n) for n in (1, 10, 100)] + [made.load(1000, kind="storm")]
+    (row, *_) = judge(made.session(loads=loads, measure=measure)).memory
+    assert row.counts == (1, 10, 100)
+    slopes = (row.pss, row.private, row.shared, row.kernel_stacks, row.sockets, row.threads)
+    assert [round(slope.per_client, 6) for slope in slopes] == [100, 70, 30, 16, 5, 1]
+
+
+def test_links_of_a_known_server_are_one_file():
+    """What it keeps stands in its name; nothing else tells the copies apart."""
+    assert len({path.read_bytes() for path in Path(KNOWN).glob("keeps_*.py")}) == 1
