@@ -29,10 +29,10 @@ from .model import Latency, Load, Workload
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
 _GLANCE_S = 0.1  # how often the server is looked at while nothing is said
 _CLOSE_GLANCE_S = 0.02  # the same for a storm and for churn, whose queues come and go quickly
-# A source address has the local port range, some 28,000 ports. A worker of ours holds fewer
-# connections than that, but those that ended keep their ports for a while.
-_SOURCES = 4  # addresses a worker
-_PORTS = 20_000  # clients that one source address has ports for, with room to spare
+# A source address has the local port range, some 28,000 ports. Finding a free one takes the
+# kernel long when half of them are taken: 20,000 clients from one address take 8 s to connect.
+_SOURCES = 4  # addresses a worker, where one is not enough
+_PORTS = 12_000  # clients for which one address is enough
 _LINE_BYTES = 16 * 1024 * 1024
 
 
