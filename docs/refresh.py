@@ -14,6 +14,8 @@ from pathlib import Path
 
 from c10k import judge, store
 from c10k.render import markdown
+from c10k.render.table import heading as table_heading
+from c10k.render.table import significant
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -23,6 +25,50 @@ _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def table(path: Path) -> str:
     """A session's table."""
     return markdown.render(judge.judge(store.load(path)))
+
+
+def headline(path: Path) -> str:
+    """A line a server with what matters most of a session of c10k.toml."""
+    judged = judge.judge(store.load(path))
+    memory = {row.server: row.pss.per_client / 1024 for row in judged.memory}
+
+    def cell(server: str, kind: str, clients: int, key: str, scale: float = 1.0) -> str:
+        row = next(
+            r
+            for r in judged.rows
+            if (r.server, r.clients) == (server, clients) and r.load.startswith(kind)
+        )
+        value = getattr(row, key)
+        if value is None:
+            return "–"
+        number = value if isinstance(value, int) else value.median
+        bound = row.bound and key in ("messages_per_s", "latency_p99_us")
+        sign = ("≥ " if key == "messages_per_s" else "≤ ") if bound else ""
+        return sign + significant(number * scale) + ("" if row.status == "ok" else " (failed)")
+
+    columns = (
+        ("messages/s, 1 client", "closed", 1, "messages_per_s", 1.0),
+        ("100 clients", "closed", 100, "messages_per_s", 1.0),
+        ("10,000", "closed", 10_000, "messages_per_s", 1.0),
+        ("19,900", "closed", 19_900, "messages_per_s", 1.0),
+        ("no echo for 2 s, of 10,000", "closed", 10_000, "clients_without_echo", 1.0),
+        ("p99 ms, 10,000 clients, 1,000/s", "open 64 B 1,000/s", 10_000, "latency_p99_us", 1e-3),
+        ("p99 ms, 10,000/s", "open 64 B 10,000/s", 10_000, "latency_p99_us", 1e-3),
+        ("storm of 10,000: p99 s", "storm", 10_000, "latency_p99_us", 1e-6),
+        ("churn/s", "churn", 10_000, "messages_per_s", 1.0),
+    )
+    lines = [
+        f"| server | {' | '.join(name for name, *_ in columns)} | KiB a client |",
+        "| --- |" + " ---: |" * (len(columns) + 1),
+    ]
+    for server in dict.fromkeys(row.server for row in judged.rows):
+        if server == judged.control:
+            continue
+        cells = [cell(server, *column[1:]) for column in columns]
+        held = f"{memory[server]:.1f}" if server in memory else "–"
+        lines.append(f"| {server} | {' | '.join(cells)} | {held} |")
+    notes = [f"- {line}" for line in judged.warnings]
+    return "\n".join([f"{table_heading(judged)}.", "", *notes, "", *lines]) + "\n"
 
 
 def source(path: Path) -> str:
@@ -84,7 +130,14 @@ def power(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-KINDS = {"table": table, "source": source, "cost": cost, "truth": truth, "power": power}
+KINDS = {
+    "table": table,
+    "headline": headline,
+    "source": source,
+    "cost": cost,
+    "truth": truth,
+    "power": power,
+}
 
 
 def refreshed(text: str) -> str:

@@ -339,3 +339,20 @@ def test_precision_adds_blocks_until_it_is_reached_or_says_why_not(workload, tmp
     assert "3 blocks, as many as allowed" in done.stdout
     blocks = {m.trial.block for m in store.load(tmp_path / "s").measurements}
     assert blocks == {0, 1, 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot pin")
+def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload, tmp_path):
+    """A weak client decides no ranking: its rows are client-bound, printed as ≥, and tie."""
+    done = c10k(
+        "run", workload(clients="50", control="true", blocks=3), "--unchecked",
+        "--out", tmp_path / "s", preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+    )  # fmt: skip
+    assert "not pinned: one core for server and clients" in done.stdout
+    assert "≥: the client was the limit" in done.stdout.replace("≥ and ≤", "≥")
+    rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
+    for row in rows:
+        assert row["bound"]
+        assert row["limiter"] == "client CPU"
+        assert row["verdict"] not in ("faster", "slower")
+        assert row["rank"] in (1, None)

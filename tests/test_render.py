@@ -39,7 +39,7 @@ def test_the_json_row_keeps_its_keys():
 def test_the_table_has_a_row_for_every_cell_and_every_column():
     """A row per server and client count, with all the figures the README promises."""
     judged = judge(made.session())
-    titles = [column.title for column in table.columns(judged)]
+    titles = [column.title for column in table.columns(judged, "closed")]
     for title in ("server", "clients", "messages/s", "p50 ms", "p99 ms", "CPU µs/message",
                   "KiB/client", "connect s", "errors", "limiter"):  # fmt: skip
         assert title in titles
@@ -54,7 +54,7 @@ def test_limits_stand_before_numbers():
     """Warnings and reasons are read first."""
     text = printed(judge(made.session(measure=made.failed)))
     assert text.index("SIGKILL") < text.index("alpha\n") if "alpha\n" in text else True
-    assert text.index("no difference is claimed") < text.index("messages")
+    assert text.index("no difference is claimed") < text.index("connect")
 
 
 def test_the_fastest_comes_first_and_failures_last():
@@ -78,13 +78,13 @@ def test_a_bound_is_printed_as_a_bound():
 def test_how_evenly_clients_were_served_is_in_every_table_from_100_on():
     """Fairness columns say something from 100 clients up, and nothing below."""
     judged = judge(made.session(loads=[made.load(10), made.load(100)]))
-    titles = [column.title for column in table.columns(judged)]
+    titles = [column.title for column in table.columns(judged, "closed")]
     for title in ("fairness", "no echo", "silence s"):
-        column = table.columns(judged)[titles.index(title)]
+        column = table.columns(judged, "closed")[titles.index(title)]
         below, above = (column.cell(row) for row in judged.rows if row.server == "alpha")
         assert (below == table.UNKNOWN, above == table.UNKNOWN) == (True, False)
     few = judge(made.session(loads=[made.load(10)]))
-    assert "fairness" not in [column.title for column in table.columns(few)]
+    assert "fairness" not in [column.title for column in table.columns(few, "closed")]
 
 
 def test_coming_and_going_shows_queue_and_retries():
@@ -96,6 +96,15 @@ def test_coming_and_going_shows_queue_and_retries():
     for figure in ("4,100", "12", "7"):
         assert figure in text
     assert "overflows" not in printed(judge(made.session()))
+
+
+def test_each_kind_of_load_has_a_table_of_its_own():
+    """Figures of different kinds are never one above the other; one kind needs no title."""
+    loads = [made.load(100, kind=kind) for kind in ("churn", "closed", "idle", "storm")]
+    judged = judge(made.session(loads=loads))
+    titles = [each.title.partition(":")[0] for each in table.tables(judged)]
+    assert titles == ["Closed loop", "Storm", "Idle", "Churn"]
+    assert [each.title for each in table.tables(judge(made.session()))] == [""]
 
 
 def test_memory_is_a_slope_from_three_counts_on():
@@ -116,7 +125,7 @@ def test_hostile_names_are_text():
     assert nasty in printed(judged, width=200)
     for line in markdown.render(judged).splitlines():
         if line.startswith("|"):
-            assert line.replace("\\|", "").count("|") == len(table.columns(judged)) + 1
+            assert line.replace("\\|", "").count("|") == len(table.columns(judged, "closed")) + 1
     assert "<script>" not in markdown.render(judged).replace("\\<", "")
 
 

@@ -41,39 +41,51 @@ class Table(Struct, frozen=True):
 
 
 def tables(judged: Judged) -> tuple[Table, ...]:
-    """What a session has to show, the loads' table first; none is empty."""
-    every = (_loads(judged), _memory(judged.memory), _breaking(judged.breaking))
-    return tuple(table for table in every if table.lines)
+    """What a session has to show: a table for each kind of load, then memory and limits."""
+    kinds = list(dict.fromkeys(kind_of(row) for row in rows(judged)))
+    found = [_loads(judged, kind, _TITLES[kind] if len(kinds) > 1 else "") for kind in kinds]
+    found += [_memory(judged.memory), _breaking(judged.breaking)]
+    return tuple(table for table in found if table.lines)
 
 
-def columns(judged: Judged) -> tuple[Column, ...]:
-    """The columns of this session's table: those that say something in any of its rows."""
-    labels = {load.label for load in judged.workload.loads}
+def kind_of(row: Row) -> str:
+    """The kind of a row's load: closed, open, storm, idle or churn."""
+    return row.load.partition(" ")[0]
+
+
+def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
+    """The columns of one kind's table: those that say something in any of its rows."""
+    shown = [row for row in judged.rows if kind_of(row) == kind]
     telling = {
-        "load": len(labels) > 1,
-        "rank": any(row.rank is not None for row in judged.rows),
-        "ratio": any(row.ratio and row.ratio.low is not None for row in judged.rows),
-        "× floor": any(row.cpu_over_floor is not None for row in judged.rows),
-        "verdict": bool(judged.noise),
+        "load": len({row.load for row in shown}) > 1,
+        "ratio": any(row.ratio and row.ratio.low is not None for row in shown),
+        "verdict": any(row.verdict and row.ratio and row.ratio.low is not None for row in shown),
     }
     return tuple(
         column
         for column in _COLUMNS
         if telling.get(column.title, True)
-        and (not column.optional or any(column.cell(row) != UNKNOWN for row in judged.rows))
+        and (not column.optional or any(column.cell(row) != UNKNOWN for row in shown))
     )
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
-    """The rows as a table shows them: by load, the fastest first, failures last."""
-    order = [load.label for load in judged.workload.loads]
+    """The rows as the tables show them: by kind and load, the best first, failures last."""
+    loads = [load.label for load in judged.workload.loads]
+    kinds = list(_TITLES)
 
     def place(row: Row) -> tuple[Any, ...]:
-        by_rate = row.load.startswith(("closed", "churn"))
-        figure = row.messages_per_s if by_rate else row.latency_p99_us
-        best = figure.median if figure else 0.0
-        best = -best if by_rate else best
-        return (order.index(row.load), row.clients, row.status != "ok", best, row.server)
+        key, sign = _BEST[kind_of(row)]
+        figure: Spread | None = getattr(row, key)
+        best = sign * figure.median if figure else 0.0
+        return (
+            kinds.index(kind_of(row)),
+            loads.index(row.load),
+            row.clients,
+            row.status != "ok",
+            best,
+            row.server,
+        )
 
     return tuple(sorted(judged.rows, key=place))
 
@@ -99,7 +111,7 @@ def remarks(judged: Judged) -> tuple[str, ...]:
     for (clients, status, reason), servers in alike.items():
         said.append(f"{', '.join(servers)}, {clients:,} clients, {status}: {reason}")
     for row in rows(judged):
-        if row.clients_without_echo and row.load.startswith(_LOOPS):
+        if row.clients_without_echo and kind_of(row) in _LOOPS:
             said.append(
                 f"{row.server}, {row.clients:,} clients, {row.load}: up to "
                 f"{row.clients_without_echo:,} had no echo during a whole slice"
@@ -167,6 +179,21 @@ def significant(value: float) -> str:
     return f"{rounded:.1f}" if size >= 10 else f"{rounded:.2f}" if size >= 1 else f"{rounded:g}"
 
 
+_TITLES = {
+    "closed": "Closed loop: a client sends its next message when the echo has come",
+    "open": "Open loop: messages leave on a schedule that does not wait",
+    "storm": "Storm: all clients connect at once; latency is to a client's first echo",
+    "idle": "Idle: clients stay and say nothing, then echo once",
+    "churn": "Churn: clients come and go, each says one message; latency is to its echo",
+}
+# kind → what its rows are sorted by, and the sign with which the best comes first
+_BEST = {
+    "closed": ("messages_per_s", -1),
+    "open": ("latency_p99_us", 1),
+    "storm": ("latency_p99_us", 1),
+    "idle": ("memory_per_client_bytes", 1),
+    "churn": ("messages_per_s", -1),
+}
 # of a load whose client was the limit: the figure that it bounds, and how
 _BOUNDS = {
     ("closed", "messages_per_s"): "≥ ",
@@ -186,7 +213,7 @@ def _figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row
         if varied and row.blocks > 1 and spread.median:
             half = (spread.greatest - spread.least) / 2 / abs(spread.median) * 100
             text += f" ±{half:.0f} %" if half >= 1 else f" ±{max(half, 0.1):.1f} %"
-        return (_BOUNDS.get((row.load.partition(" ")[0], key), "") if row.bound else "") + text
+        return (_BOUNDS.get((kind_of(row), key), "") if row.bound else "") + text
 
     return cell
 
@@ -218,24 +245,32 @@ def _limiter(row: Row) -> str:
 
 def _of(kinds: tuple[str, ...], least: int, cell: Callable[[Row], str]) -> Callable[[Row], str]:
     """A cell that says something of some kinds of load only, from so many clients on."""
-    return lambda row: cell(row) if row.load.startswith(kinds) and row.clients >= least else UNKNOWN
+    return lambda row: cell(row) if kind_of(row) in kinds and row.clients >= least else UNKNOWN
 
 
+def _verdict(row: Row) -> str:
+    if row.verdict is None:
+        return UNKNOWN
+    return _LEANER.get(row.verdict, row.verdict) if kind_of(row) == "idle" else row.verdict
+
+
+_LEANER = {"faster": "less", "slower": "more"}  # of memory, which is what idle is about
 _LOOPS, _COMING = ("closed", "open"), ("storm", "churn")
 
 _COLUMNS = (
     Column("load", lambda row: row.load, right=False),
     Column("clients", lambda row: f"{row.clients:,}"),
-    Column("rank", lambda row: UNKNOWN if row.rank is None else str(row.rank)),
+    Column("rank", lambda row: UNKNOWN if row.rank is None else str(row.rank), optional=True),
     Column("server", lambda row: row.server, right=False),
-    Column("messages/s", _figure("messages_per_s", varied=True)),
+    Column("messages/s", _figure("messages_per_s", varied=True), optional=True),
     Column("ratio", lambda row: ratio(row.ratio), right=False),
-    Column("verdict", lambda row: row.verdict or UNKNOWN, right=False),
+    Column("verdict", _verdict, right=False),
     Column("p50 ms", _figure("latency_p50_us", 1e-3)),
     Column("p99 ms", _figure("latency_p99_us", 1e-3)),
     Column("lag p99 µs", _figure("schedule_lag_p99_us"), optional=True),
-    Column("fairness", _of(_LOOPS, FAIR_FROM, _figure("fairness")), optional=True),
-    Column("slowest %", _of(_LOOPS, FAIR_FROM, _figure("slowest_share", 100)), optional=True),
+    # Of an open loop these two would say how the schedule fell, not how clients were served.
+    Column("fairness", _of(("closed",), FAIR_FROM, _figure("fairness")), optional=True),
+    Column("slowest %", _of(("closed",), FAIR_FROM, _figure("slowest_share", 100)), optional=True),
     Column(
         "no echo",
         _of(_LOOPS, FAIR_FROM, lambda row: f"{row.clients_without_echo or 0:,}"),
@@ -246,23 +281,24 @@ _COLUMNS = (
     Column("accept queue", _of(_COMING, 1, _figure("accept_queue_max")), optional=True),
     Column("overflows", _of(_COMING, 1, _figure("listen_overflows")), optional=True),
     Column("threads", _of(_COMING, 1, _figure("threads_max")), optional=True),
-    Column("CPU µs/message", _figure("server_cpu_us_per_message")),
+    Column("CPU µs/message", _figure("server_cpu_us_per_message"), optional=True),
     Column(
         "× floor",
         lambda row: UNKNOWN if row.cpu_over_floor is None else f"{row.cpu_over_floor:.1f}",
+        optional=True,
     ),
-    Column("KiB/client", _figure("memory_per_client_bytes", 1 / 1024)),
+    Column("KiB/client", _figure("memory_per_client_bytes", 1 / 1024), optional=True),
     Column("connect s", _figure("connect_s")),
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
 )
 
 
-def _loads(judged: Judged) -> Table:
-    """Every server under every load."""
-    shown = columns(judged)
+def _loads(judged: Judged, kind: str, title: str) -> Table:
+    """Every server under every load of a kind."""
+    shown = columns(judged, kind)
     return Table(
-        "",
+        title,
         tuple((column.title, column.right) for column in shown),
         tuple(
             Line(
@@ -271,6 +307,7 @@ def _loads(judged: Judged) -> Table:
                 status=row.status,
             )
             for row in rows(judged)
+            if kind_of(row) == kind
         ),
     )
 
