@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
+    "compare": {"model", "stats", "figures", "judge"},
     "machine": {"model"},
     "render": {"model", "render"},
     "check": {"model", "launch", "check", "places"},

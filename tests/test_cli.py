@@ -288,7 +288,7 @@ def test_list_and_doctor_have_json():
     assert json.loads(c10k("doctor", "--json").stdout)["findings"]
 
 
-COMMANDS = ("run", "list", "check", "serve", "show", "doctor")
+COMMANDS = ("run", "list", "check", "serve", "show", "compare", "export", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -462,3 +462,27 @@ def test_a_slope_needs_two_places() -> None:
     assert stats.slope([0, 10], [1.0, 21.0]) == stats.Slope(2.0, -math.inf, math.inf, 1.0)
     with pytest.raises(ValueError, match="2 xs but 1 ys"):
         stats.slope([1, 2], [1])
+
+
+# -- independent samples -------------------------------------------------------------------
+
+
+def test_welch_is_scipys() -> None:
+    """The interval and p of two samples, by scipy's own Welch test."""
+    rng = np.random.default_rng(4)
+    before, after = rng.normal(1.0, 0.1, 7), rng.normal(1.2, 0.3, 5)
+    interval, p = stats.welch(before, after)
+    judged = scipy.stats.ttest_ind(after, before, equal_var=False)
+    expected = judged.confidence_interval(0.95)
+    assert p == pytest.approx(judged.pvalue)
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_welch_says_nothing_of_too_few_and_knows_constants() -> None:
+    """Fewer than three values have no interval; equal constants do not differ."""
+    interval, p = stats.welch([1.0, 1.0], [2.0, 2.0, 2.0])
+    assert (interval.low, interval.high, p) == (-math.inf, math.inf, 1.0)
+    assert stats.welch([1.0] * 3, [1.0] * 3)[1] == 1.0
+    assert stats.welch([1.0] * 3, [2.0] * 3)[1] == 0.0
+    with pytest.raises(ValueError, match="no values"):
+        stats.welch([], [1.0])

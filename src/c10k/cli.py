@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong, 3 th
 ended early and can be resumed.
 """
 
+import csv
 import json
 import os
 import random
@@ -27,7 +28,9 @@ from rich.text import Text
 from . import (
     catalog,
     check,
+    compare,
     drive,
+    figures,
     judge,
     launch,
     machine,
@@ -40,7 +43,7 @@ from . import (
     workload,
 )
 from .model import Conformance, Goal, Plan, Server, Session, Trial, Workload
-from .render import markdown, progress, table, terminal
+from .render import export, markdown, progress, table, terminal
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
 
@@ -61,7 +64,13 @@ class Wrong(Exception):
 
 def main() -> NoReturn:
     """Runs the command line and exits with its code; never with a traceback."""
-    errors = (Wrong, catalog.CatalogError, workload.WorkloadError, store.StoreError)
+    errors = (
+        Wrong,
+        catalog.CatalogError,
+        workload.WorkloadError,
+        store.StoreError,
+        compare.NothingInCommon,
+    )
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -371,6 +380,126 @@ def show(
     return DONE
 
 
+@app.command(name="export")
+def export_(
+    folder: Path,
+    /,
+    *,
+    form: Annotated[
+        Literal["pytest-benchmark", "csv", "markdown", "hdr", "jsonl"], Parameter(name="--format")
+    ],
+    out: Path | None = None,
+) -> int:
+    """Write a session for other tools.
+
+    Example: c10k export results/reference-c10k --format csv > rows.csv
+    Example: c10k export results/reference-c10k --format pytest-benchmark --out .benchmarks
+
+    Parameters
+    ----------
+    folder
+        The session's folder.
+    form
+        pytest-benchmark (for its list and compare), csv, markdown, hdr (HdrHistogram's logs and
+        percentile files) or jsonl.
+    out
+        The folder to write into; without it a single file is printed.
+    """
+    stored = store.load(folder)
+    files = export.FORMATS[form](stored, judge.judge(stored))
+    if out is None and len(files) > 1:
+        raise Wrong(f"--format {form} makes {len(files)} files: say where with --out FOLDER")
+    for name, text in files.items():
+        if out is None:
+            print(text, end="")
+            continue
+        try:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (out / name).write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise Wrong(f"{out / name}: {(error.strerror or str(error)).lower()}") from None
+        print(out / name)
+    return DONE
+
+
+@app.command(name="compare")
+def compare_(
+    a: Path,
+    b: str,
+    c: str | None = None,
+    /,
+    *,
+    fail_on: Annotated[list[str] | None, Many] = None,
+    form: Annotated[
+        Literal["terminal", "markdown", "csv", "json"], Parameter(name="--format")
+    ] = "terminal",
+) -> int:
+    """Compare two sessions, or two servers of one session, row by row.
+
+    Example: c10k compare results/before results/after --fail-on 5%
+    Example: c10k compare results/reference-c10k threads_sockets asyncio_streams
+
+    Parameters
+    ----------
+    a
+        A session's folder.
+    b
+        Another session's folder; with a third word, a server's name.
+    c
+        The server that is compared with the first one.
+    fail_on
+        Exit with 1 when a figure is worse by more than this with its whole interval: 5% (of
+        each load's primary figure), messages_per_s:5%, memory_per_client:10%.
+    form
+        terminal, markdown, csv or json.
+    """
+    thresholds = _thresholds(fail_on)
+    wanted = [name for name in thresholds if name]
+    first = store.load(a)
+    different: list[str] = []
+    if c is not None:
+        found = compare.servers(first, b, c, wanted)
+    else:
+        second = store.load(Path(b))
+        names = (a.name, Path(b).name) if a.name != Path(b).name else (str(a), b)
+        found = compare.sessions(first, second, names, wanted)
+        different = machine.differences(first.environment, second.environment)
+    failed = compare.beyond(found, thresholds)
+    shown = table.compared(found)
+    if form == "json":
+        print(
+            json.dumps(
+                {
+                    "environment": different,
+                    **msgspec.to_builtins(found),
+                    "failed": msgspec.to_builtins(failed),
+                },
+                indent=1,
+            )
+        )
+    elif form == "csv":
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow([title for title, _ in shown.headings])
+        writer.writerows(line.cells for line in shown.lines)
+    elif form == "markdown":
+        for line in (*(f"environment: {each}" for each in different), *found.warnings):
+            print(f"- {markdown.escape(line)}")
+        print(f"\n{markdown.grid(shown)}", end="")
+    else:
+        console = Console()
+        for line in different:
+            console.print(Text(f"! environment: {line}", style="yellow"), soft_wrap=True)
+        for line in found.warnings:
+            console.print(Text(f"! {line}", style="yellow"), soft_wrap=True)
+        drawn = terminal.grid(shown)
+        console.width = max(console.width, Console(width=1000).measure(drawn).maximum)
+        console.print(drawn)
+    for row in failed:
+        say = f"{row.server}, {row.clients:,} clients, {row.load}: {row.figure}"
+        print(f"c10k: worse than allowed: {say} {table.ratio(row.ratio)}", file=sys.stderr)
+    return FAILED if failed else DONE
+
+
 @app.command
 def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
     """Say what on this machine will spoil or limit a session, and what mends it.
@@ -430,6 +559,21 @@ def _counts(words: Sequence[str] | None) -> list[int]:
         return [workload.number(word) for word in _split(words)]
     except ValueError as error:
         raise Wrong(f"--clients: {error}") from None
+
+
+def _thresholds(words: Sequence[str] | None) -> dict[str, float]:
+    """--fail-on 5% messages_per_s:5% → figure ("" for the primary one) → share."""
+    found = {}
+    for word in _split(words):
+        name, colon, share = word.rpartition(":")
+        known = {key.removesuffix("_bytes").removesuffix("_us"): key for key in figures.FIGURES}
+        figure = name if name in figures.FIGURES else known.get(name, "")
+        if colon and not figure:
+            raise Wrong(
+                f"--fail-on {word}: no figure is named {name!r}; there are {', '.join(known)}"
+            )
+        found[figure] = _share(f"--fail-on {word}", share)
+    return found
 
 
 def _share(option: str, text: str) -> float:

@@ -161,3 +161,7 @@ PRIMARY: dict[str, tuple[str, bool]] = {
     "storm": ("latency_p99_us", False),
     "churn": ("messages_per_s", True),
 }
+
+# which figures are better when they are greater; the others are when they are less
+_MORE = {"messages_per_s", "fairness", "slowest_share"}
+MORE_IS_BETTER = {name: name in _MORE for name in FIGURES}

@@ -179,7 +179,7 @@ def _compare(
     """The rows with ratio, verdict, rank and cost over the floor; and the noise floor."""
     name, more_is_better = PRIMARY[load.kind]
     reference, control = session.plan.workload.reference, session.plan.control
-    values = {server: _by_block(trials, FIGURES[name]) for server, trials in cells.items()}
+    values = {server: by_block(trials, FIGURES[name]) for server, trials in cells.items()}
     values = {server: known for server, known in values.items() if any(known.values())}
     bound = {row.server for row in rows if row.bound}
     if reference not in values:
@@ -188,7 +188,7 @@ def _compare(
     if control in values:
         interval = stats.median_interval(stats.log_ratios(values[control], values[reference]))
         noise = stats.noise_floor(interval)
-        floors.append(NoiseFloor(load.label, load.clients, _ratio(interval)))
+        floors.append(NoiseFloor(load.label, load.clients, ratio_of(interval)))
     against = stats.compare(
         {
             server: stats.log_ratios(known, values[reference])
@@ -201,7 +201,7 @@ def _compare(
     )
     ranks = _ranks(values.keys() - {control}, values, bound, noise, more_is_better)
     costs = {
-        server: _by_block(trials, server_cpu_us_per_message) for server, trials in cells.items()
+        server: by_block(trials, server_cpu_us_per_message) for server, trials in cells.items()
     }
     floor = next(
         (row.server for row in rows if row.tier == "floor" and any(costs[row.server].values())), ""
@@ -216,7 +216,7 @@ def _compare(
         judged.append(
             replace(
                 row,
-                ratio=_ratio(found.interval) if found else None,
+                ratio=ratio_of(found.interval) if found else None,
                 verdict=verdict,
                 rank=ranks.get(row.server),
                 cpu_over_floor=float(np.exp(np.median(over))) if over else None,
@@ -256,12 +256,12 @@ def _ranks(
     return stats.ranks_with_ties(names, claims)
 
 
-def _by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float | None]:
+def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float | None]:
     """The figure of each block's accepted trial."""
     return {trial.trial.block: figure(trial) for trial in accepted(trials)}
 
 
-def _ratio(interval: stats.Interval) -> Ratio:
+def ratio_of(interval: stats.Interval) -> Ratio:
     def end(value: float) -> float | None:
         return float(np.exp(value)) if np.isfinite(value) else None
 

@@ -356,6 +356,29 @@ class NoiseFloor(Struct, frozen=True):
     ratio: Ratio
 
 
+class Compared(Struct, frozen=True):
+    """One figure of one server under one load, in two sessions (or of two servers in one)."""
+
+    server: str
+    load: str
+    clients: int
+    figure: str
+    primary: bool  # the figure that this kind of load is about
+    a: Spread | None
+    b: Spread | None
+    ratio: Ratio | None  # b over a
+    verdict: Verdict
+
+
+class Comparison(Struct, frozen=True):
+    """What two sessions, or two servers of one, say of each other."""
+
+    a: str
+    b: str
+    rows: tuple[Compared, ...]
+    warnings: tuple[str, ...] = ()
+
+
 class Judged(Struct, frozen=True):
     """A session, summarised: what a table shows."""
 

@@ -123,6 +123,34 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     return Interval(median, min(low, median), max(high, median), n)
 
 
+def welch(
+    before: Sequence[float], after: Sequence[float], confidence: float = 0.95
+) -> tuple[Interval, float]:
+    """How much greater after's mean is than before's: its interval, and the two-sided p.
+
+    For two independent samples, of two sessions, which share no blocks; of logarithms, so
+    that the difference is a log-ratio. Welch's t with the Welch-Satterthwaite degrees of
+    freedom (Welch 1947). Infinite ends and p = 1 when either has fewer than MIN_BLOCKS.
+    Raises ValueError when either is empty.
+    """
+    if not len(before) or not len(after):
+        raise ValueError("no values, so no difference")
+    x, y = (np.asarray(values, dtype=np.float64) for values in (before, after))
+    difference, blocks = float(y.mean() - x.mean()), min(len(x), len(y))
+    if blocks < MIN_BLOCKS:
+        return Interval(difference, -math.inf, math.inf, blocks), 1.0
+    (_, first), (_, second) = _mean_and_error(x), _mean_and_error(y)
+    error = math.hypot(first, second)
+    if error == 0:
+        return Interval(difference, difference, difference, blocks), float(difference == 0)
+    freedom = error**4 / (first**4 / (len(x) - 1) + second**4 / (len(y) - 1))
+    from scipy.special import stdtr  # late: slow to import
+
+    reach = _t_quantile((1 + confidence) / 2, freedom) * error
+    p = 2 * float(stdtr(freedom, -abs(difference / error)))
+    return Interval(difference, difference - reach, difference + reach, blocks), p
+
+
 def wilcoxon(log_ratios: Sequence[float]) -> float:
     """The two-sided p of Wilcoxon's signed-rank test that the median is 0.
 
@@ -174,7 +202,11 @@ def equivalent(log_ratios: Sequence[float], margin: float, alpha: float = 0.05) 
     """
     if len(log_ratios) < MIN_BLOCKS:
         return False
-    interval = median_interval(log_ratios, 1 - 2 * alpha)
+    return within(median_interval(log_ratios, 1 - 2 * alpha), margin)
+
+
+def within(interval: Interval, margin: float) -> bool:
+    """Whether a whole interval of a log-ratio lies within ±log(1 + margin)."""
     bound = math.log1p(margin)
     return -bound < interval.low and interval.high < bound
 
@@ -352,7 +384,7 @@ def _rank_sums(ranks: tuple[int, ...]) -> _Floats:
     return np.cumsum(chance)
 
 
-def _t_quantile(p: float, freedom: int) -> float:
+def _t_quantile(p: float, freedom: float) -> float:
     from scipy.special import stdtrit  # late: slow to import
 
     return float(stdtrit(freedom, p))

@@ -14,12 +14,12 @@ def render(judged: Judged) -> str:
     parts = [f"{escape(table.heading(judged))}.\n", remarks]
     for each in table.tables(judged):
         parts += [f"{escape(each.title)}.\n"] if each.title else []
-        parts.append(_grid(each))
+        parts.append(grid(each))
     parts += [f"{escape(footer)}\n" for footer in table.footers(judged)]
     return "\n".join(part for part in parts if part)
 
 
-def _grid(shown: table.Table) -> str:
+def grid(shown: table.Table) -> str:
     grid = tabulate(
         [[escape(cell) for cell in line.cells] for line in shown.lines],
         headers=[escape(title) for title, _ in shown.headings],

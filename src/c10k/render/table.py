@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct, to_builtins
 
-from ..model import BreakingPoint, Judged, MemoryRow, Ratio, Row, Slope, Spread
+from ..model import BreakingPoint, Comparison, Judged, MemoryRow, Ratio, Row, Slope, Spread
 
 UNKNOWN = "–"
 FAIR_FROM = 100  # clients from which on it is shown how evenly they were served
@@ -377,3 +377,45 @@ def _breaking(found: Sequence[BreakingPoint]) -> Table:
             for point in sorted(found, key=lambda point: (-(point.holds or 0), point.server))
         ),
     )
+
+
+def compared(found: Comparison) -> Table:
+    """Every figure that two sessions, or two servers, share, with its ratio and verdict."""
+    figures = {row.figure for row in found.rows}
+    headings = [("load", False), ("clients", True), ("server", False)]
+    headings += [("figure", False)] * (len(figures) > 1)
+    headings += [(found.a, True), (found.b, True), ("ratio", False), ("verdict", False)]
+
+    def figure(value: Spread | None, name: str) -> str:
+        return UNKNOWN if value is None else significant(value.median * _SCALES.get(name, 1.0))
+
+    return Table(
+        "",
+        tuple(headings),
+        tuple(
+            Line(
+                (
+                    row.load,
+                    f"{row.clients:,}",
+                    row.server,
+                    *[_FIGURE_NAMES.get(row.figure, row.figure)] * (len(figures) > 1),
+                    figure(row.a, row.figure),
+                    figure(row.b, row.figure),
+                    ratio(row.ratio),
+                    row.verdict,
+                ),
+                group=f"{row.load} {row.clients}",
+            )
+            for row in found.rows
+        ),
+    )
+
+
+_FIGURE_NAMES = {
+    "messages_per_s": "messages/s",
+    "latency_p50_us": "p50 ms",
+    "latency_p99_us": "p99 ms",
+    "server_cpu_us_per_message": "CPU µs/message",
+    "memory_per_client_bytes": "KiB/client",
+}
+_SCALES = {"latency_p50_us": 1e-3, "latency_p99_us": 1e-3, "memory_per_client_bytes": 1 / 1024}

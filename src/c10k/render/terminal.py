@@ -15,17 +15,17 @@ def render(judged: Judged) -> RenderableType:
     lines += [Text(f"! {remark}", style="yellow") for remark in table.remarks(judged)]
     for each in table.tables(judged):
         lines += [Text(f"\n{each.title}", style="bold")] if each.title else []
-        lines.append(_grid(each))
+        lines.append(grid(each))
     return Group(*lines, *map(Text, table.footers(judged)))
 
 
 def width(judged: Judged) -> int:
     """Columns that the tables need; a narrower terminal wraps their lines."""
     console = Console(width=1000)
-    return max((console.measure(_grid(each)).maximum for each in table.tables(judged)), default=80)
+    return max((console.measure(grid(each)).maximum for each in table.tables(judged)), default=80)
 
 
-def _grid(shown: table.Table) -> Table:
+def grid(shown: table.Table) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     for title, right in shown.headings:
         text = Text(title.replace("/", "\n/").replace(" ", "\n"))
