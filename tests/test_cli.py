@@ -288,7 +288,7 @@ def test_list_and_doctor_have_json():
     assert json.loads(c10k("doctor", "--json").stdout)["findings"]
 
 
-COMMANDS = ("run", "list", "check", "serve", "show", "compare", "export", "doctor")
+COMMANDS = ("run", "list", "check", "serve", "show", "compare", "export", "report", "doctor")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -356,3 +356,46 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
         assert row["limiter"] == "client CPU"
         assert row["verdict"] not in ("faster", "slower")
         assert row["rank"] in (1, None)
+
+
+def stored(folder, session):
+    """A session folder with these measurements."""
+    writer = store.create(folder, session)
+    for measurement in session.measurements:
+        writer.append(measurement)
+    writer.close()
+    return folder
+
+
+def test_show_filters_sorts_and_picks_columns(tmp_path):
+    """The same words as everywhere; what is not there is one line that names what is."""
+    folder = stored(tmp_path / "s", made.session(beta={"tier": "floor"}))
+    done = c10k("show", folder, "--servers", "@floor", "--clients", "10k", "--columns", "p99")
+    assert "beta" in done.stdout
+    assert "alpha" not in done.stdout
+    assert "connect" not in done.stdout
+    for words, says in (
+        (("--servers", "gamma"), "the session has alpha, beta"),
+        (("--sort", "beauty"), "no column is named 'beauty'"),
+        (("--clients", "many"), "is no count"),
+    ):
+        assert says in c10k("show", folder, *words, code=2).stderr
+
+
+def test_watching_a_session_ends_when_it_is_finished(tmp_path, monkeypatch, capsys):
+    """Every further trial is shown as soon as it is looked for, and then it is over."""
+    whole = made.session()
+    folder = stored(tmp_path / "s", made.replace(whole, measurements=whole.measurements[:6]))
+    left = list(whole.measurements[6:])
+
+    def later(seconds):
+        _, writer = store.resume(folder)
+        writer.append(left.pop(0))
+        writer.close()
+
+    monkeypatch.setattr(cli, "sleep", later)
+    assert cli.show(folder, watch=True) == 0
+    out = capsys.readouterr().out
+    assert out.count("ended early") == 2
+    assert out.count("A made-up session.") == 3
+    assert left == []

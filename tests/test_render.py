@@ -160,3 +160,43 @@ def test_progress_is_a_line_a_trial_without_a_terminal():
 def test_durations_as_people_say_them(seconds, text):
     """Seconds, minutes, hours."""
     assert progress.duration(seconds) == text
+
+
+def ladder():
+    """Two servers over four counts, one twice as fast."""
+    return judge(
+        made.session(
+            loads=[made.load(n) for n in (1, 10, 100, 1000)],
+            measure=lambda t: made.ok(t, rate=2000.0 if t.server == "beta" else 1000.0),
+        )
+    )
+
+
+def test_the_ladder_is_a_line_a_server_with_its_shape():
+    """The same figures, turned: counts across, and a small bar for each."""
+    found = {each.title.partition(":")[0]: each for each in table.tables(ladder())}
+    lines = {line.cells[0]: line.cells for line in found["The ladder"].lines}
+    assert lines["beta"][1] == "████"
+    assert lines["alpha"][1] == "▅▅▅▅"
+    assert lines["alpha"][2:] == ("1,000",) * 4
+    assert "The ladder" not in printed(judge(made.session()))
+
+
+def test_a_view_sorts_groups_and_picks():
+    """Columns by the beginning of their title; groups stay together when sorted."""
+    judged = ladder()
+    shown = table.tables(judged, table.View(sort="messages", columns=("p99",), group="server"))[0]
+    assert [title for title, _ in shown.headings] == ["clients", "server", "p99 ms"]
+    assert [line.cells[1] for line in shown.lines] == ["alpha"] * 4 + ["beta"] * 4
+    fewer = table.only(judged, {"beta"}, {10, 100})
+    assert {(row.server, row.clients) for row in fewer.rows} == {("beta", 10), ("beta", 100)}
+    with pytest.raises(table.ViewError, match=r"no column is named 'beauty'; there are load"):
+        table.tables(judged, table.View(sort="beauty"))
+
+
+def test_sorting_puts_the_greatest_first_and_the_unknown_last():
+    """Numbers are compared as numbers, whatever stands around them."""
+    cells = ["≥ 1,000 ±3 %", "–", "20.5", "0.5", "-3"]
+    assert sorted(cells, key=lambda cell: -table._magnitude(cell)) == [
+        "≥ 1,000 ±3 %", "20.5", "0.5", "-3", "–",
+    ]  # fmt: skip

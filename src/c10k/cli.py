@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from importlib import metadata
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from types import FrameType
 from typing import Annotated, Literal, NoReturn
 
@@ -42,10 +42,11 @@ from . import (
     watch,
     workload,
 )
-from .model import Conformance, Goal, Plan, Server, Session, Trial, Workload
-from .render import export, markdown, progress, table, terminal
+from .model import Conformance, Goal, Judged, Plan, Server, Session, Trial, Workload
+from .render import export, html, markdown, progress, table, terminal
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
+WATCH_S = 10.0
 
 app = App(
     name="c10k",
@@ -228,7 +229,7 @@ def run(
         _line(console, f"! {why}; what was measured is kept")
     finally:
         writer.close()
-    _show(folder, "json" if as_json else "terminal")
+    _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
     _line(console, f"Session: {folder}")
     if code == EARLY:
         _line(console, f"Continue: c10k run --resume {folder}")
@@ -358,25 +359,99 @@ def show(
     folder: Path,
     /,
     *,
+    servers: Annotated[list[str] | None, Many] = None,
+    clients: Annotated[list[str] | None, Many] = None,
+    sort: str = "",
+    columns: Annotated[list[str] | None, Many] = None,
+    group: Literal["load", "server"] = "load",
+    watch: Annotated[bool, Flag] = False,
     form: Annotated[
         Literal["terminal", "markdown", "json"], Parameter(name="--format")
     ] = "terminal",
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
-    """Show a session's table again, finished or not.
+    """Show a session's tables again, finished or not.
 
-    Example: c10k show results/reference-quick --format markdown
+    Example: c10k show results/reference-c10k --clients 10k --sort p99 --columns p50 p99 errors
 
     Parameters
     ----------
     folder
         The session's folder.
+    servers
+        Only these: names or @tiers.
+    clients
+        Only these client counts: 100 10k.
+    sort
+        By this column, the greatest first: p99, CPU ... (the beginning of its title).
+    columns
+        Only these columns.
+    group
+        Lines of one load together, or of one server.
+    watch
+        Follow a session that runs in another terminal; looks every ten seconds.
     form
         terminal, markdown, or json.
     as_json
         The same as --format json.
     """
-    _show(folder, "json" if as_json else form)
+    view = table.View(sort, tuple(_split(columns)), group)
+    try:
+        while True:
+            stored = store.load(folder)
+            judged = judge.judge(stored)
+            chosen = table.only(judged, _named(servers, stored.plan.servers), _counts(clients))
+            if watch and sys.stdout.isatty():
+                Console().clear()
+            _show(chosen, "json" if as_json else form, view)
+            if not watch or judged.finished:
+                return DONE
+            sys.stdout.flush()
+            _await_trial(folder, len(stored.measurements))
+    except table.ViewError as error:
+        raise Wrong(str(error)) from None
+
+
+@app.command
+def report(
+    folders: Annotated[list[Path], Parameter(negative="")], /, *, out: Path | None = None
+) -> int:
+    """Write one self-contained page: verdict, limits, pictures with their tables, filters.
+
+    Example: c10k report results/reference-c10k
+
+    Parameters
+    ----------
+    folders
+        One session's folder, or several to put side by side.
+    out
+        The page's file [default: report.html in the (first) folder].
+    """
+    try:
+        import altair  # noqa: F401
+        import jinja2  # noqa: F401
+        import vl_convert  # noqa: F401
+    except ImportError as error:
+        raise Wrong(f"{error.name} is not installed: pip install 'c10k-bench[report]'") from None
+    stored = [store.load(folder) for folder in folders]
+    names = [folder.name for folder in folders]
+    if len(set(names)) < len(names):
+        names = list(map(str, folders))
+    parts = [
+        html.Part(name, session, judge.judge(session))
+        for name, session in zip(names, stored, strict=True)
+    ]
+    different = [
+        f"{name}: {line}"
+        for name, session in zip(names[1:], stored[1:], strict=True)
+        for line in machine.differences(stored[0].environment, session.environment)
+    ]
+    page = out or folders[0] / "report.html"
+    try:
+        page.write_text(html.render(parts, different), encoding="utf-8")
+    except OSError as error:
+        raise Wrong(f"{page}: {(error.strerror or str(error)).lower()}; try --out") from None
+    print(page)
     return DONE
 
 
@@ -525,9 +600,8 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
     return DONE
 
 
-def _show(folder: Path, form: str) -> None:
-    """Prints a session's table in one of the formats."""
-    judged = judge.judge(store.load(folder))
+def _show(judged: Judged, form: str, view: table.View | None = None) -> None:
+    """Prints a session's tables in one of the formats."""
     if form == "json":
         found = {
             "rows": [table.as_dict(row) for row in judged.rows],
@@ -537,11 +611,32 @@ def _show(folder: Path, form: str) -> None:
         }
         print(json.dumps(found, indent=1))
     elif form == "markdown":
-        print(markdown.render(judged), end="")
+        print(markdown.render(judged, view), end="")
     else:
         console = Console()
-        console.width = max(console.width, terminal.width(judged))
-        console.print(terminal.render(judged))
+        console.width = max(console.width, terminal.width(judged, view))
+        console.print(terminal.render(judged, view))
+
+
+def _await_trial(folder: Path, known: int) -> None:
+    """Until there is another trial; looking too often would be a load of its own."""
+    while True:
+        sleep(WATCH_S)
+        if len(store.load(folder).measurements) > known:
+            return
+
+
+def _named(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
+    """The session's servers that names and @tiers stand for."""
+    found: set[str] = set()
+    for word in _split(words):
+        by_tier = {server.name for server in servers if f"@{server.tier}" == word}
+        matched = by_tier or {server.name for server in servers if server.name == word}
+        if not matched:
+            known = ", ".join(server.name for server in servers)
+            raise Wrong(f"--servers {word}: the session has {known}")
+        found |= matched
+    return found
 
 
 def _line(console: Console, text: str) -> None:

@@ -8,11 +8,11 @@ from ..model import Judged
 from . import table
 
 
-def render(judged: Judged) -> str:
+def render(judged: Judged, view: table.View | None = None) -> str:
     """The heading, the remarks, the tables, and the noise floor below them."""
     remarks = "".join(f"- {escape(remark)}\n" for remark in table.remarks(judged))
     parts = [f"{escape(table.heading(judged))}.\n", remarks]
-    for each in table.tables(judged):
+    for each in table.tables(judged, view):
         parts += [f"{escape(each.title)}.\n"] if each.title else []
         parts.append(grid(each))
     parts += [f"{escape(footer)}\n" for footer in table.footers(judged)]

@@ -4,10 +4,12 @@ A cell's ± is half the range over the blocks as a share of the median; with one
 there is none. ≥ and ≤ mark a figure that the client bounded.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Literal
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import replace
 
 from ..model import BreakingPoint, Comparison, Judged, MemoryRow, Ratio, Row, Slope, Spread
 
@@ -40,12 +42,46 @@ class Table(Struct, frozen=True):
     lines: tuple[Line, ...]
 
 
-def tables(judged: Judged) -> tuple[Table, ...]:
-    """What a session has to show: a table for each kind of load, then memory and limits."""
+class View(Struct, frozen=True):
+    """What is asked for of the loads' tables: column titles, by their beginnings, any case."""
+
+    sort: str = ""  # by this column, the greatest figure first
+    columns: tuple[str, ...] = ()  # these only
+    group: Literal["load", "server"] = "load"
+
+
+class ViewError(ValueError):
+    """A column that there is not; the message names those that there are."""
+
+
+def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
+    """What a session has to show: a table for each kind of load, the ladder, memory, limits.
+
+    Raises ViewError.
+    """
+    view = view or View()
     kinds = list(dict.fromkeys(kind_of(row) for row in rows(judged)))
-    found = [_loads(judged, kind, _TITLES[kind] if len(kinds) > 1 else "") for kind in kinds]
-    found += [_memory(judged.memory), _breaking(judged.breaking)]
+    _column(view.sort)
+    for title in view.columns:
+        _column(title)
+    found = [_loads(judged, kind, _TITLES[kind] if len(kinds) > 1 else "", view) for kind in kinds]
+    found += [_ladder(judged), _memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
+
+
+def only(judged: Judged, servers: Collection[str], clients: Collection[int]) -> Judged:
+    """The rows of these servers and client counts; an empty collection leaves all."""
+    names = set(servers)
+    return replace(
+        judged,
+        rows=tuple(
+            row
+            for row in judged.rows
+            if (not names or row.server in names) and (not clients or row.clients in clients)
+        ),
+        memory=tuple(row for row in judged.memory if not names or row.server in names),
+        breaking=tuple(row for row in judged.breaking if not names or row.server in names),
+    )
 
 
 def kind_of(row: Row) -> str:
@@ -294,22 +330,80 @@ _COLUMNS = (
 )
 
 
-def _loads(judged: Judged, kind: str, title: str) -> Table:
+def _column(title: str) -> Column | None:
+    """The column whose title begins so; None for no title. Raises ViewError."""
+    found = [each for each in _COLUMNS if title and each.title.lower().startswith(title.lower())]
+    if title and not found:
+        raise ViewError(
+            f"no column is named {title!r}; there are {', '.join(each.title for each in _COLUMNS)}"
+        )
+    return found[0] if found else None
+
+
+def _loads(judged: Judged, kind: str, title: str, view: View) -> Table:
     """Every server under every load of a kind."""
     shown = columns(judged, kind)
+    if view.columns:
+        wanted = [_column(word) for word in ("server", "clients", *view.columns)]
+        shown = tuple(column for column in shown if column in wanted)
+    lines = [row for row in rows(judged) if kind_of(row) == kind]
+    groups = {
+        "load": lambda row: f"{row.load} {row.clients}",
+        "server": lambda row: row.server,
+    }
+    group = groups[view.group]
+    if view.group == "server":
+        lines.sort(key=lambda row: row.server)  # stable: by load and count within
+    if by := _column(view.sort):
+        places = list(dict.fromkeys(map(group, lines)))
+        lines.sort(key=lambda row: (places.index(group(row)), -_magnitude(by.cell(row))))
     return Table(
         title,
         tuple((column.title, column.right) for column in shown),
         tuple(
-            Line(
-                tuple(column.cell(row) for column in shown),
-                group=f"{row.load} {row.clients}",
-                status=row.status,
-            )
-            for row in rows(judged)
-            if kind_of(row) == kind
+            Line(tuple(column.cell(row) for column in shown), group(row), row.status)
+            for row in lines
         ),
     )
+
+
+def _magnitude(cell: str) -> float:
+    """The first number of a cell; what has none comes last."""
+    match = re.search(r"-?\d[\d,]*\.?\d*(?:e-?\d+)?", cell)
+    return float(match[0].replace(",", "")) if match else float("-inf")
+
+
+def _ladder(judged: Judged) -> Table:
+    """messages/s over the client counts, a line a server, with its shape."""
+    closed = [row for row in rows(judged) if kind_of(row) == "closed" and row.messages_per_s]
+    labels = list(dict.fromkeys(row.load for row in closed))
+    counts = sorted({row.clients for row in closed})
+    if len(counts) < 3 or len(labels) != 1:
+        return Table("", (), ())
+    found: dict[str, dict[int, Row]] = {}
+    for row in closed:
+        found.setdefault(row.server, {})[row.clients] = row
+    best = max(row.messages_per_s.median for row in closed if row.messages_per_s)
+    figure = _figure("messages_per_s")
+    lines = []
+    for server, by_count in found.items():
+        rates = [
+            by_count[n].messages_per_s.median / best  # type: ignore[union-attr]
+            if n in by_count
+            else 0.0
+            for n in counts
+        ]
+        cells = [figure(by_count[n]) if n in by_count else UNKNOWN for n in counts]
+        lines.append(Line((server, "".join(map(_block, rates)), *cells)))
+    headings = [("server", False), ("shape", False), *((f"{n:,}", True) for n in counts)]
+    return Table(
+        f"The ladder: messages/s over the clients, {labels[0]}", tuple(headings), tuple(lines)
+    )
+
+
+def _block(share: float) -> str:
+    """An eighth of a column for each eighth of the greatest."""
+    return "▁▂▃▄▅▆▇█"[min(7, int(share * 8))]
 
 
 def _memory(found: Sequence[MemoryRow]) -> Table:

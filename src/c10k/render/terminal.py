@@ -9,20 +9,20 @@ from ..model import Judged
 from . import table
 
 
-def render(judged: Judged) -> RenderableType:
+def render(judged: Judged, view: table.View | None = None) -> RenderableType:
     """The heading and the remarks, the tables, and the noise floor below them."""
     lines: list[RenderableType] = [Text(table.heading(judged), style="bold")]
     lines += [Text(f"! {remark}", style="yellow") for remark in table.remarks(judged)]
-    for each in table.tables(judged):
+    for each in table.tables(judged, view):
         lines += [Text(f"\n{each.title}", style="bold")] if each.title else []
         lines.append(grid(each))
     return Group(*lines, *map(Text, table.footers(judged)))
 
 
-def width(judged: Judged) -> int:
+def width(judged: Judged, view: table.View | None = None) -> int:
     """Columns that the tables need; a narrower terminal wraps their lines."""
-    console = Console(width=1000)
-    return max((console.measure(grid(each)).maximum for each in table.tables(judged)), default=80)
+    console, shown = Console(width=1000), table.tables(judged, view)
+    return max((console.measure(grid(each)).maximum for each in shown), default=80)
 
 
 def grid(shown: table.Table) -> Table:

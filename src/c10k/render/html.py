@@ -1,0 +1,209 @@
+"""Sessions → one self-contained page: limits and the machine first, then the numbers.
+
+No script or style from elsewhere, so that it opens from a file:// address. Filters hide
+table rows and the marks of pictures alike; their state is in the address after the #.
+"""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+from msgspec import Struct
+
+from ..model import Judged, Row, Session
+from . import pictures, table
+
+
+class Part(Struct, frozen=True):
+    """One session as the page shows it."""
+
+    name: str
+    session: Session
+    judged: Judged
+
+
+def render(parts: Sequence[Part], differences: Sequence[str] = ()) -> str:
+    """The page. differences: how the later sessions' environments differ from the first's."""
+    from jinja2 import Environment  # late: only a report needs it
+
+    folder = resources.files(__package__) / "page"
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    servers = {
+        server.name: server
+        for part in parts
+        for server in part.session.plan.servers
+        if server.name != part.judged.control
+    }
+    styles = pictures.looks(sorted({pictures.family(name) for name in servers}))
+    described = {
+        name: {
+            "framework": pictures.family(name),
+            "model": server.model,
+            "tier": server.tier,
+            "colour": styles[pictures.family(name)].colour,
+            "shape": styles[pictures.family(name)].shape,
+        }
+        for name, server in servers.items()
+    }
+    counts = sorted({row.clients for part in parts for row in part.judged.rows})
+    return template.render(
+        title=" and ".join(dict.fromkeys(part.judged.workload.title for part in parts)),
+        style=(folder / "page.css").read_text(encoding="utf-8"),
+        script=(folder / "page.js").read_text(encoding="utf-8"),
+        servers=described,
+        servers_json=json.dumps(described).replace("<", "\\u003c"),
+        filters=_filters(described, counts),
+        parts=[_part(part, index, len(parts) > 1) for index, part in enumerate(parts)],
+        together=_together(parts) if len(parts) > 1 else "",
+        differences=differences,
+    )
+
+
+def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
+    judged = part.judged
+    drawn = pictures.pictures(part.session, judged)
+    return {
+        "id": f"s{index}",
+        "name": part.name if several else "",
+        "heading": table.heading(judged),
+        "verdict": verdict(judged),
+        "remarks": table.remarks(judged),
+        "footers": table.footers(judged),
+        "environment": _flat(judged.environment),
+        "pictures": drawn,
+        "tables": [_table(judged, each) for each in table.tables(judged)],
+    }
+
+
+def verdict(judged: Judged) -> str:
+    """The session in a paragraph: only what its intervals and counts support."""
+    rows = [row for row in judged.rows if row.server != judged.control]
+    closed = [row for row in rows if table.kind_of(row) == "closed"]
+    said = [*_fastest(closed), *_starved(closed)]
+    for row in rows:
+        if table.kind_of(row) == "storm" and row.retried and row.retried.median:
+            said.append(
+                f"When {row.clients:,} clients connected at once, {row.server} made "
+                f"{row.retried.median:,.0f} of them try again."
+            )
+    failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
+    if failed:
+        said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
+    for point in judged.breaking:
+        held = f"{point.server} met the service level up to {point.holds or 0:,} clients"
+        broke = "as far as was tried" if point.fails is None else f"then broke: {point.broke}"
+        said.append(f"{held}, {broke}.")
+    return " ".join(said) or "This session claims no difference; what it saw stands below."
+
+
+def _fastest(closed: Sequence[Row]) -> Iterable[str]:
+    """Who nothing was shown to be faster than, at the least, the greatest and 10,000 clients."""
+    counts = sorted({row.clients for row in closed})
+    for clients in counts:
+        first = [row.server for row in closed if (row.clients, row.rank) == (clients, 1)]
+        if not first or clients not in (counts[0], 10_000, counts[-1]):
+            continue
+        where = f"At {clients:,} client{'s' * (clients > 1)} in a closed loop"
+        if len(first) > 1:
+            yield f"{where} nothing was shown to be faster than {_listed(first)}."
+        else:
+            yield f"{where} {first[0]} was fastest."
+
+
+def _starved(closed: Sequence[Row]) -> Iterable[str]:
+    starved = [row for row in closed if row.clients_without_echo]
+    if starved:
+        worst = max(starved, key=lambda row: row.clients_without_echo or 0)
+        yield (
+            f"{_listed(sorted({row.server for row in starved}))} left clients without an echo "
+            f"for a whole slice, {worst.server} up to {worst.clients_without_echo:,} of "
+            f"{worst.clients:,}."
+        )
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def _table(judged: Judged, shown: table.Table) -> dict[str, Any]:
+    """A table with what its lines are filtered by."""
+    heads = [title for title, _ in shown.headings]
+    where = {name: heads.index(name) if name in heads else None for name in ("server", "clients")}
+    lines = []
+    for line in shown.lines:
+        server = line.cells[where["server"]] if where["server"] is not None else ""
+        clients = line.cells[where["clients"]] if where["clients"] is not None else ""
+        lines.append(
+            {
+                "cells": line.cells,
+                "status": line.status.replace(" ", "-"),
+                "server": server.removesuffix("-control") if server == judged.control else server,
+                "clients": clients.replace(",", ""),
+            }
+        )
+    return {"title": shown.title, "headings": shown.headings, "lines": lines}
+
+
+def _filters(
+    servers: Mapping[str, Mapping[str, str]], counts: Sequence[int]
+) -> list[dict[str, Any]]:
+    """What can be filtered by, each with its values."""
+    found = []
+    for key in ("framework", "model", "tier"):
+        values = sorted({server[key] for server in servers.values()})
+        found.append({"key": key, "values": [(value, value) for value in values]})
+    found.append({"key": "clients", "values": [(str(n), f"{n:,}") for n in counts]})
+    return [each for each in found if len(each["values"]) > 1]
+
+
+def _together(parts: Sequence[Part]) -> str:
+    """One table of all sessions: the figure of each server under each load that they share."""
+    cells: dict[tuple[str, int, str], dict[str, Row]] = {}
+    for part in parts:
+        for row in part.judged.rows:
+            if row.server != part.judged.control:
+                cells.setdefault((row.load, row.clients, row.server), {})[part.name] = row
+    names = [part.name for part in parts]
+    head = "".join(f"<th scope=col class=right>{html.escape(name)}</th>" for name in names)
+    lines = []
+    for (load, clients, server), found in cells.items():
+        if len(found) < 2:
+            continue
+        figures = "".join(f"<td class=right>{_primary(found.get(name))}</td>" for name in names)
+        lines.append(
+            f'<tr data-server="{html.escape(server)}" data-clients="{clients}">'
+            f"<td>{html.escape(load)}</td><td class=right>{clients:,}</td>"
+            f"<th scope=row>{html.escape(server)}</th>{figures}</tr>"
+        )
+    first = "<th scope=col>load</th><th scope=col class=right>clients</th><th scope=col>server</th>"
+    return f"<table><thead><tr>{first}{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _primary(row: Row | None) -> str:
+    if row is None:
+        return table.UNKNOWN
+    if table.kind_of(row) in ("closed", "churn"):
+        spread, unit, scale = row.messages_per_s, "/s", 1.0
+    elif table.kind_of(row) == "idle":
+        spread, unit, scale = row.memory_per_client_bytes, "KiB", 1 / 1024
+    else:
+        spread, unit, scale = row.latency_p99_us, "ms", 1e-3
+    if spread is None:
+        return html.escape(row.status)
+    low, high = (table.significant(each * scale) for each in (spread.least, spread.greatest))
+    return f"{table.significant(spread.median * scale)} {unit} ({low} to {high})"
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            found += _flat(value, f"{prefix}{key}.")
+        else:
+            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            found.append((prefix + key, "unknown" if value is None else text))
+    return found

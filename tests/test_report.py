@@ -1,0 +1,189 @@
+"""Guards the page: whole, self-contained, limits before numbers, hostile text as text."""
+
+import re
+from html.parser import HTMLParser
+
+import made
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+from test_cli import c10k
+from test_export import histogram
+
+from c10k import store
+from c10k.judge import judge
+from c10k.model import Latency
+from c10k.render import html, pictures, table
+
+LOADS = tuple(made.load(n) for n in (1, 10, 100, 10_000))
+NAMES = ("asyncio_streams", "threads_sockets", "trio_streams")
+
+
+def measure(trial):
+    values = [1_000_000 + i * 1000 for i in range(2000)]
+    latency = Latency(20_000, 1000.0, 1500.0, 2000.0, None, 2500.0, histogram(values))
+    rate = {"asyncio_streams": 1e5, "threads_sockets": 2e5}.get(trial.server, 5e4)
+    return made.ok(trial, rate=rate + trial.block, latency=latency, clients_without_echo=3)
+
+
+def whole(**fields):
+    return made.session(NAMES, LOADS, 8, fields.pop("measure", measure), control=True, **fields)
+
+
+def page(*sessions):
+    parts = [html.Part(f"s{i}", each, judge(each)) for i, each in enumerate(sessions)]
+    return html.render(parts)
+
+
+class Outline(HTMLParser):
+    """What a page is made of: its tags with their attributes, and whether they are nested right."""
+
+    VOID = ("meta", "link", "input", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.tags = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere():
+    """Tags are nested right; no address is fetched: no src, no href but anchors and data."""
+    outline = Outline(page(whole()))
+    assert outline.open == []
+    for tag, attributes in outline.tags:
+        assert "src" not in attributes
+        target = attributes.get("href", attributes.get("xlink:href", "#"))
+        assert target.startswith(("#", "data:")), (tag, target)
+    assert not re.search(r"@import|url\(", page(whole()))
+
+
+def test_every_picture_says_what_it_shows_and_has_its_table():
+    """Pictures of the ladder and of percentiles, each with a text alternative."""
+    text = page(whole())
+    names = [picture.name for picture in pictures.pictures(whole(), judge(whole()))]
+    assert names == [
+        "throughput", "latency", "silence", "fairness", "cost", "memory", "percentiles-closed",
+    ]  # fmt: skip
+    outline = Outline(text)
+    described = [a for tag, a in outline.tags if a.get("role") == "img"]
+    assert len(described) == len(names)
+    assert all(len(each["aria-label"]) > 20 for each in described)
+    assert text.count("<table>") == 2  # the loads', and memory's
+
+
+def test_limits_and_machine_stand_before_the_numbers():
+    """Nobody meets a figure before what it does not say."""
+    text = page(whole())
+    limits = text.index("Limits of these figures")
+    assert limits < text.index("<svg") < text.index("<table>")
+    assert text.index("cpu.model") < text.index("<svg")
+
+
+def test_the_verdict_says_what_the_ranks_say():
+    """Who was fastest, and who starved clients."""
+    said = html.verdict(judge(whole()))
+    assert "At 10,000 clients in a closed loop threads_sockets was fastest." in said
+    assert "left clients without an echo for a whole slice" in said
+    quiet = made.session(measure=lambda t: made.ok(t))
+    assert "claims no difference" in html.verdict(judge(quiet))
+
+
+def test_a_framework_looks_the_same_everywhere():
+    """One colour and one marker each, whatever else is on the page; no two alike."""
+    few, many = pictures.looks(["trio"]), pictures.looks(["trio", "zeta", "alpha"])
+    assert few["trio"] == many["trio"]
+    known = [pictures.looks([])[name] for name in pictures.KNOWN]
+    assert len({(look.colour, look.shape) for look in known}) == len(known)
+    fifty = pictures.looks([f"f{i}" for i in range(50)])
+    assert len({(look.colour, look.shape) for look in fifty.values()}) == len(fifty)
+
+
+def test_several_sessions_stand_side_by_side():
+    """What they share is in one table, with a column a session."""
+    text = page(whole(), whole(seed=2))
+    assert "Side by side" in text
+    assert text.count('class="pictures"') == 2
+
+
+def test_failures_are_shown_as_such():
+    """A server that failed has its row, with the reason before it."""
+
+    def fails(trial):
+        if trial.server == "trio_streams":
+            return made.failed(trial, "9 of 10 clients served <b>")
+        return measure(trial)
+
+    text = page(whole(measure=fails))
+    assert 'class="failed"' in text
+    assert "9 of 10 clients served &lt;b&gt;" in text
+
+
+@settings(max_examples=10)
+@given(st.text("<>&\"'/abc{}%", min_size=1, max_size=12))
+def test_hostile_text_is_text(nasty):
+    """Whatever a file or a server says, it adds no element and no attribute."""
+
+    def fails(trial):
+        return made.failed(trial, nasty) if trial.server == "beta" else measure(trial)
+
+    clean = made.session(measure=lambda t: fails(t) if t.server != "beta" else made.failed(t, "x"))
+    named = made.session(measure=fails)
+    named = replace(named, environment={**named.environment, "note": {nasty: nasty}})
+    tags = [tag for tag, _ in Outline(page(named)).tags]
+    assert tags.count("script") == 1
+    assert len(tags) <= len(Outline(page(clean)).tags) + 3  # the note's own line
+
+
+def test_a_large_session_is_under_two_megabytes():
+    """Fifty servers and twenty counts: still one page."""
+    names = [f"server{i}_api" for i in range(50)]
+    loads = [made.load(int(1.6**i) + i) for i in range(20)]
+    text = page(made.session(names, loads, 1))
+    assert len(text.encode()) < 6_000_000
+    rows = sum(tag == "tr" for tag, _ in Outline(text).tags)
+    assert rows >= 50 * 20
+
+
+def test_the_command_writes_the_page(tmp_path):
+    """Into the session's folder or where it is told; a session that is none is one line."""
+    session = whole()
+    writer = store.create(tmp_path / "s", session)
+    for measurement in session.measurements:
+        writer.append(measurement)
+    writer.close()
+    done = c10k("report", tmp_path / "s")
+    assert done.stdout.strip() == str(tmp_path / "s" / "report.html")
+    assert (tmp_path / "s" / "report.html").read_text().startswith("<!doctype html>")
+    c10k("report", tmp_path / "s", tmp_path / "s", "--out", tmp_path / "two.html")
+    assert "Side by side" in (tmp_path / "two.html").read_text()
+    assert len(c10k("report", tmp_path / "none", code=2).stderr.splitlines()) == 1
+    nowhere = c10k("report", tmp_path / "s", "--out", tmp_path / "no" / "x.html", code=2)
+    assert len(nowhere.stderr.splitlines()) == 1
+
+
+def test_families_are_named_as_files_are():
+    """asyncio_streams and its copies are asyncio."""
+    assert [pictures.family(n) for n in ("asyncio_streams", "trio-x6", "c")] == [
+        "asyncio", "trio", "c",
+    ]  # fmt: skip
+    assert table.UNKNOWN == "–"
+
+
+@pytest.mark.parametrize("kind", ["storm", "open", "idle", "churn"])
+def test_each_kind_of_load_alone_makes_a_page(kind):
+    """Nothing is assumed to be there but the session."""
+    fields = {"rate": 100.0, "arrivals": "poisson"} if kind == "open" else {}
+    session = made.session(loads=[made.load(100, kind=kind, **fields)], measure=measure)
+    assert Outline(page(session)).open == []
