@@ -1,23 +1,26 @@
 """Writes what README and docs quote: tables from the reference sessions, a server's source.
 
 A quoted part stands between `<!-- KIND: PATH -->` and `<!-- end -->`; no figure in it is
-typed by hand.
+typed by hand. The headline session is also published as a page and as a picture; these
+carry the digest of the session that they were made of, and are stale when it is another's.
 
   python docs/refresh.py           writes them anew
   python docs/refresh.py --check   changes nothing; exits with 1 when one is stale
 """
 
+import hashlib
 import json
 import re
 import sys
 from pathlib import Path
 
 from c10k import judge, store
-from c10k.render import markdown
+from c10k.render import html, markdown, pictures
 from c10k.render.table import heading as table_heading
 from c10k.render.table import significant
 
 ROOT = Path(__file__).resolve().parents[1]
+HEADLINE = ROOT / "results" / "reference-c10k"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -140,6 +143,36 @@ KINDS = {
 }
 
 
+def digest(session: Path) -> str:
+    """Of everything that was measured in a session."""
+    content = (session / "trials.jsonl").read_bytes() if session.exists() else b""
+    return f"<!-- of {hashlib.sha256(content).hexdigest()} -->"
+
+
+def page(path: Path) -> str:
+    """The report of a session."""
+    session = store.load(path)
+    return html.render([html.Part(path.name, session, judge.judge(session))])
+
+
+def picture(path: Path) -> str:
+    """Throughput over the clients, for where a picture cannot take the page's colours."""
+    session = store.load(path)
+    svg = pictures.pictures(session, judge.judge(session))[0].svg
+    return svg.replace("currentColor", "#333").replace("transparent", "white")
+
+
+def made_of(target: Path, session: Path) -> bool:
+    """Whether a published file was made of this session."""
+    return target.exists() and digest(session) in target.read_text(encoding="utf-8")
+
+
+PUBLISHED = {
+    ROOT / "docs" / "c10k.html": (page, HEADLINE),
+    ROOT / "docs" / "c10k.svg": (picture, HEADLINE),
+}
+
+
 def refreshed(text: str) -> str:
     """The page with every quoted part written anew."""
 
@@ -151,13 +184,19 @@ def refreshed(text: str) -> str:
 
 
 def main() -> int:
+    checking = "--check" in sys.argv[1:]
     stale = [page for page in PAGES if refreshed(page.read_text()) != page.read_text()]
     for page in stale:
-        if "--check" in sys.argv[1:]:
-            print(f"{page.relative_to(ROOT)} is stale: python docs/refresh.py")
-        else:
+        if not checking:
             page.write_text(refreshed(page.read_text()))
-    return 1 if stale and "--check" in sys.argv[1:] else 0
+    for target, (make, session) in PUBLISHED.items():
+        if not made_of(target, session):
+            stale.append(target)
+        if not checking:
+            target.write_text(f"{make(session)}{digest(session)}\n", encoding="utf-8")
+    for each in stale if checking else ():
+        print(f"{each.relative_to(ROOT)} is stale: python docs/refresh.py")
+    return 1 if stale and checking else 0
 
 
 if __name__ == "__main__":

@@ -155,6 +155,7 @@ def test_planted_differences_are_found_and_ranked():
     assert rows["gamma"].verdict == "slower"
     assert rows["beta"].ratio.low < 1.1 < rows["beta"].ratio.high
     assert [rows[name].rank for name in ("beta", "alpha", "gamma")] == [1, 2, 3]
+    assert all(row.rank == row.rank_worst for row in rows.values())
     assert rows["alpha"].verdict is None
     assert rows["alpha-control"].rank is None
 

@@ -114,7 +114,13 @@ def test_several_sessions_stand_side_by_side():
     """What they share is in one table, with a column a session."""
     text = page(whole(), whole(seed=2))
     assert "Side by side" in text
-    assert text.count('class="pictures"') == 2
+    drawn = re.findall(r'<figure id="(s\d)-(\w+)', text)
+    assert drawn[:4] == [
+        ("s0", "throughput"),
+        ("s1", "throughput"),
+        ("s0", "latency"),
+        ("s1", "latency"),
+    ]
 
 
 def test_failures_are_shown_as_such():
@@ -127,6 +133,8 @@ def test_failures_are_shown_as_such():
 
     text = page(whole(measure=fails))
     assert 'class="failed"' in text
+    assert "× at the foot: failed" in text
+    assert 'aria-label="trio_streams, 100 clients: failed: ' in text
     assert "9 of 10 clients served &lt;b&gt;" in text
 
 

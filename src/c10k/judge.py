@@ -199,7 +199,15 @@ def _compare(
         margin=SAME_MARGIN,
         more_is_better=more_is_better,
     )
-    ranks = _ranks(values.keys() - {control}, values, bound, noise, more_is_better)
+    verdicts = {}
+    for row in rows:
+        if row.server in against:
+            verdict = against[row.server].verdict
+            stands = _stands(verdict, row.bound, reference in bound)
+            verdicts[row.server] = verdict if stands else "not resolved"
+    ranks = _ranks(
+        values.keys() - {control}, values, bound, noise, more_is_better, reference, verdicts
+    )
     costs = {
         server: by_block(trials, server_cpu_us_per_message) for server, trials in cells.items()
     }
@@ -210,15 +218,14 @@ def _compare(
     for row in rows:
         found = against.get(row.server)
         over = stats.log_ratios(costs[row.server], costs[floor]) if floor else ()
-        verdict = None if found is None else found.verdict
-        if verdict is not None and not _stands(verdict, row.bound, reference in bound):
-            verdict = "not resolved"
+        best, worst = ranks.get(row.server, (None, None))
         judged.append(
             replace(
                 row,
                 ratio=ratio_of(found.interval) if found else None,
-                verdict=verdict,
-                rank=ranks.get(row.server),
+                verdict=verdicts.get(row.server),
+                rank=best,
+                rank_worst=worst,
                 cpu_over_floor=float(np.exp(np.median(over))) if over else None,
             )
         )
@@ -238,8 +245,14 @@ def _ranks(
     bound: set[str],
     noise: float,
     more_is_better: bool,
-) -> dict[str, int]:
-    """Ranks with ties over all pairs; none where nothing could be claimed anyway."""
+    reference: str,
+    verdicts: Mapping[str, stats.Verdict],
+) -> dict[str, tuple[int, int]]:
+    """Ranks with ties; none where nothing could be claimed anyway.
+
+    Besides the comparisons of all pairs, the verdicts against the reference count: these are
+    fewer, and so claim more. No rank contradicts a verdict that stands beside it.
+    """
     names = sorted(servers)
     pairs = stats.compare(
         {(a, b): stats.log_ratios(values[a], values[b]) for a, b in combinations(names, 2)},
@@ -249,7 +262,8 @@ def _ranks(
     )
     if noise == float("inf"):
         return {}
-    claims = []
+    claims = [(name, reference) for name, word in verdicts.items() if word == "faster"]
+    claims += [(reference, name) for name, word in verdicts.items() if word == "slower"]
     for (a, b), found in pairs.items():
         if found.verdict in ("faster", "slower") and _stands(found.verdict, a in bound, b in bound):
             claims.append((a, b) if found.verdict == "faster" else (b, a))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 MIN_BLOCKS = 3
+MIN_FOR_OUTLIERS = 8
 MIN_BINS = 100  # fewer and settled() cannot tell
 _BATCH = 5  # bins per batch, the 5 of MSER-5
 _TAIL = 5  # batches at the end that settled() does not consider cutting
@@ -272,19 +273,20 @@ def verdict(
     return "same" if same else "not resolved"
 
 
-def ranks_with_ties(servers: Iterable[str], claims: Iterable[tuple[str, str]]) -> dict[str, int]:
-    """A server's rank: one more than the number of servers shown to be better.
+def ranks_with_ties(
+    servers: Iterable[str], claims: Iterable[tuple[str, str]]
+) -> dict[str, tuple[int, int]]:
+    """A server's best and worst rank: what the evidence leaves open.
 
-    claims: (better, worse) for every claimed difference. This is the best rank that the
-    evidence leaves open (the lower bound of Mogstad, Romano, Shaikh & Wilhelm, "Inference
-    for Ranks", 2024), so servers that nothing tells apart share a rank, and the numbers
-    that follow are skipped. The order of the input does not matter.
+    claims: (better, worse) for every claimed difference. The best rank is one more than the
+    number of servers shown to be better, the worst is the number of all less those shown to
+    be worse (Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks", 2024). Servers that
+    nothing tells apart so tie, and of one of which nothing is known the range is everything.
+    The order of the input does not matter.
 
     What follows from claims counts as claimed (A over B and B over C: A over C), so a
     server always ranks behind each that was shown to be better; claims in a circle cancel
-    out. The limit: "not told apart" is not transitive. With A over C claimed and B told
-    apart from neither, the ranks are A 1, B 1, C 2: B and C differ in rank though nothing
-    was claimed between them.
+    out.
     """
     names = sorted(set(servers))
     worse: dict[str, set[str]] = {name: set() for name in names}
@@ -294,8 +296,16 @@ def ranks_with_ties(servers: Iterable[str], claims: Iterable[tuple[str, str]]) -
         for name in names:
             if middle in worse[name]:
                 worse[name] |= worse[middle]
+
+    def shown(better: str, than: str) -> bool:
+        return than in worse[better] and better not in worse[than]
+
     return {
-        name: 1 + sum(name in worse[o] and o not in worse[name] for o in names) for name in names
+        name: (
+            1 + sum(shown(other, name) for other in names),
+            len(names) - sum(shown(name, other) for other in names),
+        )
+        for name in names
     }
 
 
@@ -312,10 +322,11 @@ def outliers(values: Sequence[float]) -> tuple[bool, ...]:
 
     0.6745·|x - median| / MAD (Iglewicz & Hoaglin 1993). Where half of the values are
     equal, so that MAD is 0, the mean absolute deviation stands in:
-    |x - median| / (1.2533·mean deviation).
+    |x - median| / (1.2533·mean deviation). Of fewer than MIN_FOR_OUTLIERS nothing stands apart:
+    among five values of a normal distribution one is beyond 3.5 in a third of all cases.
     """
-    if not len(values):
-        return ()
+    if len(values) < MIN_FOR_OUTLIERS:
+        return (False,) * len(values)
     x = np.asarray(values, dtype=np.float64)
     away = np.abs(x - np.median(x))
     scale = float(np.median(away)) / 0.6745 or float(away.mean()) * 1.2533

@@ -57,6 +57,7 @@ def render(parts: Sequence[Part], differences: Sequence[str] = ()) -> str:
         servers_json=json.dumps(described).replace("<", "\\u003c"),
         filters=_filters(described, counts),
         parts=[_part(part, index, len(parts) > 1) for index, part in enumerate(parts)],
+        pictures=_pictures(parts),
         together=_together(parts) if len(parts) > 1 else "",
         differences=differences,
     )
@@ -64,7 +65,6 @@ def render(parts: Sequence[Part], differences: Sequence[str] = ()) -> str:
 
 def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
     judged = part.judged
-    drawn = pictures.pictures(part.session, judged)
     return {
         "id": f"s{index}",
         "name": part.name if several else "",
@@ -73,9 +73,19 @@ def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
         "remarks": table.remarks(judged),
         "footers": table.footers(judged),
         "environment": _flat(judged.environment),
-        "pictures": drawn,
         "tables": [_table(judged, each) for each in table.tables(judged)],
     }
+
+
+def _pictures(parts: Sequence[Part]) -> list[tuple[str, str, pictures.Picture]]:
+    """(id, session, picture), the same picture of all sessions next to each other."""
+    drawn = [
+        (f"s{index}", part.name if len(parts) > 1 else "", picture)
+        for index, part in enumerate(parts)
+        for picture in pictures.pictures(part.session, part.judged)
+    ]
+    order = list(dict.fromkeys(picture.name for *_, picture in drawn))
+    return sorted(drawn, key=lambda each: order.index(each[2].name))
 
 
 def verdict(judged: Judged) -> str:
@@ -100,13 +110,17 @@ def verdict(judged: Judged) -> str:
 
 
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
-    """Who nothing was shown to be faster than, at the least, the greatest and 10,000 clients."""
+    """Who nothing was shown to be faster than, at the least, the greatest and 10,000 clients.
+
+    A server that was told apart from none is not named: of it nothing is known.
+    """
     counts = sorted({row.clients for row in closed})
     for clients in counts:
-        first = [row.server for row in closed if (row.clients, row.rank) == (clients, 1)]
+        at = [row for row in closed if row.clients == clients and row.rank is not None]
+        first = [row.server for row in at if row.rank == 1 and row.rank_worst != len(at)]
         if not first or clients not in (counts[0], 10_000, counts[-1]):
             continue
-        where = f"At {clients:,} client{'s' * (clients > 1)} in a closed loop"
+        where = f"At {table.people(clients)} in a closed loop"
         if len(first) > 1:
             yield f"{where} nothing was shown to be faster than {_listed(first)}."
         else:

@@ -25,6 +25,7 @@ SHAPES = (
 KNOWN = ("asyncio", "threads", "gevent", "uvloop", "twisted", "trio", "curio", "epoll")
 _INK = "currentColor"
 _WIDTH, _HEIGHT = 640, 340
+_CROSS = "M-1,-1L1,1M1,-1L-1,1"  # as a path: Vega's own cross is a plus
 _PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 99.999)
 
 
@@ -60,7 +61,7 @@ def looks(families: Sequence[str]) -> dict[str, Look]:
 
 def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
     """All pictures that this session has data for."""
-    rows = [row for row in judged.rows if row.server != judged.control and row.blocks]
+    rows = [row for row in judged.rows if row.server != judged.control]
     drawn = [
         _ladder(rows, *which)
         for which in (
@@ -68,7 +69,8 @@ def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
             ("latency", "p99 latency in the closed loop", "ms", _p99),
             ("silence", "The longest that any client waited", "s, closed loop", _silence),
             ("fairness", "Fairness (Jain's index)", "1: all clients got the same", _fairness),
-            ("cost", "CPU time per message", "µs, server", _cost),
+            ("cost", "CPU time per message", "µs, closed loop", _cost),
+            ("floor", "CPU time per message, over the C server's", "times", _over_floor),
             ("memory", "Memory of all clients together", "MiB over no client", _memory),
         )
     ]
@@ -99,6 +101,11 @@ def _cost(row: Row) -> tuple[Spread | None, float]:
     return row.server_cpu_us_per_message, 1.0
 
 
+def _over_floor(row: Row) -> tuple[Spread | None, float]:
+    over = row.cpu_over_floor
+    return (None if over is None else Spread(over, over, over)), 1.0
+
+
 def _memory(row: Row) -> tuple[Spread | None, float]:
     return row.memory_per_client_bytes, row.clients / 2**20
 
@@ -107,18 +114,22 @@ def _ladder(
     rows: Sequence[Row], name: str, title: str, unit: str, figure: _Figure
 ) -> Picture | None:
     """A figure of the closed loop over the number of clients, with its range over the blocks."""
-    points = []
+    points, failed = [], []
     for row in rows:
         spread, scale = figure(row)
-        if kind_of(row) != "closed" or spread is None or spread.least * scale <= 0:
+        if kind_of(row) != "closed":
+            continue
+        where = {"server": row.server, "family": family(row.server), "clients": row.clients}
+        if row.status == "failed":
+            said = f"{row.server}, {row.clients:,} clients: failed: {row.reason}"
+            failed.append({**where, "says": said})
+        if spread is None or spread.least * scale <= 0 or not row.blocks:
             continue
         values = [part * scale for part in (spread.median, spread.least, spread.greatest)]
         said = f"{significant(values[0])} ({significant(values[1])} to {significant(values[2])})"
         points.append(
             {
-                "server": row.server,
-                "family": family(row.server),
-                "clients": row.clients,
+                **where,
                 "value": values[0],
                 "low": values[1],
                 "high": values[2],
@@ -128,9 +139,9 @@ def _ladder(
     if len({point["clients"] for point in points}) < 2:
         return None
     says = f"{unit}, over the number of clients; bars are the range over the blocks"
-    return Picture(
-        name, title, says, _chart(points, "clients", "clients", unit, name != "fairness")
-    )
+    says += "; × at the foot: failed" if failed else ""
+    svg = _chart(points, "clients", "clients", unit, log=name != "fairness", failed=failed)
+    return Picture(name, title, says, svg)
 
 
 def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
@@ -174,7 +185,13 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
 
 
 def _chart(
-    points: Sequence[dict[str, Any]], x: str, x_title: str, y_title: str, log: bool = True
+    points: Sequence[dict[str, Any]],
+    x: str,
+    x_title: str,
+    y_title: str,
+    *,
+    log: bool = True,
+    failed: Sequence[dict[str, Any]] = (),
 ) -> str:
     import altair as alt  # late: slow to import
     import vl_convert
@@ -214,5 +231,11 @@ def _chart(
         )
     marks = base.mark_point(filled=True, size=60, opacity=1)
     layers.append(marks.encode(across, up, colour, shape, description="says:N"))
+    if failed:
+        crosses = alt.Chart(alt.Data(values=list(failed)))
+        crosses = crosses.mark_point(shape=_CROSS, size=90, strokeWidth=2.5, opacity=1)
+        layers.append(
+            crosses.encode(across, colour, y=alt.value(_HEIGHT - 8), description="says:N")
+        )
     chart = alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, background="transparent")
     return str(vl_convert.vegalite_to_svg(chart.configure_view(stroke=None).to_dict()))

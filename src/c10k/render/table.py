@@ -138,26 +138,34 @@ def heading(judged: Judged) -> str:
 
 
 def remarks(judged: Judged) -> tuple[str, ...]:
-    """What must be read with the numbers: limits first, then each row's reason and notes."""
+    """What must be read with the numbers: limits first, then each row's reason and notes.
+
+    What holds of several rows is said once for all of them.
+    """
     said = list(judged.warnings)
-    alike: dict[tuple[int, str, str], list[str]] = {}
-    for row in rows(judged):
+    shown = rows(judged)
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in shown:
         if row.reason:
-            alike.setdefault((row.clients, row.status, row.reason), []).append(row.server)
-    for (clients, status, reason), servers in alike.items():
-        said.append(f"{', '.join(servers)}, {clients:,} clients, {status}: {reason}")
-    for row in rows(judged):
-        if row.clients_without_echo and kind_of(row) in _LOOPS:
-            said.append(
-                f"{row.server}, {row.clients:,} clients, {row.load}: up to "
-                f"{row.clients_without_echo:,} had no echo during a whole slice"
-            )
-        if row.outliers:
-            blocks = ", ".join(str(block + 1) for block in row.outliers)
-            said.append(
-                f"{row.server}, {row.clients:,} clients, {row.load}: outlier in block {blocks}"
-            )
-    late = [row for row in rows(judged) if row.unsettled]
+            where = f"{people(row.clients)}, {row.load}, {row.status}"
+            alike.setdefault((where, row.reason), []).append(row.server)
+    said += [f"{', '.join(servers)}, {where}: {why}" for (where, why), servers in alike.items()]
+    starved = [
+        f"{row.server} up to {row.clients_without_echo:,} of {row.clients:,} ({row.load})"
+        for row in shown
+        if row.clients_without_echo and kind_of(row) in _LOOPS
+    ]
+    if starved:
+        said.append(f"clients without an echo for a whole slice: {'; '.join(starved)}")
+    out = [
+        f"{row.server} at {row.clients:,} ({row.load}) "
+        + ", ".join(str(block + 1) for block in row.outliers)
+        for row in shown
+        if row.outliers
+    ]
+    if out:
+        said.append(f"blocks that stand apart, marked and not left out: {'; '.join(out)}")
+    late = [row for row in shown if row.unsettled]
     if late:
         trials = sum(row.unsettled for row in late)
         named = ", ".join(f"{row.server} at {row.clients:,}" for row in late)
@@ -169,12 +177,17 @@ def remarks(judged: Judged) -> tuple[str, ...]:
     return tuple(said)
 
 
+def people(clients: int) -> str:
+    """1 client, 10,000 clients."""
+    return f"{clients:,} client{'s' * (clients != 1)}"
+
+
 def footers(judged: Judged) -> tuple[str, ...]:
     """What stands under the table: the reference against itself, nothing smaller is claimed."""
     if not judged.noise:
         return ()
     said = [
-        f"{floor.clients:,} clients, {floor.load}: {ratio(floor.ratio)}" for floor in judged.noise
+        f"{people(floor.clients)}, {floor.load}: {ratio(floor.ratio)}" for floor in judged.noise
     ]
     return (
         f"Noise floor, {judged.reference} against itself ({judged.control}): {'; '.join(said)}. "
@@ -284,6 +297,13 @@ def _of(kinds: tuple[str, ...], least: int, cell: Callable[[Row], str]) -> Calla
     return lambda row: cell(row) if kind_of(row) in kinds and row.clients >= least else UNKNOWN
 
 
+def _rank(row: Row) -> str:
+    """The best and the worst rank that the evidence leaves open; one number when it is one."""
+    if row.rank is None:
+        return UNKNOWN
+    return str(row.rank) if row.rank_worst in (None, row.rank) else f"{row.rank}–{row.rank_worst}"
+
+
 def _verdict(row: Row) -> str:
     if row.verdict is None:
         return UNKNOWN
@@ -296,7 +316,7 @@ _LOOPS, _COMING = ("closed", "open"), ("storm", "churn")
 _COLUMNS = (
     Column("load", lambda row: row.load, right=False),
     Column("clients", lambda row: f"{row.clients:,}"),
-    Column("rank", lambda row: UNKNOWN if row.rank is None else str(row.rank), optional=True),
+    Column("rank", _rank, optional=True),
     Column("server", lambda row: row.server, right=False),
     Column("messages/s", _figure("messages_per_s", varied=True), optional=True),
     Column("ratio", lambda row: ratio(row.ratio), right=False),
