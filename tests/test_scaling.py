@@ -7,7 +7,7 @@ import made
 import pytest
 from conftest import ROOT
 
-from c10k import cli
+from c10k import cli, gates
 from c10k.judge import judge
 from c10k.model import Memory
 
@@ -61,8 +61,11 @@ def test_thread_stacks_are_counted(tmp_path, capsys):
     assert row["kernel_stacks"]["per_client"] == pytest.approx(16 * 1024, rel=0.2)
 
 
-def test_a_planted_breaking_point_is_found(tmp_path, capsys):
+def test_a_planted_breaking_point_is_found(tmp_path, capsys, monkeypatch):
     """A server that accepts 150 clients and no more: found exactly, and what broke is said."""
+    monkeypatch.setattr(gates, "OTHERS_CORES", 100.0)  # other tests run beside this one
+    monkeypatch.setattr(gates, "RATE_SHARE", 0.0)
+    monkeypatch.setattr(gates, "STEAL_SHARE", 1.0)
     workload = tmp_path / "breaking.toml"
     workload.write_text(
         f'title = "breaking"\nservers = ["{KNOWN / "accepts_150.py"}"]\n'

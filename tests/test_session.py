@@ -279,9 +279,11 @@ def test_several_processes_serve_together(local):
     assert children() == []
 
 
-def test_a_trial_that_takes_too_much_memory_is_stopped(local):
+def test_a_trial_that_takes_too_much_memory_is_stopped(local, monkeypatch):
     """Past its share of the free memory a trial ends with that reason, and nothing is left."""
-    seen = local(places.SERVERS / "asyncio_streams.py", memory_share=1e-9)
+    free = iter([10 * 2**30])
+    monkeypatch.setattr(session, "available_bytes", lambda: next(free, 4 * 2**30))
+    seen = local(places.SERVERS / "asyncio_streams.py")
     assert seen.status == "failed"
     assert "stopped for memory" in seen.reason
     assert children() == []

@@ -54,6 +54,7 @@ class Limits(msgspec.Struct, frozen=True):
     pid_max: int | None = None
     max_map_count: int | None = None
     cgroup_pids: int | None = None
+    files_max: int | None = None  # open files of the whole machine
     cgroup_cores: float | None = None
     cgroup_memory_bytes: int | None = None
     privileged: bool = False  # root may raise the hard limit on descriptors
@@ -305,6 +306,22 @@ def _about_limits(facts: Facts, clients: int) -> Iterator[Finding]:
         remedy = f"sudo sysctl -w net.core.somaxconn={BACKLOG}"
         yield _threshold("somaxconn", not short, detail, remedy)
     yield from _about_threads(limits, clients)
+    yield from _about_ceiling(facts)
+
+
+def _about_ceiling(facts: Facts) -> Iterator[Finding]:
+    """How many clients the whole machine holds, with processes enough on both sides."""
+    limits, rooms = facts.limits, []
+    if limits.files_max is not None:
+        rooms.append((limits.files_max // 2, "open files (fs.file-max), two a client"))
+    if facts.memory_available_bytes is not None:
+        held = facts.memory_available_bytes // _CLIENT_BYTES
+        rooms.append((held, f"memory, at {_CLIENT_BYTES // 1024} KiB a client"))
+    if limits.descriptors_hard is not None and rooms:
+        room, why = min(rooms)
+        processes = math.ceil(room / max(1, limits.descriptors_hard - RESERVE))
+        detail = f"{room:,} clients, by {why}; past one process: --processes {processes}"
+        yield Finding("ceiling", "ok", detail)
 
 
 def _about_threads(limits: Limits, clients: int) -> Iterator[Finding]:
@@ -512,6 +529,7 @@ def read_limits() -> Limits:
         pid_max=_number("/proc/sys/kernel/pid_max"),
         max_map_count=_number("/proc/sys/vm/max_map_count"),
         cgroup_pids=_least(_cgroup("pids", "pids.max")),
+        files_max=_number("/proc/sys/fs/file-max"),
         cgroup_cores=_quota(),
         cgroup_memory_bytes=_least(_cgroup("memory", "memory.max", "memory.limit_in_bytes")),
         privileged=os.geteuid() == 0,

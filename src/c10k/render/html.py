@@ -93,12 +93,7 @@ def verdict(judged: Judged) -> str:
     rows = [row for row in judged.rows if row.server != judged.control]
     closed = [row for row in rows if table.kind_of(row) == "closed"]
     said = [*_fastest(closed), *_starved(closed)]
-    for row in rows:
-        if table.kind_of(row) == "storm" and row.retried and row.retried.median:
-            said.append(
-                f"When {row.clients:,} clients connected at once, {row.server} made "
-                f"{row.retried.median:,.0f} of them try again."
-            )
+    said += _retried([row for row in rows if table.kind_of(row) == "storm"])
     failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
     if failed:
         said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
@@ -117,14 +112,28 @@ def _fastest(closed: Sequence[Row]) -> Iterable[str]:
     counts = sorted({row.clients for row in closed})
     for clients in counts:
         at = [row for row in closed if row.clients == clients and row.rank is not None]
-        first = [row.server for row in at if row.rank == 1 and row.rank_worst != len(at)]
+        known = [row for row in at if row.tier != "floor" and row.rank_worst != len(at)]
+        best = min((row.rank for row in known if row.rank is not None), default=None)
+        first = [row.server for row in known if row.rank == best]
         if not first or clients not in (counts[0], 10_000, counts[-1]):
             continue
         where = f"At {table.people(clients)} in a closed loop"
         if len(first) > 1:
-            yield f"{where} nothing was shown to be faster than {_listed(first)}."
+            yield f"{where} nothing in Python was shown to be faster than {_listed(first)}."
         else:
-            yield f"{where} {first[0]} was fastest."
+            yield f"{where} {first[0]} was the fastest in Python."
+
+
+def _retried(storms: Sequence[Row]) -> Iterable[str]:
+    for clients in sorted({row.clients for row in storms}):
+        made = [
+            f"{row.server} {row.retried.median:,.0f}"
+            for row in storms
+            if row.clients == clients and row.retried and row.retried.median
+        ]
+        if made:
+            come = f"When {table.people(clients)} came at once, so many had to try again"
+            yield f"{come}: {_listed(made)}."
 
 
 def _starved(closed: Sequence[Row]) -> Iterable[str]:

@@ -198,7 +198,7 @@ def _chart(
 
     styles = looks(sorted({point["family"] for point in points}))
     families = [name for name in styles if any(p["family"] == name for p in points)]
-    axis = {
+    axis: dict[str, Any] = {
         "labelColor": _INK, "titleColor": _INK, "tickColor": _INK, "domainColor": _INK,
         "gridColor": _INK, "gridOpacity": 0.15, "format": "~s", "labelFontSize": 12,
         "titleFontSize": 12,

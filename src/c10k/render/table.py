@@ -367,12 +367,12 @@ def _loads(judged: Judged, kind: str, title: str, view: View) -> Table:
         wanted = [_column(word) for word in ("server", "clients", *view.columns)]
         shown = tuple(column for column in shown if column in wanted)
     lines = [row for row in rows(judged) if kind_of(row) == kind]
-    groups = {
-        "load": lambda row: f"{row.load} {row.clients}",
-        "server": lambda row: row.server,
-    }
-    group = groups[view.group]
-    if view.group == "server":
+    by_server = view.group == "server"
+
+    def group(row: Row) -> str:
+        return row.server if by_server else f"{row.load} {row.clients}"
+
+    if by_server:
         lines.sort(key=lambda row: row.server)  # stable: by load and count within
     if by := _column(view.sort):
         places = list(dict.fromkeys(map(group, lines)))
