@@ -353,7 +353,7 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
     for row in rows:
         assert row["bound"]
-        assert row["limiter"] == "client CPU"
+        assert "client CPU" in row["limiter"]  # others may have had the core for a while
         assert row["verdict"] not in ("faster", "slower")
         assert row["rank"] in (1, None)
 

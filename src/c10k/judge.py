@@ -94,6 +94,7 @@ def _row(
     # Gated or past its limit, what a server did is shown when there is nothing better.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
     last = {trial.trial.block: trial for trial in trials}  # of each block, its last attempt
+    # A gated attempt is published with its trial, and counts in no figure of the row.
     limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
     row = Row(
         server=server.name,
@@ -110,11 +111,11 @@ def _row(
         ),
         blocks=len(good),
         bound=any(map(bound_by, shown)),
-        connected=_least(trial.connected for trial in trials),
-        served=_least(trial.served for trial in trials),
-        lost=_sum(trial.lost for trial in trials),
-        altered=_sum(trial.altered for trial in trials),
-        errors=_errors(trials),
+        connected=_least(trial.connected for trial in last.values()),
+        served=_least(trial.served for trial in last.values()),
+        lost=_sum(trial.lost for trial in last.values()),
+        altered=_sum(trial.altered for trial in last.values()),
+        errors=_errors(last.values()),
         clients_without_echo=_greatest(trial.clients_without_echo for trial in shown),
         gated=sum(bool(trial.gates) for trial in trials),
         unsettled=sum(map(unsettled, shown)),
@@ -140,7 +141,7 @@ def _reason(trial: Measurement, blocks: int) -> str:
     return f"block {trial.trial.block + 1}: {trial.reason}"
 
 
-def _errors(trials: Sequence[Measurement]) -> dict[str, int]:
+def _errors(trials: Iterable[Measurement]) -> dict[str, int]:
     errors: dict[str, int] = {}
     for trial in trials:
         for name, count in trial.errors.items():
