@@ -8,7 +8,8 @@ churn   So many clients as the plan says are there at any time, and `connecting`
         new client connects and says one message. Each replacement counts as one message.
 
 A handshake that the server's full accept queue dropped is sent again by the kernel after
-1 s, then 3 s. `retried` says for how many clients anything was sent again.
+1 s, and then (by its version) after one or two more. `retried` says for how many clients
+anything was sent again.
 """
 
 import asyncio

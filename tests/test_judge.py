@@ -233,6 +233,18 @@ def test_without_a_control_nothing_is_claimed():
     assert any("no control" in line for line in judged.warnings)
 
 
+def test_a_control_that_shares_no_block_with_its_reference_says_nothing():
+    """Each was gated where the other was not: no noise floor, no crash, no order."""
+
+    def measure(trial):
+        spoilt = (trial.block % 2 == 0) is trial.server.endswith("-control")
+        return made.ok(trial, gates=("others: a lot",) if spoilt else ())
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(100)], 6, measure, control=True))
+    assert judged.noise == ()
+    assert {row.verdict for row in judged.rows}.isdisjoint({"faster", "slower"})
+
+
 def test_cost_is_given_as_a_multiple_of_the_floor():
     """CPU per message over the C server's, by block."""
 

@@ -27,7 +27,10 @@ def test_in_a_storm_nobody_is_there_before_and_all_are_after(serving, client):
 
 
 def test_a_dropped_handshake_is_seen_as_one(client):
-    """More clients than the accept queue holds, and nobody accepts: sent again after 1 s."""
+    """More clients than the accept queue holds, and nobody accepts for 1.5 s: sent again.
+
+    The kernel tries again after 1 s; then, by its version, after 1 s or 2 s more.
+    """
     listener = socket.create_server(("127.0.0.1", 0), backlog=2)
 
     def late():
@@ -49,7 +52,7 @@ def test_a_dropped_handshake_is_seen_as_one(client):
     listener.close()
     assert seen["served"] == 20
     assert 10 <= seen["retried"] <= 20
-    assert histogram_count(seen).get_max_value() >= 2.9e9  # after 1 s, and after 2 s more
+    assert histogram_count(seen).get_max_value() >= 1.9e9
 
 
 def test_clients_that_a_storm_leaves_unserved_count_with_the_time_they_waited(fake, client):

@@ -186,8 +186,9 @@ def _compare(
     if reference not in values:
         return list(rows), []
     noise, floors = float("inf"), []
-    if control in values:
-        interval = stats.median_interval(stats.log_ratios(values[control], values[reference]))
+    itself = stats.log_ratios(values.get(control, {}), values[reference])
+    if itself:
+        interval = stats.median_interval(itself)
         noise = stats.noise_floor(interval)
         floors.append(NoiseFloor(load.label, load.clients, ratio_of(interval)))
     against = stats.compare(
