@@ -141,7 +141,7 @@ def row(one: Session, server: str):
 
 def report(whole: Session) -> dict:
     """What sessions of several lengths claim; the truths come from the whole run."""
-    good = [m for m in whole.measurements if m.status == "ok" and not m.gates]
+    good = [m for m in whole.measurements if m.accepted]
     costs = [
         figures.server_cpu_us_per_message(m) for m in good if m.trial.server.startswith(REFERENCE)
     ]
@@ -203,7 +203,7 @@ def _blocks(whole: Session, figure) -> dict[str, dict[int, float]]:
     """A figure of the good trials: server → block → value."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:
-        if m.status == "ok" and not m.gates:
+        if m.accepted:
             values[m.trial.server][m.trial.block] = figure(m)
     return values
 

@@ -134,7 +134,7 @@ def _noise(session: Session) -> dict[Load, float]:
 
 
 def _wanted(load: Load, figures: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([PRIMARY[load.kind][0], *figures]))
+    return list(dict.fromkeys([PRIMARY[load.kind], *figures]))
 
 
 def _logs(trials: Sequence[Measurement], figure: str) -> list[float]:
@@ -159,7 +159,7 @@ def _row(
         load=load.label,
         clients=load.clients,
         figure=figure,
-        primary=figure == PRIMARY[load.kind][0],
+        primary=figure == PRIMARY[load.kind],
         a=spread(logs[0]),
         b=spread(logs[1]),
         ratio=judge.ratio_of(interval),

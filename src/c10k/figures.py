@@ -153,13 +153,13 @@ FIGURES: dict[str, Figure] = {
     ),
 }
 
-# kind → the figure that servers are ranked by, and whether more of it is better
-PRIMARY: dict[str, tuple[str, bool]] = {
-    "closed": ("messages_per_s", True),
-    "open": ("latency_p99_us", False),
-    "idle": ("memory_per_client_bytes", False),
-    "storm": ("latency_p99_us", False),
-    "churn": ("messages_per_s", True),
+# kind → the figure that servers are ranked by
+PRIMARY: dict[str, str] = {
+    "closed": "messages_per_s",
+    "open": "latency_p99_us",
+    "idle": "memory_per_client_bytes",
+    "storm": "latency_p99_us",
+    "churn": "messages_per_s",
 }
 
 # which figures are better when they are greater; the others are when they are less

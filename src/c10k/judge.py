@@ -14,7 +14,16 @@ import numpy as np
 from msgspec.structs import replace
 
 from . import scaling, search, stats
-from .figures import FIGURES, PRIMARY, Figure, Limits, limiter, server_cpu_us_per_message, unsettled
+from .figures import (
+    FIGURES,
+    MORE_IS_BETTER,
+    PRIMARY,
+    Figure,
+    Limits,
+    limiter,
+    server_cpu_us_per_message,
+    unsettled,
+)
 from .gates import bound_by
 from .model import (
     Goal,
@@ -83,7 +92,7 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 
 def accepted(trials: Sequence[Measurement]) -> list[Measurement]:
     """The trials whose figures stand: well-ended and not gated."""
-    return [trial for trial in trials if trial.status == "ok" and not trial.gates]
+    return [trial for trial in trials if trial.accepted]
 
 
 def _row(
@@ -94,7 +103,6 @@ def _row(
     # Gated or past its limit, what a server did is shown when there is nothing better.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
     last = {trial.trial.block: trial for trial in trials}  # of each block, its last attempt
-    # A gated attempt is published with its trial, and counts in no figure of the row.
     limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
     row = Row(
         server=server.name,
@@ -111,6 +119,7 @@ def _row(
         ),
         blocks=len(good),
         bound=any(map(bound_by, shown)),
+        # A gated attempt that was repeated is published with its trial, and not counted here.
         connected=_least(trial.connected for trial in last.values()),
         served=_least(trial.served for trial in last.values()),
         lost=_sum(trial.lost for trial in last.values()),
@@ -119,7 +128,7 @@ def _row(
         clients_without_echo=_greatest(trial.clients_without_echo for trial in shown),
         gated=sum(bool(trial.gates) for trial in trials),
         unsettled=sum(map(unsettled, shown)),
-        outliers=_outliers(good, FIGURES[PRIMARY[load.kind][0]]),
+        outliers=_outliers(good, FIGURES[PRIMARY[load.kind]]),
         limiter=" / ".join(limiters),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
@@ -178,7 +187,8 @@ def _compare(
     cells: Mapping[str, Sequence[Measurement]],
 ) -> tuple[list[Row], list[NoiseFloor]]:
     """The rows with ratio, verdict, rank and cost over the floor; and the noise floor."""
-    name, more_is_better = PRIMARY[load.kind]
+    name = PRIMARY[load.kind]
+    more_is_better = MORE_IS_BETTER[name]
     reference, control = session.plan.workload.reference, session.plan.control
     values = {server: by_block(trials, FIGURES[name]) for server, trials in cells.items()}
     values = {server: known for server, known in values.items() if any(known.values())}

@@ -213,6 +213,11 @@ class Measurement(Struct, frozen=True):
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
 
+    @property
+    def accepted(self) -> bool:
+        """Whether its figures stand: it ended well, and no gate rejected it."""
+        return self.status == "ok" and not self.gates
+
 
 class CaseResult(Struct, frozen=True):
     """One conformance case on one server."""

@@ -146,7 +146,7 @@ def _accepted(session: Session) -> dict[tuple[Load, str], list[Measurement]]:
         (load, server.name): [] for load in plan.workload.loads for server in plan.servers
     }
     for m in session.measurements:
-        if m.status == "ok" and not m.gates:
+        if m.accepted:
             cells.setdefault((m.trial.load, m.trial.server), []).append(m)
     return cells
 

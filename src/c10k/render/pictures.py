@@ -153,7 +153,7 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     merged: dict[str, HdrHistogram] = {}
     for m in session.measurements:
         held = m.latency.histogram if m.latency else ""
-        if m.trial.load == load and m.status == "ok" and not m.gates and held:
+        if m.trial.load == load and m.accepted and held:
             into = merged.setdefault(m.trial.server, HdrHistogram(1, 3_600_000_000_000, 3))
             into.add(HdrHistogram.decode(held))
     points = []
