@@ -344,9 +344,15 @@ def test_precision_adds_blocks_until_it_is_reached_or_says_why_not(workload, tmp
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot pin")
 def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload, tmp_path):
     """A weak client decides no ranking: its rows are client-bound, printed as ≥, and tie."""
+
+    def on_one_core():
+        os.sched_setaffinity(0, {0})
+        if os.geteuid() == 0:  # other tests run beside this one, and must not have the core
+            os.nice(-19)
+
     done = c10k(
         "run", workload(clients="50", control="true", blocks=3), "--unchecked",
-        "--out", tmp_path / "s", preexec_fn=lambda: os.sched_setaffinity(0, {0}),
+        "--out", tmp_path / "s", preexec_fn=on_one_core,
     )  # fmt: skip
     assert "not pinned: one core for server and clients" in done.stdout
     assert "≥: the client was the limit" in done.stdout.replace("≥ and ≤", "≥")
