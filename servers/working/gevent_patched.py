@@ -1,0 +1,68 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["gevent>=25"]
+# [tool.c10k]
+# framework = "gevent"
+# title = "gevent, patched, at work"
+# model = "greenlets"
+# unit = "greenlet"
+# tier = "variant"
+# ///
+"""gevent's StreamServer in a monkey-patched interpreter, where time.sleep is gevent's.
+
+The handlers are those of gevent_working.py; the first two lines are the difference. What
+the patch does not reach (C code, a computation) blocks as before.
+"""
+
+from gevent import monkey
+
+monkey.patch_all()
+
+import hashlib  # noqa: E402
+import re  # noqa: E402
+import socket  # noqa: E402
+import time  # noqa: E402
+
+import gevent  # noqa: E402
+from gevent.server import StreamServer  # noqa: E402
+
+REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+BULK = bytes(1 << 16)
+
+
+def hold(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def free(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        hashlib.sha256(BULK).digest()
+
+
+def offload(seconds):
+    gevent.get_hub().threadpool.apply(monkey.get_original("time", "sleep"), (seconds,))
+
+
+WORK = {
+    b"wait": gevent.sleep,
+    b"block": time.sleep,
+    b"offload": offload,
+    b"hold": hold,
+    b"free": free,
+}
+
+
+def echo(client, address):
+    try:
+        while data := client.recv(65536):
+            if request := REQUEST.fullmatch(data):
+                WORK[request[1]](int(request[2]) / 1000)
+            client.sendall(data)
+    except OSError:
+        pass  # this client left; StreamServer closes its socket
+
+
+StreamServer(socket.socket(fileno=0), echo).serve_forever()

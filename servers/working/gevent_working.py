@@ -1,0 +1,64 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["gevent>=25"]
+# [tool.c10k]
+# framework = "gevent"
+# title = "gevent at work"
+# model = "greenlets"
+# unit = "greenlet"
+# tier = "variant"
+# ///
+"""gevent's StreamServer, with handlers that wait, block and compute.
+
+Only gevent's own calls let the other clients go on: time.sleep, unpatched, does not (see
+gevent_patched.py). The way out is the hub's pool of threads.
+"""
+
+import hashlib
+import re
+import time
+
+import gevent
+from gevent import socket
+from gevent.server import StreamServer
+
+REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+BULK = bytes(1 << 16)
+
+
+def hold(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def free(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        hashlib.sha256(BULK).digest()
+
+
+def offload(seconds):
+    gevent.get_hub().threadpool.apply(time.sleep, (seconds,))
+
+
+WORK = {
+    b"wait": gevent.sleep,
+    b"block": time.sleep,
+    b"offload": offload,
+    b"hold": hold,
+    b"free": free,
+}
+
+
+def echo(client, address):
+    try:
+        while data := client.recv(65536):
+            if request := REQUEST.fullmatch(data):
+                WORK[request[1]](int(request[2]) / 1000)
+            client.sendall(data)
+    except OSError:
+        pass  # this client left; StreamServer closes its socket
+
+
+StreamServer(socket.socket(fileno=0), echo).serve_forever()

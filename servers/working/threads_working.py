@@ -1,0 +1,68 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = []
+# [tool.c10k]
+# title = "threads at work"
+# model = "thread per client"
+# unit = "thread"
+# tier = "variant"
+# ///
+"""One thread per client, with handlers that wait, block and compute.
+
+A thread may block: the others go on. Its own way out is itself. While it computes in
+Python it holds the interpreter's lock, and gives it up every 5 ms when another wants it.
+"""
+
+import hashlib
+import re
+import socket
+import threading
+import time
+
+REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+BULK = bytes(1 << 16)
+
+
+def hold(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def free(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        hashlib.sha256(BULK).digest()
+
+
+WORK = {
+    b"wait": time.sleep,
+    b"block": time.sleep,
+    b"offload": time.sleep,
+    b"hold": hold,
+    b"free": free,
+}
+
+
+def echo(client):
+    with client:
+        try:
+            while data := client.recv(65536):
+                if request := REQUEST.fullmatch(data):
+                    WORK[request[1]](int(request[2]) / 1000)
+                client.sendall(data)
+        except OSError:
+            pass  # this client left; the others have threads of their own
+
+
+listener = socket.socket(fileno=0)
+while True:
+    try:
+        client, _ = listener.accept()
+    except OSError:  # out of descriptors: let someone leave first
+        time.sleep(0.01)
+        continue
+    try:
+        threading.Thread(target=echo, args=(client,), daemon=True).start()
+    except RuntimeError:  # out of threads: this client is turned away
+        client.close()

@@ -1,0 +1,92 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["twisted>=25"]
+# [tool.c10k]
+# framework = "twisted"
+# title = "Twisted at work"
+# model = "generators"
+# unit = "generator"
+# tier = "variant"
+# ///
+"""Twisted's inlineCallbacks, with handlers that wait, block and compute.
+
+Only a yield lets the other clients go on: time.sleep and a computation do not. The way
+out is deferToThread.
+"""
+
+import hashlib
+import re
+import socket
+import time
+
+from twisted.internet import reactor
+from twisted.internet.defer import DeferredQueue, inlineCallbacks
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from zope.interface import implementer
+
+REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+BULK = bytes(1 << 16)
+
+
+def hold(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+def free(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        hashlib.sha256(BULK).digest()
+
+
+@inlineCallbacks
+def work(name, seconds):
+    match name:
+        case b"wait":
+            yield deferLater(reactor, seconds)
+        case b"offload":
+            yield deferToThread(time.sleep, seconds)
+        case b"block":
+            time.sleep(seconds)  # the mistake that is measured
+        case b"hold":
+            hold(seconds)
+        case b"free":
+            free(seconds)
+
+
+@inlineCallbacks
+def echo(client):
+    while data := (yield client.received.get()):
+        if request := REQUEST.fullmatch(data):
+            yield work(request[1], int(request[2]) / 1000)
+        client.transport.write(data)
+    client.transport.unregisterProducer()
+    client.transport.loseConnection()
+
+
+@implementer(IHalfCloseableProtocol)
+class Client(Protocol):
+    def connectionMade(self):
+        self.received = DeferredQueue()
+        # What this client is slow to take pauses what is read from it.
+        self.transport.registerProducer(self.transport, streaming=True)
+        echo(self)
+
+    def dataReceived(self, data):
+        self.received.put(data)
+
+    def readConnectionLost(self):  # it will send no more
+        self.received.put(b"")
+
+    def writeConnectionLost(self):
+        pass
+
+
+listener = socket.socket(fileno=0)
+listener.setblocking(False)  # adoptStreamPort takes it as it is
+reactor.adoptStreamPort(listener.fileno(), listener.family, Factory.forProtocol(Client))
+reactor.run()
