@@ -1,0 +1,29 @@
+"""The coverage table at the end of a run; what a stored file says of the machine."""
+
+from collections import defaultdict
+
+
+def pytest_benchmark_update_machine_info(config, machine_info):
+    """A machine's name is nobody's business."""
+    machine_info.pop("node", None)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """A row a primitive, a mark a framework: measured, or no such thing."""
+    seen = defaultdict(dict)
+    for outcome, mark in (("passed", "yes"), ("skipped", "no such thing"), ("failed", "FAILED")):
+        for report in terminalreporter.stats.get(outcome, ()):
+            if "test_primitive[" not in report.nodeid:
+                continue
+            primitive, _, framework = report.nodeid.partition("[")[2][:-1].rpartition("-")
+            away = outcome == "skipped" and "cannot be imported" in report.longrepr[2]
+            seen[primitive][framework] = "not here" if away else mark
+    if not seen:
+        return
+    frameworks = list(dict.fromkeys(name for marks in seen.values() for name in marks))
+    terminalreporter.write_line("")
+    terminalreporter.write_line(f"| primitive | {' | '.join(frameworks)} |")
+    terminalreporter.write_line("| --- |" + " --- |" * len(frameworks))
+    for primitive, marks in seen.items():
+        cells = " | ".join(marks.get(framework, "") for framework in frameworks)
+        terminalreporter.write_line(f"| {primitive} | {cells} |")

@@ -1,0 +1,1 @@
+"""One file a framework, one function a primitive: see ../primitives.py."""

@@ -1,0 +1,80 @@
+"""One primitive of one framework, measured in a process of its own; prints JSON.
+
+  python benchmarks/micro/one.py FRAMEWORK PRIMITIVE [--rounds 7] [--operations N]
+  python benchmarks/micro/one.py FRAMEWORK memory [--operations UNITS]
+
+A process of its own, because frameworks disturb each other in one: gevent's loop reaps the
+children of others, and a Twisted reactor starts once. What is timed is what the
+framework's function says its operations took, read within the running loop; the first
+round warms up and is left out.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import resource
+import sys
+from pathlib import Path
+
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # curio_here
+
+
+KNOWN = {each.name: each for each in (*PRIMITIVES, *GENERATORS)}
+
+
+def own_bytes():
+    """This process's anonymous memory (heap, stacks), and the kernel's stacks of all threads."""
+    mine = Path("/proc/self/smaps_rollup").read_text()
+    machine = Path("/proc/meminfo").read_text()
+    return (
+        int(re.search(r"^Pss_Anon:\s+(\d+)", mine, re.MULTILINE)[1]) * 1024,
+        int(re.search(r"^KernelStack:\s+(\d+)", machine, re.MULTILINE)[1]) * 1024,
+    )
+
+
+def memory(framework, units):
+    """Bytes that one unit takes which does nothing but wait."""
+    readings = []
+    framework.hold(100, own_bytes)  # what is made once is there
+    framework.hold(units, lambda: readings.append(own_bytes()))
+    (own, kernel), (own_held, kernel_held) = readings
+    return {
+        "bytes_per_unit": (own_held - own) / units,
+        "kernel_stack_bytes_per_unit": (kernel_held - kernel) / units,
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("framework", choices=[*FRAMEWORKS, "generators"])
+    parser.add_argument("primitive", choices=[*KNOWN, "memory"])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--operations", type=int)
+    given = parser.parse_args()
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    try:
+        framework = importlib.import_module(f"frameworks.{given.framework}_")
+    except ImportError as error:
+        print(json.dumps({"not_here": str(error)}))
+        return
+    if given.primitive == "memory":
+        print(json.dumps(memory(framework, given.operations or 10_000)))
+        return
+    primitive = KNOWN[given.primitive]
+    function = getattr(framework, primitive.function, None)
+    if function is None:
+        print(json.dumps({"no_such_thing": primitive.title}))
+        return
+    operations = given.operations or primitive.operations
+    took = [function(operations, *primitive.arguments) for _ in range(given.rounds + 1)][1:]
+    print(json.dumps({"operations": operations, "seconds": took}))
+
+
+if __name__ == "__main__":
+    main()

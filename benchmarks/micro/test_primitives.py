@@ -1,0 +1,96 @@
+"""Every primitive of every framework, by pytest-benchmark: `tox -e micro`.
+
+pytest-benchmark reads the durations through its timer: a clock that goes on only by what
+the framework's own function said it took (see one.py).
+"""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+
+ROUNDS = 7
+ONE = Path(__file__).with_name("one.py")
+
+
+class InsideClock:
+    """A clock that stands still but for what is added to it."""
+
+    def __init__(self):
+        self.now_s = 0.0
+
+    def __call__(self):
+        return self.now_s
+
+
+INSIDE = InsideClock()
+
+
+def one(framework, what, *options):
+    """What one.py says of a framework's primitive, or a visible skip with its reason."""
+    done = subprocess.run(
+        [sys.executable, str(ONE), framework, what, *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    if "not_here" in found:
+        pytest.skip(f"{framework} cannot be imported here: {found['not_here']}")
+    if "no_such_thing" in found:
+        pytest.skip(f"{framework} has no such thing: {found['no_such_thing']}")
+    return found
+
+
+def timed(benchmark, seconds, operations):
+    """Hands pytest-benchmark one duration a round: that of one operation."""
+    left = iter(seconds)
+
+    def a_round():
+        INSIDE.now_s += next(left) / operations
+
+    benchmark.pedantic(a_round, rounds=len(seconds))
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda primitive: primitive.name)
+@pytest.mark.benchmark(timer=INSIDE)
+def test_primitive(benchmark, primitive, framework):
+    found = one(framework, primitive.name, "--rounds", ROUNDS)
+    benchmark.group, benchmark.name = primitive.title, framework
+    benchmark.extra_info |= {"primitive": primitive.name, "framework": framework}
+    if primitive.name == "sleepers":
+        benchmark.extra_info |= one(framework, "memory")
+    timed(benchmark, found["seconds"], found["operations"])
+
+
+@pytest.mark.parametrize("primitive", GENERATORS, ids=lambda primitive: primitive.name)
+@pytest.mark.benchmark(timer=INSIDE)
+def test_generators(benchmark, primitive):
+    """What await was made of: the same for every framework, so a table of its own."""
+    found = one("generators", primitive.name, "--rounds", ROUNDS)
+    benchmark.group, benchmark.name = primitive.title, "yield from"
+    benchmark.extra_info |= {"primitive": primitive.name, "framework": ""}
+    timed(benchmark, found["seconds"], found["operations"])
+
+
+@pytest.mark.benchmark(timer=INSIDE)
+def test_a_known_cost_is_what_is_reported(benchmark):
+    """20 µs an operation are reported as such, whatever goes by outside of them."""
+    seconds = []
+    for _ in range(ROUNDS):
+        time.sleep(0.01)  # as a loop that starts
+        start = time.perf_counter()
+        while time.perf_counter() < start + 0.02:
+            pass
+        seconds.append(time.perf_counter() - start)
+    benchmark.group, benchmark.name = "the method: a known cost of 20 µs", "burn"
+    timed(benchmark, seconds, 1000)
+    if benchmark.stats:  # not with --benchmark-disable
+        assert benchmark.stats.stats.median == pytest.approx(20e-6, rel=0.05)
