@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
     "compare": {"model", "stats", "figures", "judge"},
+    "claims": {"model", "stats", "watch"},
     "machine": {"model"},
     "render": {"model", "render"},
     "check": {"model", "launch", "check", "places"},

@@ -288,7 +288,18 @@ def test_list_and_doctor_have_json():
     assert json.loads(c10k("doctor", "--json").stdout)["findings"]
 
 
-COMMANDS = ("run", "list", "check", "serve", "show", "compare", "export", "report", "doctor")
+COMMANDS = (
+    "run",
+    "list",
+    "check",
+    "serve",
+    "show",
+    "compare",
+    "export",
+    "report",
+    "claims",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

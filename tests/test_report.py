@@ -11,9 +11,9 @@ from msgspec.structs import replace
 from test_cli import c10k
 from test_export import histogram
 
-from c10k import store
+from c10k import claims, store
 from c10k.judge import judge
-from c10k.model import Latency
+from c10k.model import ClaimsHead, Latency, Outcome
 from c10k.render import html, pictures, table
 
 LOADS = tuple(made.load(n) for n in (1, 10, 100, 10_000))
@@ -179,6 +179,23 @@ def test_the_command_writes_the_page(tmp_path):
     assert len(c10k("report", tmp_path / "none", code=2).stderr.splitlines()) == 1
     nowhere = c10k("report", tmp_path / "s", "--out", tmp_path / "no" / "x.html", code=2)
     assert len(nowhere.stderr.splitlines()) == 1
+
+
+def test_verdicts_on_claims_stand_on_the_page_with_their_evidence(tmp_path):
+    """Each claim with its verdict, its rule and its figures; hostile words are text."""
+    store.create(tmp_path / "s", whole()).close()
+    claims.keep(tmp_path / "c", ClaimsHead(claims.SCHEMA, "0", "2026-01-01", False, "", {}))
+    part = claims.part("<b>it</b> is so", (2.0, 2.1, 2.2), above=1.0)
+    outcome = Outcome("it", "<script>claimed</script>", "Look.", "See.", "supported", (part,))
+    claims.keep(tmp_path / "c", outcome)
+    c10k("report", tmp_path / "s", "--claims", tmp_path / "c")
+    text = (tmp_path / "s" / "report.html").read_text()
+    assert "<script>claimed" not in text
+    assert "&lt;script&gt;claimed" in text
+    assert "<b>supported</b>" in text
+    assert "&lt;b&gt;it&lt;/b&gt; is so" in text
+    missing = c10k("report", tmp_path / "s", "--claims", tmp_path / "none", code=2)
+    assert len(missing.stderr.splitlines()) == 1
 
 
 def test_families_are_named_as_files_are():

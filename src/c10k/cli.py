@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -28,6 +29,7 @@ from rich.text import Text
 from . import (
     catalog,
     check,
+    claims,
     compare,
     drive,
     figures,
@@ -42,8 +44,8 @@ from . import (
     watch,
     workload,
 )
-from .model import Conformance, Goal, Judged, Plan, Server, Session, Trial, Workload
-from .render import export, html, markdown, progress, table, terminal
+from .model import ClaimsHead, Conformance, Goal, Judged, Plan, Server, Session, Trial, Workload
+from .render import export, html, markdown, progress, table, terminal, verdicts
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
 WATCH_S = 10.0
@@ -71,6 +73,7 @@ def main() -> NoReturn:
         workload.WorkloadError,
         store.StoreError,
         compare.NothingInCommon,
+        claims.ClaimError,
     )
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
@@ -414,7 +417,11 @@ def show(
 
 @app.command
 def report(
-    folders: Annotated[list[Path], Parameter(negative="")], /, *, out: Path | None = None
+    folders: Annotated[list[Path], Parameter(negative="")],
+    /,
+    *,
+    claimed: Annotated[Path | None, Parameter(name="--claims")] = None,
+    out: Path | None = None,
 ) -> int:
     """Write one self-contained page: verdict, limits, pictures with their tables, filters.
 
@@ -424,6 +431,8 @@ def report(
     ----------
     folders
         One session's folder, or several to put side by side.
+    claimed
+        A folder of `c10k claims`, whose verdicts the page is to show.
     out
         The page's file [default: report.html in the (first) folder].
     """
@@ -446,9 +455,10 @@ def report(
         for name, session in zip(names[1:], stored[1:], strict=True)
         for line in machine.differences(stored[0].environment, session.environment)
     ]
+    outcomes = verdicts.Outcomes(claimed.name, *claims.load(claimed)) if claimed else None
     page = out or folders[0] / "report.html"
     try:
-        page.write_text(html.render(parts, different), encoding="utf-8")
+        page.write_text(html.render(parts, different, outcomes), encoding="utf-8")
     except OSError as error:
         raise Wrong(f"{page}: {(error.strerror or str(error)).lower()}; try --out") from None
     print(page)
@@ -575,6 +585,91 @@ def compare_(
     return FAILED if failed else DONE
 
 
+@app.command(name="claims")
+def claims_(
+    *names: str,
+    quick: Annotated[bool, Flag] = False,
+    python: str | None = None,
+    ladder: Path | None = None,
+    out: Path | None = None,
+    again: Annotated[Path | None, Parameter(name="--show")] = None,
+    form: Annotated[
+        Literal["terminal", "markdown", "json"], Parameter(name="--format")
+    ] = "terminal",
+) -> int:
+    """Put the talk's claims to the test: each an experiment with a rule fixed in advance.
+
+    Example: c10k claims --quick
+    Example: c10k claims threads_race --python python3.14t
+
+    Parameters
+    ----------
+    names
+        Names of claims, or paths of modules that are claims; without any, all of the suite's.
+    quick
+        Fewer repetitions: under three minutes instead of fifteen.
+    python
+        Another interpreter to try threads on, beside this one: a path or a command.
+    ladder
+        A session of c10k.toml, for what it decides [default: results/reference-c10k].
+    out
+        The folder for the outcomes [default: results/DATE-TIME-claims]; what it holds already
+        is not made again.
+    again
+        Make nothing: show the outcomes of this folder again.
+    form
+        terminal, markdown or json.
+    """
+    if again is not None:
+        if names or quick or python or ladder or out:
+            raise Wrong("--show makes nothing: give no other option with it but --format")
+        _outcomes(again, form)
+        return DONE
+    launch.raise_descriptor_limit()
+    chosen = claims.choose(_split(names), claims.find(places.CLAIMS))
+    if python is not None and shutil.which(python) is None:
+        raise Wrong(f"--python {python}: no such interpreter")
+    console = Console(stderr=form != "terminal")
+    folder = out or Path("results") / f"{session.stamp()}-claims"
+    ladder = ladder or places.SUITE / "results" / "reference-c10k"
+    known = claims.begin(
+        folder,
+        ClaimsHead(
+            claims.SCHEMA,
+            metadata.version("c10k-bench"),
+            session.now(),
+            quick,
+            places.name_of(ladder),
+            machine.environment(places.SUITE),
+        ),
+    )
+    left = [name for name in chosen if name not in known]
+    _line(console, f"{len(left)} claims, at most {3 if quick else 15} minutes")
+    code = DONE
+    try:
+        with _interruptible(), tempfile.TemporaryDirectory(prefix="c10k-claims-") as logs:
+            setting = claims.Setting(
+                quick,
+                claims.QUICK if quick else claims.FULL,
+                ladder,
+                python,
+                Path(logs),
+                lambda text: _line(console, f"  {text}"),
+            )
+            for name in left:
+                _line(console, name)
+                claims.keep(folder, claims.run(name, chosen[name], setting))
+    except KeyboardInterrupt as error:
+        code = EARLY
+        _line(console, f"! {error or 'interrupted'}; the outcomes so far are kept")
+    _outcomes(folder, form)
+    _line(console, f"Outcomes: {folder}")
+    if code == EARLY:
+        again_with = " ".join(["c10k claims", *names, *(["--quick"] if quick else [])])
+        _line(console, f"Continue: {again_with} --out {folder}")
+    return code
+
+
 @app.command
 def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> int:
     """Say what on this machine will spoil or limit a session, and what mends it.
@@ -616,6 +711,17 @@ def _show(judged: Judged, form: str, view: table.View | None = None) -> None:
         console = Console()
         console.width = max(console.width, terminal.width(judged, view))
         console.print(terminal.render(judged, view))
+
+
+def _outcomes(folder: Path, form: str) -> None:
+    """Prints what a folder of claims holds in one of the formats."""
+    found = verdicts.Outcomes(folder.name, *claims.load(folder))
+    if form == "json":
+        print(json.dumps(msgspec.to_builtins(found), indent=1))
+    elif form == "markdown":
+        print(verdicts.as_markdown(found), end="")
+    else:
+        Console(soft_wrap=True).print(verdicts.on_terminal(found))
 
 
 def _await_trial(folder: Path, known: int) -> None:

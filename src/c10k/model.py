@@ -14,6 +14,7 @@ Kind = Literal["closed", "open", "idle", "storm", "churn"]
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 Verdict = Literal["faster", "slower", "same", "not resolved"]
+Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
 
@@ -399,3 +400,48 @@ class Judged(Struct, frozen=True):
     control: str
     memory: tuple[MemoryRow, ...] = ()
     breaking: tuple[BreakingPoint, ...] = ()
+
+
+class Figure(Struct, frozen=True):
+    """A median over repetitions and its 95 % interval; no ends: too few to say."""
+
+    name: str
+    median: float
+    low: float | None
+    high: float | None
+    repetitions: int
+    unit: str = ""
+
+
+class Part(Struct, frozen=True):
+    """One of the things that a claim says, and what the evidence says of it."""
+
+    what: str
+    decision: Decision  # "": shown for comparison, decides nothing
+    figures: tuple[Figure, ...] = ()
+
+
+class Outcome(Struct, frozen=True):
+    """A claim after its experiment."""
+
+    claim: str
+    words: str
+    experiment: str
+    rule: str
+    decision: Decision
+    parts: tuple[Part, ...]
+    reason: str = ""  # why the experiment could not be made
+    samples: dict[str, tuple[float, ...]] = {}  # the evidence: one value a repetition
+    took_s: float = 0.0
+    noise: Noise = Noise()
+
+
+class ClaimsHead(Struct, frozen=True):
+    """When, where and how outcomes were made."""
+
+    schema: int
+    c10k: str
+    started_at: str
+    quick: bool
+    ladder: str  # the session that some claims were decided by
+    environment: dict[str, Any]

@@ -15,6 +15,7 @@ SUITE = _CHECKOUT if (_CHECKOUT / "servers").is_dir() else _HERE / "suite"
 SERVERS = SUITE / "servers"
 CLIENT = SUITE / "clients" / "echo_client.py"
 WORKLOADS = SUITE / "benchmarks" / "workloads"
+CLAIMS = SUITE / "benchmarks" / "claims"
 
 
 def name_of(path: Path) -> str:

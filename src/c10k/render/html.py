@@ -13,7 +13,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import Judged, Row, Session
-from . import pictures, table
+from . import pictures, table, verdicts
 
 
 class Part(Struct, frozen=True):
@@ -24,7 +24,11 @@ class Part(Struct, frozen=True):
     judged: Judged
 
 
-def render(parts: Sequence[Part], differences: Sequence[str] = ()) -> str:
+def render(
+    parts: Sequence[Part],
+    differences: Sequence[str] = (),
+    outcomes: verdicts.Outcomes | None = None,
+) -> str:
     """The page. differences: how the later sessions' environments differ from the first's."""
     from jinja2 import Environment  # late: only a report needs it
 
@@ -60,6 +64,7 @@ def render(parts: Sequence[Part], differences: Sequence[str] = ()) -> str:
         pictures=_pictures(parts),
         together=_together(parts) if len(parts) > 1 else "",
         differences=differences,
+        claims=_claims(outcomes) if outcomes else {},
     )
 
 
@@ -74,6 +79,25 @@ def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
         "footers": table.footers(judged),
         "environment": _flat(judged.environment),
         "tables": [_table(judged, each) for each in table.tables(judged)],
+    }
+
+
+def _claims(outcomes: verdicts.Outcomes) -> dict[str, Any]:
+    """The verdicts on the talk's claims, each with its evidence."""
+    return {
+        "heading": verdicts.heading(outcomes),
+        "remarks": verdicts.remarks(outcomes),
+        "outcomes": [
+            {
+                "words": each.words,
+                "decision": each.decision,
+                "counted": verdicts.counted(each.parts),
+                "experiment": each.experiment,
+                "rule": each.rule,
+                "lines": [line.cells for line in verdicts.grid(each).lines],
+            }
+            for each in outcomes.outcomes
+        ],
     }
 
 

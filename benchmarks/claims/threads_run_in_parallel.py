@@ -1,0 +1,100 @@
+"""Threads run in parallel."""
+
+import subprocess
+import sys
+import threading
+import time
+
+from _loading import WORKING, ask, cores, serving, shuffled
+
+from c10k import catalog
+from c10k.claims import figure, part
+
+WORDS = "Threads run in parallel."
+EXPERIMENT = """
+threads_working, asked by four clients to compute for 5 ms of CPU time an answer: in Python, which
+holds the interpreter's lock (hold), or in C code that releases it (free). Answers a second on one
+core and on two.
+"""
+RULE = """
+Of each kind of work: supported when two cores give more than 1.5 times the answers of one,
+refuted when fewer. With --python the same on that interpreter (a free-threaded one has no such
+lock). On a machine with one core: not resolved.
+"""
+CLIENTS, WORK_MS = 4, 5
+
+
+def measure(setting):
+    samples = {}
+    server = catalog.read(WORKING / "threads_working.py")
+    if cores(2) is None:
+        return samples
+    for block in range(setting.repetitions):
+        for python in filter(None, (sys.executable, setting.python)):
+            where = "" if python == sys.executable else f" {interpreter(python)}"
+            for work in shuffled(("hold", "free"), block):
+                setting.say(f"{work}{where}, repetition {block + 1}")
+                rates = {}
+                for count in shuffled((1, 2), block):
+                    with serving(setting, server, cores(count), python) as running:
+                        rates[count] = rate(running, work, 1.0)
+                    key = f"{work} rate-{count}{where}"
+                    samples.setdefault(key, []).append(rates[count])
+                samples.setdefault(f"{work} speedup{where}", []).append(rates[2] / rates[1])
+    return samples
+
+
+def interpreter(python):
+    """An interpreter in words: its version, and whether its lock is on."""
+    says = (
+        "import sys; print(sys.version.split()[0], 'without the lock' if not "
+        "getattr(sys, '_is_gil_enabled', lambda: True)() else 'with the lock')"
+    )
+    return subprocess.run(
+        [python, "-c", says], capture_output=True, text=True, check=True
+    ).stdout.strip()
+
+
+def rate(running, work, seconds):
+    """Answers a second that the clients got together."""
+    answers, begin = [], threading.Barrier(CLIENTS)
+
+    def asking():
+        with running.connect() as client:
+            ask(client, work, WORK_MS)
+            begin.wait()
+            start, count = time.perf_counter(), 0
+            while (now := time.perf_counter()) < start + seconds:
+                ask(client, work, WORK_MS)
+                count += 1
+            answers.append(count / (now - start))
+
+    clients = [threading.Thread(target=asking) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join()
+    if len(answers) < CLIENTS:
+        raise RuntimeError(f"{CLIENTS - len(answers)} of {CLIENTS} clients lost their connection")
+    return sum(answers)
+
+
+def decide(samples):
+    in_words = {"hold": "holds the interpreter's lock", "free": "releases the interpreter's lock"}
+    for key, values in samples.items():
+        work, what, *where = key.split(" ", 2)
+        if what != "speedup":
+            continue
+        on = f" on {where[0]}" if where else ""
+        tail = f" {where[0]}" if where else ""
+        yield part(
+            f"a handler that {in_words[work]} runs in parallel{on}",
+            values,
+            above=1.5,
+            name="answers on two cores over those on one",
+            unit="×",
+            beside=[
+                figure(f"on {count}", samples.get(f"{work} rate-{count}{tail}", ()), "answers/s")
+                for count in (1, 2)
+            ],
+        )

@@ -1,0 +1,127 @@
+"""Outcomes → terminal, Markdown and the page's section: the verdict first, then its evidence."""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ..model import ClaimsHead, Figure, Outcome, Part
+from . import markdown, table
+
+_STYLES = {"supported": "green", "refuted": "red", "depends": "yellow", "not resolved": "cyan"}
+_OTHERS_CORES = 0.05  # as the gate on a trial
+_FEW = 3  # repetitions, below which there is no interval
+
+
+class Outcomes(Struct, frozen=True):
+    """What one run of c10k claims came to, and the name it is quoted by."""
+
+    name: str
+    head: ClaimsHead
+    outcomes: tuple[Outcome, ...]
+
+
+def heading(found: Outcomes) -> str:
+    """Where and when the outcomes were made."""
+    machine = found.head.environment
+    made = ", quick" if found.head.quick else ""
+    python = machine.get("python", {})
+    version = python.get("version", "") if isinstance(python, dict) else python
+    return f"{found.name}: {found.head.started_at[:10]}{made}, Python {version}"
+
+
+def remarks(found: Outcomes) -> list[str]:
+    """What limits the outcomes."""
+    said = ["A part is decided when its median's whole 95 % interval is on one side of the bound."]
+    for each in found.outcomes:
+        others = each.noise.others_cores
+        if others is not None and others > _OTHERS_CORES:
+            said.append(f"{each.claim}: other processes kept {others:.2f} cores busy meanwhile")
+    return said
+
+
+def figure(each: Figure) -> str:
+    """A median with its interval, in words."""
+    unit = f" {each.unit}" if each.unit else ""
+    number = f"{_number(each.median)}{unit}"
+    if each.low is None or each.high is None:
+        few = each.repetitions < _FEW
+        return f"{number} (too few repetitions for an interval)" if few else number
+    if each.low == each.high:
+        return f"{number} each time"
+    return f"{number} ({_number(each.low)} to {_number(each.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value == round(value) else table.significant(value)
+
+
+def evidence(part: Part) -> str:
+    """A part's figures on one line."""
+    return "; ".join(f"{each.name} {figure(each)}" for each in part.figures) or table.UNKNOWN
+
+
+def grid(outcome: Outcome) -> table.Table:
+    """A outcome's parts as a table."""
+    return table.Table(
+        "",
+        (("verdict", False), ("of what", False), ("figures", False)),
+        tuple(
+            table.Line((part.decision or "for comparison", part.what, evidence(part)), "ok")
+            for part in outcome.parts
+        ),
+    )
+
+
+def on_terminal(found: Outcomes) -> RenderableType:
+    """Each claim with its verdict, and its parts below it."""
+    shown: list[RenderableType] = [Text(heading(found))]
+    shown += [Text(f"  {line}", style="dim") for line in remarks(found)]
+    for each in found.outcomes:
+        title = Text("\n")
+        title.append(f"{each.decision.upper()}  ", style=_STYLES.get(each.decision, ""))
+        title.append(each.words, style="bold")
+        shown.append(title)
+        if each.reason:
+            shown.append(Text(f"  The experiment could not be made: {each.reason}", style="red"))
+        for part in each.parts:
+            line = Text("  ")
+            line.append(
+                f"{part.decision or 'for comparison':14} ", style=_STYLES.get(part.decision, "dim")
+            )
+            line.append(f"{part.what}: {evidence(part)}")
+            shown.append(line)
+    return Group(*shown)
+
+
+def as_markdown(found: Outcomes) -> str:
+    """A table of verdicts, then each claim with its experiment, rule and evidence."""
+    parts = [f"{markdown.escape(heading(found))}.\n"]
+    parts.append("".join(f"- {markdown.escape(line)}\n" for line in remarks(found)))
+    parts.append(markdown.grid(summary(found.outcomes)))
+    for each in found.outcomes:
+        parts.append(f"### {markdown.escape(each.words)}\n")
+        parts.append(f"**{each.decision.capitalize()}.** {markdown.escape(each.experiment)}\n")
+        if each.reason:
+            parts.append(f"The experiment could not be made: {markdown.escape(each.reason)}\n")
+        parts.append(f"*Rule*: {markdown.escape(each.rule)}\n")
+        parts.append(markdown.grid(grid(each)))
+    return "\n".join(parts)
+
+
+def summary(outcomes: Sequence[Outcome]) -> table.Table:
+    """A line a claim."""
+    return table.Table(
+        "",
+        (("claim", False), ("verdict", False), ("of its parts", False)),
+        tuple(
+            table.Line((each.words, each.decision, counted(each.parts)), "ok") for each in outcomes
+        ),
+    )
+
+
+def counted(parts: Iterable[Part]) -> str:
+    """How many parts came to which verdict: 6 supported, 1 refuted."""
+    found = [part.decision for part in parts if part.decision]
+    return ", ".join(f"{found.count(each)} {each}" for each in dict.fromkeys(found)) or "none"

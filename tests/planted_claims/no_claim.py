@@ -1,0 +1,3 @@
+"""Planted: it says nothing and measures nothing."""
+
+WORDS = "I am no claim."

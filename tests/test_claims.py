@@ -1,0 +1,412 @@
+"""Guards the claims: the rules decide rightly, evidence is kept, and each experiment does
+what its words say. Timings are not asserted; what came before what is."""
+
+import json
+import math
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_cli import c10k
+
+from c10k import catalog, check, claims, places
+from c10k.model import ClaimsHead, Outcome, Part
+from c10k.render import verdicts
+
+ROOT = Path(__file__).resolve().parents[1]
+PLANTED = ROOT / "tests" / "planted_claims"
+KNOWN = claims.find(places.CLAIMS)
+WORKING = catalog.find(places.SERVERS / "working")
+UNITS = places.CLAIMS / "units"
+HEAD = ClaimsHead(claims.SCHEMA, "0", "2026-01-01T00:00:00+00:00", True, "ladder", {})
+
+
+def c10k_ok(*words, **options):
+    """What the command prints when all goes well."""
+    return c10k(*words, **options).stdout
+
+
+# -- rules ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "bound", "expected"),
+    [
+        ((2.0, 2.1, 2.2), {"above": 1.0}, "supported"),
+        ((2.0, 2.1, 2.2), {"below": 1.0}, "refuted"),
+        ((0.4, 0.5, 0.6), {"above": 1.0}, "refuted"),
+        ((0.5, 1.0, 1.5), {"above": 1.0}, "not resolved"),
+        ((2.0, 2.1), {"above": 1.0}, "not resolved"),  # two repetitions say nothing
+        ((), {"above": 1.0}, "not resolved"),
+        ((1.0, 1.0, 1.0), {"below": 1.5}, "supported"),
+    ],
+)
+def test_a_part_is_decided_by_its_whole_interval(values, bound, expected):
+    """Only an interval that lies on one side of the bound decides."""
+    assert claims.part("it", values, **bound).decision == expected
+
+
+@given(st.lists(st.floats(-1e6, 1e6), max_size=12), st.floats(-1e6, 1e6))
+def test_above_and_below_never_agree(values, bound):
+    """What is supported above a bound is not supported below it, whatever was measured."""
+    above = claims.part("it", values, above=bound).decision
+    below = claims.part("it", values, below=bound).decision
+    assert {above, below} != {"supported"}
+    if above == "supported":
+        assert below == "refuted"
+
+
+@given(st.lists(st.floats(1e-3, 1e3), min_size=3, max_size=9))
+def test_a_ratio_and_its_inverse_say_the_same(ratios):
+    """Which of two is divided by which does not matter."""
+    there = claims.figure("it", ratios, "×")
+    back = claims.figure("it", [1 / each for each in ratios], "×")
+    assert there.median == pytest.approx(1 / back.median)
+    assert there.low == pytest.approx(1 / back.high)
+
+
+@pytest.mark.parametrize(
+    ("seen", "expected"),
+    [
+        ([1, 2, 1], "supported"),
+        ([0, 0, 0], "refuted"),
+        ([0, 1, 1], "depends"),
+        ([1, 1], "not resolved"),
+        ([], "not resolved"),
+    ],
+)
+def test_what_is_so_or_not_is_decided_by_its_being_so_each_time(seen, expected):
+    """Each time, never, now and then; and two times say nothing."""
+    assert claims.always("it", seen).decision == expected
+
+
+def test_a_bound_is_given_once():
+    """Both bounds or none is a mistake of the claim's author."""
+    with pytest.raises(ValueError, match="one bound"):
+        claims.part("it", (1, 2, 3))
+    with pytest.raises(ValueError, match="one bound"):
+        claims.part("it", (1, 2, 3), above=1, below=2)
+
+
+@pytest.mark.parametrize(
+    ("decisions", "expected"),
+    [
+        (["supported", "supported"], "supported"),
+        (["refuted"], "refuted"),
+        (["supported", "refuted"], "depends"),
+        (["supported", "not resolved", "refuted"], "depends"),
+        (["supported", "not resolved"], "not resolved"),
+        (["supported", ""], "supported"),
+        (["supported", "depends"], "depends"),
+        ([""], "not resolved"),
+        ([], "not resolved"),
+    ],
+)
+def test_parts_decide_together(decisions, expected):
+    """Supported here and refuted there: it depends; a comparison does not count."""
+    assert claims.together(Part("it", each) for each in decisions) == expected
+
+
+# -- the command ---------------------------------------------------------------------------
+
+
+def outcomes(folder):
+    return {each.claim: each for each in claims.load(folder)[1]}
+
+
+def test_planted_claims_are_found_out(tmp_path):
+    """A true claim is supported, a false one refuted, an undecidable one not resolved."""
+    names = ("a_true_claim", "a_false_claim", "an_undecidable_claim", "breaks_in_the_middle")
+    said = c10k_ok("claims", *(PLANTED / f"{name}.py" for name in names), "--out", tmp_path / "o")
+    assert "Traceback" not in said
+    found = outcomes(tmp_path / "o")
+    assert [found[name].decision for name in names] == [
+        "supported",
+        "refuted",
+        "not resolved",
+        "not resolved",
+    ]
+    assert len(found["a_true_claim"].samples["took"]) == claims.FULL
+    assert found["breaks_in_the_middle"].reason == (
+        "ZeroDivisionError: there is nothing to divide by"
+    )
+    for word in ("SUPPORTED", "REFUTED", "NOT RESOLVED", "nothing to divide by"):
+        assert word in said
+
+
+def test_what_was_found_is_not_made_again(tmp_path):
+    """A folder that holds outcomes is gone on with; --show makes nothing."""
+    folder = tmp_path / "o"
+    c10k_ok("claims", PLANTED / "a_true_claim.py", "--quick", "--out", folder)
+    first = outcomes(folder)["a_true_claim"]
+    both = (PLANTED / "a_true_claim.py", PLANTED / "a_false_claim.py")
+    c10k_ok("claims", *both, "--quick", "--out", folder)
+    assert outcomes(folder)["a_true_claim"] == first
+    shown = json.loads(c10k_ok("claims", "--show", folder, "--format", "json"))
+    assert [each["claim"] for each in shown["outcomes"]] == ["a_true_claim", "a_false_claim"]
+    assert "| A sleep of 2 ms" in c10k_ok("claims", "--show", folder, "--format", "markdown")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["no_such_claim"], "no claim is named 'no_such_claim'"),
+        ([PLANTED / "no_claim.py"], "EXPERIMENT, RULE, measure, decide missing"),
+        ([PLANTED / "absent.py"], "no such file"),
+        ([ROOT / "tests" / "bad_servers"], "no claim is named"),
+        (["--python", "no-such-python"], "--python no-such-python: no such interpreter"),
+        (["--show", "nowhere"], "claims.jsonl: cannot be read: no such file"),
+        (["--show", "nowhere", "--quick"], "--show makes nothing"),
+    ],
+)
+def test_a_wrong_call_gets_one_line(arguments, says, tmp_path):
+    """What was wrong and where; exit code 2."""
+    done = c10k("claims", *arguments, code=2, cwd=tmp_path)
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_another_call_does_not_mix_with_what_a_folder_holds(tmp_path):
+    """Quick outcomes and full ones do not come to stand in one file."""
+    c10k_ok("claims", PLANTED / "a_true_claim.py", "--quick", "--out", tmp_path / "o")
+    done = c10k("claims", PLANTED / "a_false_claim.py", "--out", tmp_path / "o", code=2)
+    assert "holds outcomes of another call" in done.stderr
+
+
+# -- keeping -------------------------------------------------------------------------------
+
+
+def test_a_torn_line_is_cut_off_and_made_again(tmp_path):
+    """The machine stopped while an outcome was written: the others stand."""
+    claims.keep(tmp_path, HEAD)
+    whole = Outcome("it", "Words.", "", "", "supported", (), samples={"took": (1.0, 2.0)})
+    claims.keep(tmp_path, whole)
+    path = tmp_path / claims.FILE
+    path.write_bytes(path.read_bytes() + b'{"claim": "torn')
+    assert claims.load(tmp_path) == (HEAD, (whole,))
+    assert claims.begin(tmp_path, HEAD) == {"it"}
+    assert path.read_bytes().endswith(b"\n")
+
+
+@given(st.binary(max_size=200))
+def test_nonsense_is_named_as_such(content):
+    """Whatever stands in the file: an error of ours or nothing."""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / claims.FILE).write_bytes(content + b"\n")
+        with pytest.raises(claims.ClaimError):
+            claims.load(Path(folder))
+
+
+def test_a_claims_words_do_not_break_a_page():
+    """A claim is anybody's text: a table's cells are escaped."""
+    evil = Outcome("it", "<script>|x|", "", "", "supported", (Part("a|b", "refuted"),))
+    text = verdicts.as_markdown(verdicts.Outcomes("here", HEAD, (evil,)))
+    assert "<script>" not in text
+    assert "a\\|b" in text
+
+
+# -- the suite's own claims ----------------------------------------------------------------
+
+
+def test_every_claim_is_whole_and_stands_in_the_readme():
+    """Words, experiment and rule are said, and the folder's README names each."""
+    listed = (places.CLAIMS / "README.md").read_text()
+    assert len(KNOWN) == 7
+    for name, module in claims.choose((), KNOWN).items():
+        assert all(getattr(module, text).strip() for text in ("WORDS", "EXPERIMENT", "RULE"))
+        assert f"| `{name}` |" in listed
+
+
+def decisions(name, samples):
+    return {part.what: part.decision for part in claims.read(KNOWN[name]).decide(samples)}
+
+
+def test_blocking_is_decided_by_those_who_waited():
+    """All waited: supported. Nobody did: refuted. They waited anyway: not resolved."""
+
+    def samples(name, block, control, offload):
+        return {
+            f"{name} block-100 share": [block] * 6,
+            f"{name} block-1 share": [control] * 6,
+            f"{name} offload-100 share": [offload] * 6,
+        }
+
+    found = decisions("blocking_is_banned", samples("stalled", 1.0, 0.0, 0.0))
+    assert list(found.values()) == ["supported", "supported"]
+    found = decisions("blocking_is_banned", samples("patched", 0.0, 0.0, 0.0))
+    assert list(found.values()) == ["refuted", "supported"]
+    found = decisions("blocking_is_banned", samples("slow", 1.0, 0.5, 1.0))
+    assert list(found.values()) == ["not resolved", "refuted"]
+    found = decisions("blocking_is_banned", samples("threads_working", 0.0, 0.0, 0.0))
+    assert list(found.values()) == ["", ""]
+
+
+def test_a_race_under_the_lock_voids_the_experiment():
+    """The control must lose nothing, else the counting itself is wrong."""
+    lost = {"threads|by a read, a call and a write": [9, 8, 7], "asyncio|without": [0, 0, 0]}
+    assert list(decisions("threads_race", lost | {"threads|under a lock": [0, 0, 0]}).values()) == [
+        "supported",
+        "supported",
+        "",
+    ]
+    void = decisions("threads_race", lost | {"threads|under a lock": [0, 1, 0]})
+    assert list(void.values()) == ["not resolved", "not resolved", ""]
+
+
+def test_parallel_is_decided_by_the_speedup():
+    """Twice the answers on two cores: parallel. The same: not."""
+    found = decisions(
+        "threads_run_in_parallel",
+        {"hold speedup": [0.99, 1.01, 1.0], "free speedup": [1.9, 2.0, 1.95]},
+    )
+    assert list(found.values()) == ["refuted", "supported"]
+
+
+def test_past_ten_thousand_judges_threads_the_other_way_round():
+    """Threads that do serve so many refute the claim, event loops that do support it."""
+    found = decisions(
+        "past_ten_thousand",
+        {
+            "asyncio_streams 19900 answered": [1, 1, 1],
+            "asyncio_streams 19900 silent": [0, 0, 0],
+            "threads_sockets 19900 answered": [1, 1, 1],
+            "threads_sockets 19900 silent": [100, 0, 300],
+            "epoll_c 19900 answered": [1, 1, 1],
+        },
+    )
+    assert list(found.values()) == ["supported", "supported", "refuted", "depends"]
+
+
+def test_costs_are_compared_repetition_by_repetition():
+    """A figure that could not be seen (0) drops its pair, not the part."""
+    found = decisions(
+        "threads_cost_more",
+        {
+            "threads_sockets 100 memory": [20, 0, 21, 22],
+            "asyncio_streams 100 memory": [5, 5, 5.1, 5.2],
+        },
+    )
+    assert list(found.values()) == ["supported"]
+
+
+def test_threads_and_cores_are_counted_apart():
+    """One thread that keeps two cores busy is single-threaded in one sense only."""
+    found = decisions(
+        "single_threaded",
+        {"it threads": [1, 1, 1], "it cores": [1.8, 1.9, 1.85], "threads_x threads": [9, 9, 9]},
+    )
+    assert list(found.values()) == ["supported", "refuted", ""]
+
+
+def test_sleeps_that_end_early_refute():
+    """On time is neither late nor early."""
+    on_time = {"x late_p99_ms": [1, 2, 1.5], "x disordered": [0, 0, 0]}
+    assert list(decisions("tasks_run_concurrently", on_time).values()) == ["supported"] * 2
+    early = decisions("tasks_run_concurrently", on_time | {"x earliest_ms": [0, 9, 0]})
+    assert list(early.values()) == ["refuted", "supported"]
+
+
+# -- the programs they run -----------------------------------------------------------------
+
+
+def program(name, *arguments):
+    done = subprocess.run(
+        [sys.executable, str(UNITS / name), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "ModuleNotFoundError" in done.stderr:
+        pytest.skip(done.stderr.strip().splitlines()[-1])
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_threads_under_a_lock_lose_nothing():
+    """The control of the race."""
+    assert program("counter.py", "threads")["lost"]["under a lock"] == 0
+
+
+@pytest.mark.parametrize("name", ["gevent", "twisted", "asyncio", "uvloop", "curio", "trio"])
+def test_cooperative_units_lose_updates_only_across_a_switch(name):
+    """Without a switch in between none, with one nearly all: ten units read the same value."""
+    lost = program("counter.py", name)["lost"]
+    assert lost["without a switch in between"] == 0
+    assert lost["with a switch in between"] > 0
+
+
+@pytest.mark.parametrize(
+    "name", ["threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "trio"]
+)
+def test_sleeps_all_end_and_none_much_too_early(name):
+    """Every unit ends; uvloop's clock stands still within a turn, so a few ms early may be."""
+    found = program("sleeps.py", name, 200, 1)
+    assert found["earliest_ms"] < 100
+    assert 0 <= found["disordered"] <= 1
+    assert all(math.isfinite(value) for value in found.values())
+
+
+# -- servers at work -----------------------------------------------------------------------
+
+
+@pytest.fixture(params=WORKING, ids=lambda server: server.name)
+def server(request):
+    """Each server at work in turn; skipped, visibly, where it cannot run."""
+    if reason := catalog.why_not(request.param):
+        pytest.skip(reason)
+    return request.param
+
+
+def test_a_working_server_keeps_the_contract(server, tmp_path):
+    """The same kit as for every server."""
+    assert check.check(server, workdir=tmp_path).failures == ()
+
+
+def test_a_request_is_echoed_when_its_work_is_done(server, tmp_path):
+    """Each kind of work comes back as it was sent; what is no request does, too."""
+    running = start(server, tmp_path)
+    try:
+        with running.connect() as client:
+            for work in (b"wait", b"block", b"offload", b"hold", b"free"):
+                line = b"!%s 3\n" % work
+                client.sendall(line)
+                assert client.recv(64) == line
+            client.sendall(b"!sing 3\n")
+            assert client.recv(64) == b"!sing 3\n"
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("work", ["wait", "offload", "block"])
+def test_only_a_block_stalls_the_other_clients(server, work, tmp_path):
+    """Whose echo comes first: the waiting client's, when its handler blocks the loop."""
+    free = work != "block" or server.name in ("threads_working", "gevent_patched")
+    running = start(server, tmp_path)
+    try:
+        with running.connect() as one, running.connect() as other:
+            for client in (one, other):  # both are served
+                client.sendall(b"?")
+                assert client.recv(1) == b"?"
+            one.sendall(f"!{work} 1000\n".encode())
+            select.select([one], [], [], 0.2)  # it is at work
+            other.sendall(b"x")
+            first, _, _ = select.select([one, other], [], [], 5)
+            if free:
+                assert first == [other]
+            else:
+                assert one in first
+    finally:
+        running.stop()
+
+
+def start(server, folder):
+    from c10k import launch
+
+    return launch.start(server, folder / "log")
