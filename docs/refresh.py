@@ -10,17 +10,21 @@ carry the digest of the session that they were made of, and are stale when it is
 
 import hashlib
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from c10k import judge, store
-from c10k.render import html, markdown, pictures
+from c10k import claims, judge, store
+from c10k.render import html, markdown, pictures, verdicts
 from c10k.render.table import heading as table_heading
 from c10k.render.table import significant
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADLINE = ROOT / "results" / "reference-c10k"
+CLAIMS = ROOT / "results" / "reference-claims"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -133,6 +137,71 @@ def power(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def claimed(path: Path) -> str:
+    """The outcomes of c10k claims."""
+    return verdicts.as_markdown(verdicts.Outcomes(path.name, *claims.load(path)))
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """The newest file of a storage of pytest-benchmark."""
+    return json.loads(max(path.glob("*/*.json")).read_text())
+
+
+def medians(path: Path) -> str:
+    """What `tox -e micro` stored: a line a primitive, microseconds of each framework."""
+    found: dict[str, dict[str, float]] = {}
+    for each in stored(path)["benchmarks"]:
+        name = each["extra_info"].get("framework") or each["name"]
+        found.setdefault(each["group"], {})[name] = each["stats"]["median"] * 1e6
+    frameworks = list(dict.fromkeys(name for row in found.values() for name in row))
+    shared = [name for name in frameworks if sum(name in row for row in found.values()) > 1]
+    named = [name for name in shared if name != "yield from"]
+    lines = [f"| µs | {' | '.join(named)} |", "| --- |" + " ---: |" * len(named)]
+    for group, row in found.items():
+        if set(row) & set(named):
+            cells = [significant(row[name]) if name in row else "no such thing" for name in named]
+            lines.append(f"| {group} | {' | '.join(cells)} |")
+    lines += ["", "| µs | generators |", "| --- | ---: |"]
+    lines += [
+        f"| {group} | {significant(row['yield from'])} |"
+        for group, row in found.items()
+        if "yield from" in row
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def units(path: Path) -> str:
+    """What `tox -e micro` stored of memory: bytes a waiting unit, with the kernel's stacks."""
+    lines = ["| framework | bytes a unit | kernel stack |", "| --- | ---: | ---: |"]
+    for each in stored(path)["benchmarks"]:
+        about = each["extra_info"]
+        if "bytes_per_unit" in about:
+            lines.append(
+                f"| {about['framework']} | {about['bytes_per_unit']:,.0f} "
+                f"| {about['kernel_stack_bytes_per_unit']:,.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def compared(path: Path) -> str:
+    """One table as `pytest-benchmark compare` prints it of what `tox -e micro` stored."""
+    says = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest_benchmark", f"--storage=file://{path}", "compare"),
+            *("--group-by=group", "--columns=min,median,iqr,rounds", "--sort=min"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    ).stdout
+    tables = re.split(r"\n(?=-+ benchmark)", says)
+    (chosen,) = [table for table in tables if "switch to another unit" in table.partition("\n")[0]]
+    lines = [line.rstrip() for line in chosen.strip().splitlines()]
+    last = max(index for index, line in enumerate(lines) if line.startswith("---"))
+    return "```text\n" + "\n".join(lines[: last + 1]) + "\n```\n"
+
+
 KINDS = {
     "table": table,
     "headline": headline,
@@ -140,19 +209,25 @@ KINDS = {
     "cost": cost,
     "truth": truth,
     "power": power,
+    "claims": claimed,
+    "micro": medians,
+    "units": units,
+    "compared": compared,
 }
 
 
 def digest(session: Path) -> str:
-    """Of everything that was measured in a session."""
-    content = (session / "trials.jsonl").read_bytes() if session.exists() else b""
+    """Of everything that was measured in a session, and for the claims."""
+    files = (session / store.TRIALS, CLAIMS / claims.FILE)
+    content = b"".join(file.read_bytes() for file in files if file.exists())
     return f"<!-- of {hashlib.sha256(content).hexdigest()} -->"
 
 
 def page(path: Path) -> str:
     """The report of a session."""
     session = store.load(path)
-    return html.render([html.Part(path.name, session, judge.judge(session))])
+    outcomes = verdicts.Outcomes(CLAIMS.name, *claims.load(CLAIMS))
+    return html.render([html.Part(path.name, session, judge.judge(session))], (), outcomes)
 
 
 def picture(path: Path) -> str:
