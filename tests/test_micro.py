@@ -19,7 +19,7 @@ ABSENT = {
     "twisted": {"event_wake", "process_call", "pipe_trip", "signal_wake"},
     "asyncio": set(),
     "uvloop": set(),
-    "curio": {"signal_wake"},
+    "curio": {"signal_wake"} | ({"process_call"} if sys.version_info >= (3, 12) else set()),
     "trio": {"process_call"},
 }
 
