@@ -9,6 +9,8 @@ import time
 
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from c10k import watch
 
@@ -102,3 +104,30 @@ def test_another_process_that_burns_is_seen():
         assert 0 <= noise.steal_share <= 1
     finally:
         os.kill(int(done.stdout), 9)
+
+
+def test_what_a_process_had_used_before_is_not_used_when_it_is_reaped():
+    """Its time passes to who waited for it, over ancestors that are gone as well."""
+    init, shell, child, new = (1, 0), (50, 7), (60, 8), (70, 9)
+    before = {
+        init: watch.Used(10, 0),
+        shell: watch.Used(1000, 1),
+        child: watch.Used(360_000, 50),
+    }
+    assert watch.spent_ticks(before, before) == 0
+    reaped = {init: watch.Used(10 + 1000 + 360_000 + 3, 0)}
+    assert watch.spent_ticks(before, reaped) == 3
+    assert watch.spent_ticks(before, reaped | {new: watch.Used(20, 1)}) == 23
+    # a pid that came again is another process, and an unfair end takes nothing from others
+    assert watch.spent_ticks(before, {init: before[init], (60, 99): watch.Used(5, 1)}) == 5
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=5))
+def test_ticks_spent_are_those_that_came_to_be(growth):
+    """While nobody ends, what was spent is what was added."""
+    before = {(pid, 0): watch.Used(7 * pid, 1) for pid in range(2, 2 + len(growth))}
+    after = {
+        process: watch.Used(used.ticks + more, 1)
+        for (process, used), more in zip(before.items(), growth, strict=True)
+    }
+    assert watch.spent_ticks(before, after) == sum(growth)

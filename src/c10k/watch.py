@@ -12,12 +12,15 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 from .model import Memory, Noise, ServerUse
+
+_Process = tuple[int, int]  # pid and start, as pids come again
 
 
 def cpu_ns(pid: int) -> int | None:
@@ -152,6 +155,36 @@ class Watch:
         )
 
 
+class Used(NamedTuple):
+    """CPU ticks of a process and of the children it has waited for, and who its parent is."""
+
+    ticks: int
+    parent: int
+
+
+def spent_ticks(before: Mapping[_Process, Used], after: Mapping[_Process, Used]) -> int:
+    """Ticks that processes used between two readings, by (pid, start).
+
+    A process that is new since has used all its time since. One that is gone has left what it
+    had used before to whoever waited for it, its nearest ancestor that is still there: that
+    is not used anew, be it hours.
+    """
+    there = {pid for pid, _ in after}
+    parents = {pid: used.parent for (pid, _), used in before.items()}
+    inherited: Counter[int] = Counter()
+    for process, used in before.items():
+        if process not in after:
+            heir = used.parent
+            while heir not in there and heir in parents:
+                heir = parents[heir]
+            inherited[heir] += used.ticks
+    nothing = Used(0, 0)
+    return sum(
+        max(0, used.ticks - before.get(process, nothing).ticks - inherited[process[0]])
+        for process, used in after.items()
+    )
+
+
 class Surroundings:
     """What the machine did besides us, from the moment this is made to noise().
 
@@ -174,9 +207,7 @@ class Surroundings:
         if stolen is not None and self.stolen is not None:
             steal = (stolen - self.stolen) / per_s / (os.cpu_count() or 1)
         if used and self.used:
-            # a process that is new since has used all its time since
-            spent = sum(max(0, ticks - self.used.get(pid, 0)) for pid, ticks in used.items())
-            others = spent / per_s
+            others = spent_ticks(self.used, used) / per_s
         return Noise(steal_share=steal, others_cores=others)
 
 
@@ -188,8 +219,8 @@ def _stolen_ticks() -> int | None:
         return None
 
 
-def _ticks_of_others() -> dict[tuple[int, int], int]:
-    """CPU ticks, with those of waited-for children, by (pid, start) of each foreign process."""
+def _ticks_of_others() -> dict[_Process, Used]:
+    """What each foreign process has used so far."""
     me = os.getpid()
     seen: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -199,7 +230,8 @@ def _ticks_of_others() -> dict[tuple[int, int], int]:
             seen[int(folder.name)] = [int(word) for word in text.rpartition(")")[2].split()[1:20]]
     ours = {me} | {pid for pid, fields in seen.items() if fields[0] == me}
     return {
-        (pid, fields[18]): sum(fields[10:14])  # utime, stime, cutime, cstime; 18: starttime
+        # utime, stime, cutime, cstime; 18: starttime
+        (pid, fields[18]): Used(sum(fields[10:14]), fields[0])
         for pid, fields in seen.items()
         if pid not in ours and fields[2] not in ours - {me} and 2 not in (pid, fields[0])
     }
