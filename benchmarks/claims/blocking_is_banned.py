@@ -9,7 +9,7 @@ from c10k.claims import figure, part
 
 WORDS = "One blocking call in one handler stalls everyone; specific libraries are required."
 EXPERIMENT = """
-The servers of servers/working. One client's handler sleeps 100 ms: by time.sleep (block), by the
+The servers of servers/working. After a rest one client's handler sleeps 100 ms: by time.sleep (block), by the
 framework's own way out to a thread (offload), or as the framework teaches (wait); 5 ms later
 1,000 other clients send one message each, all at once. How long each waits for its echo. A block
 of 1 ms is the control.
@@ -20,7 +20,7 @@ Of each event-driven server two parts. A block of 100 ms stalls everyone: suppor
 so beside the block of 1 ms. Its own way out gives it back: supported when fewer than 10 % waited
 that long while the same sleep was offloaded, refuted when more. Threads are shown beside them.
 """
-OTHERS, BLOCK_MS, CONTROL_MS, STALLED_S = 1000, 100, 1, 0.050
+OTHERS, BLOCK_MS, CONTROL_MS, STALLED_S, REST_S = 1000, 100, 1, 0.050, 0.050
 GIVEN_UP_MS = 10_000.0
 WORKS = (("block", BLOCK_MS), ("block", CONTROL_MS), ("offload", BLOCK_MS), ("wait", BLOCK_MS))
 
@@ -34,6 +34,7 @@ def measure(setting):
             crowd = Crowd(running, OTHERS)
             for block in range(setting.repetitions + 1):
                 for work, milliseconds in shuffled(WORKS, block):
+                    time.sleep(REST_S)  # a server is at work for a while after its last echo
                     send(one, work, milliseconds)
                     time.sleep(0.005)
                     waits = sorted(crowd.waits_s())
