@@ -9,10 +9,10 @@ from c10k.claims import figure, part
 
 WORDS = "One blocking call in one handler stalls everyone; specific libraries are required."
 EXPERIMENT = """
-The servers of servers/working. After a rest one client's handler sleeps 100 ms: by time.sleep (block), by the
-framework's own way out to a thread (offload), or as the framework teaches (wait); 5 ms later
-1,000 other clients send one message each, all at once. How long each waits for its echo. A block
-of 1 ms is the control.
+The servers of servers/working. After a rest one client's handler sleeps 100 ms: by time.sleep
+(block), by the framework's own way out to a thread (offload), or as the framework teaches (wait);
+5 ms later 1,000 other clients send one message each, all at once. How long each waits for its
+echo. A block of 1 ms is the control.
 """
 RULE = """
 Of each event-driven server two parts. A block of 100 ms stalls everyone: supported when more than
