@@ -33,7 +33,10 @@ def heading(found: Outcomes) -> str:
 
 def remarks(found: Outcomes) -> list[str]:
     """What limits the outcomes."""
-    said = ["A part is decided when its median's whole 95 % interval is on one side of the bound."]
+    said = [
+        "A figure decides when its median's whole 95 % interval is on one side of the bound; "
+        "what is so or not, when it was so each time or never."
+    ]
     for each in found.outcomes:
         others = each.noise.others_cores
         if others is not None and others > _OTHERS_CORES:
