@@ -368,9 +368,10 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
     assert "not pinned: one core for server and clients" in done.stdout
     assert "≥: the client was the limit" in done.stdout.replace("≥ and ≤", "≥")
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
-    for row in rows:
-        assert row["bound"]
-        assert "client CPU" in row["limiter"]  # others may have had the core for a while
+    bound = [row for row in rows if row["bound"]]
+    assert bound  # not each: others may have had the core for a while
+    for row in bound:
+        assert "client CPU" in row["limiter"]
         assert row["verdict"] not in ("faster", "slower")
         assert row["rank"] in (1, None)
 
