@@ -9,7 +9,6 @@ _lent = {place: value for place, value in _names.items() if not hasattr(*place)}
 for _place, _value in _lent.items():
     setattr(*_place, _value)
 from curio import *  # noqa: E402, F403
-from curio import run, sleep, spawn  # noqa: E402, F401
 
 for _place in _lent:
     delattr(*_place)

@@ -149,24 +149,24 @@ def stored(path: Path) -> dict[str, Any]:
 
 def medians(path: Path) -> str:
     """What `tox -e micro` stored: a line a primitive, microseconds of each framework."""
-    found: dict[str, dict[str, float]] = {}
+    found: dict[str, dict[str, str]] = {}
+    generators: dict[str, str] = {}
     for each in stored(path)["benchmarks"]:
-        name = each["extra_info"].get("framework") or each["name"]
-        found.setdefault(each["group"], {})[name] = each["stats"]["median"] * 1e6
-    frameworks = list(dict.fromkeys(name for row in found.values() for name in row))
-    shared = [name for name in frameworks if sum(name in row for row in found.values()) > 1]
-    named = [name for name in shared if name != "yield from"]
+        median = significant(each["stats"]["median"] * 1e6)
+        match each["extra_info"].get("framework"):
+            case None:  # the planted cost, which is no primitive
+                continue
+            case "":
+                generators[each["group"]] = median
+            case name:
+                found.setdefault(each["group"], {})[name] = median
+    named = list(dict.fromkeys(name for row in found.values() for name in row))
     lines = [f"| µs | {' | '.join(named)} |", "| --- |" + " ---: |" * len(named)]
     for group, row in found.items():
-        if set(row) & set(named):
-            cells = [significant(row[name]) if name in row else "no such thing" for name in named]
-            lines.append(f"| {group} | {' | '.join(cells)} |")
+        cells = [row.get(name, "no such thing") for name in named]
+        lines.append(f"| {group} | {' | '.join(cells)} |")
     lines += ["", "| µs | generators |", "| --- | ---: |"]
-    lines += [
-        f"| {group} | {significant(row['yield from'])} |"
-        for group, row in found.items()
-        if "yield from" in row
-    ]
+    lines += [f"| {group} | {median} |" for group, median in generators.items()]
     return "\n".join(lines) + "\n"
 
 

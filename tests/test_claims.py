@@ -6,6 +6,7 @@ import math
 import select
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_cli import c10k
 
-from c10k import catalog, check, claims, places
+from c10k import catalog, check, claims, launch, places
 from c10k.model import ClaimsHead, Outcome, Part
 from c10k.render import verdicts
 
@@ -195,8 +196,6 @@ def test_a_torn_line_is_cut_off_and_made_again(tmp_path):
 @given(st.binary(max_size=200))
 def test_nonsense_is_named_as_such(content):
     """Whatever stands in the file: an error of ours or nothing."""
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / claims.FILE).write_bytes(content + b"\n")
         with pytest.raises(claims.ClaimError):
@@ -371,42 +370,32 @@ def test_a_working_server_keeps_the_contract(server, tmp_path):
 
 def test_a_request_is_echoed_when_its_work_is_done(server, tmp_path):
     """Each kind of work comes back as it was sent; what is no request does, too."""
-    running = start(server, tmp_path)
-    try:
-        with running.connect() as client:
-            for work in (b"wait", b"block", b"offload", b"hold", b"free"):
-                line = b"!%s 3\n" % work
-                client.sendall(line)
-                assert client.recv(64) == line
-            client.sendall(b"!sing 3\n")
-            assert client.recv(64) == b"!sing 3\n"
-    finally:
-        running.stop()
+    with launch.serving(server, tmp_path / "log") as running, running.connect() as client:
+        for work in (b"wait", b"block", b"offload", b"hold", b"free"):
+            line = b"!%s 3\n" % work
+            client.sendall(line)
+            assert client.recv(64) == line
+        client.sendall(b"!sing 3\n")
+        assert client.recv(64) == b"!sing 3\n"
 
 
 @pytest.mark.parametrize("work", ["wait", "offload", "block"])
 def test_only_a_block_stalls_the_other_clients(server, work, tmp_path):
     """Whose echo comes first: the waiting client's, when its handler blocks the loop."""
     free = work != "block" or server.name in ("threads_working", "gevent_patched")
-    running = start(server, tmp_path)
-    try:
-        with running.connect() as one, running.connect() as other:
-            for client in (one, other):  # both are served
-                client.sendall(b"?")
-                assert client.recv(1) == b"?"
-            one.sendall(f"!{work} 1000\n".encode())
-            select.select([one], [], [], 0.2)  # it is at work
-            other.sendall(b"x")
-            first, _, _ = select.select([one, other], [], [], 5)
-            if free:
-                assert first == [other]
-            else:
-                assert one in first
-    finally:
-        running.stop()
-
-
-def start(server, folder):
-    from c10k import launch
-
-    return launch.start(server, folder / "log")
+    with (
+        launch.serving(server, tmp_path / "log") as running,
+        running.connect() as one,
+        running.connect() as other,
+    ):
+        for client in (one, other):  # both are served
+            client.sendall(b"?")
+            assert client.recv(1) == b"?"
+        one.sendall(f"!{work} 1000\n".encode())
+        select.select([one], [], [], 0.2)  # it is at work
+        other.sendall(b"x")
+        first, _, _ = select.select([one, other], [], [], 5)
+        if free:
+            assert first == [other]
+        else:
+            assert one in first

@@ -43,13 +43,10 @@ def serving(
     """A server that was checked, on these cores; None: on any. Raises launch.NotServing."""
     found = check.checked(server, catalog.versions(server), places.cache() / "checks")
     if found.failures:
-        first = found.failures[0]
-        raise launch.NotServing(f"{server.name} fails the check {first.case}: {first.detail}")
-    running = launch.start(server, setting.folder / f"{server.name}.log", cpus=cpus, python=python)
-    try:
+        raise launch.NotServing(f"{server.name} {found.failure}")
+    log = setting.folder / f"{server.name}.log"
+    with launch.serving(server, log, cpus=cpus, python=python) as running:
         yield running
-    finally:
-        running.stop()
 
 
 def cores(count: int) -> list[int] | None:
@@ -137,7 +134,7 @@ def receive(client: socket.socket) -> None:
         answer += client.recv(64)
 
 
-def unit(setting: Setting, program: str, *arguments: object, python: str = sys.executable) -> str:
+def unit(program: str, *arguments: object, python: str = sys.executable) -> str:
     """What a program of units/ prints, run in a process of its own."""
     path = Path(__file__).with_name("units") / program
     done = subprocess.run(

@@ -26,7 +26,7 @@ def measure(setting):
     for block in range(setting.repetitions):
         for name in ("threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
             setting.say(f"{name}, repetition {block + 1}")
-            found = json.loads(unit(setting, "sleeps.py", name, 10_000, block))
+            found = json.loads(unit("sleeps.py", name, 10_000, block))
             for what, value in found.items():
                 samples.setdefault(f"{name} {what}", []).append(value)
     return samples

@@ -28,12 +28,12 @@ def measure(setting):
     for block in range(setting.repetitions):
         for python in filter(None, (sys.executable, setting.python)):
             setting.say(f"threads on {python}, repetition {block + 1}")
-            found = json.loads(unit(setting, "counter.py", "threads", python=python))
+            found = json.loads(unit("counter.py", "threads", python=python))
             where = "" if python == sys.executable else f" on {found['python']}"
             for way, lost in found["lost"].items():
                 samples.setdefault(f"threads|{way}{where}", []).append(lost)
         for framework in ("gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
-            found = json.loads(unit(setting, "counter.py", framework))
+            found = json.loads(unit("counter.py", framework))
             for way, lost in found["lost"].items():
                 samples.setdefault(f"{framework}|{way}", []).append(lost)
     return samples

@@ -337,9 +337,16 @@ def _listeners(server: Server, bind: str) -> list[socket.socket]:
 
 
 @contextlib.contextmanager
-def serving(server: Server, log: Path, *, bind: str = "127.0.0.1:0") -> Iterator[Running]:
+def serving(
+    server: Server,
+    log: Path,
+    *,
+    bind: str = "127.0.0.1:0",
+    cpus: Sequence[int] | None = None,
+    python: str = sys.executable,
+) -> Iterator[Running]:
     """start() and stop() as a with block."""
-    running = start(server, log, bind=bind)
+    running = start(server, log, bind=bind, cpus=cpus, python=python)
     try:
         yield running
     finally:

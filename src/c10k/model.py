@@ -241,6 +241,12 @@ class Conformance(Struct, frozen=True):
     def failures(self) -> tuple[CaseResult, ...]:
         return tuple(result for result in self.results if result.verdict == "failed")
 
+    @property
+    def failure(self) -> str:
+        """The first failure in words; "" when there is none."""
+        first = next(iter(self.failures), None)
+        return f"fails the check {first.case}: {first.detail}" if first else ""
+
 
 class Session(Struct, frozen=True):
     """All blocks and the machine they ran on."""

@@ -47,8 +47,7 @@ def refusals(
             raise Refusal(reason)
         found = conformance.get(trial.server)
         if found is not None and found.failures:
-            first = found.failures[0]
-            raise Refusal(f"fails the check {first.case}: {first.detail}", failed=True)
+            raise Refusal(found.failure, failed=True)
 
     return refuse
 
