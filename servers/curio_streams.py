@@ -6,6 +6,7 @@
 # title = "curio streams"
 # model = "coroutines"
 # unit = "task"
+# python = "3.11"
 # tier = "variant"
 # notes = [{ python = ">=3.12", text = "curio 1.6 predates this Python: imported through a shim" }]
 # ///

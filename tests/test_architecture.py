@@ -17,6 +17,8 @@ MAY_IMPORT = {
     "workload": {"model"},
     "plan": {"model"},
     "launch": {"model", "places"},
+    "new": {"model", "places"},
+    "runtime": {"model", "places", "catalog", "launch"},
     "drive": {"model", "launch", "places", "stats"},
     "watch": {"model"},
     "gates": {"model"},

@@ -1,5 +1,7 @@
 """Guards the catalogue: a contender's block becomes a Server, or one line says what is wrong."""
 
+import contextlib
+import re
 import sys
 from pathlib import Path
 
@@ -132,6 +134,67 @@ def test_choosing_by_name_tier_and_path(write):
     for word, words in (("trio", "trio_streams"), ("@best", "@canonical")):
         with pytest.raises(catalog.CatalogError, match=words):
             catalog.choose([word], known)
+
+
+def test_any_program_is_a_contender(tmp_path, monkeypatch):
+    """NAME=COMMAND: its files are found from here, wherever it will be started."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "echo").write_text("#!/bin/sh\n")
+    (tmp_path / "echo").chmod(0o755)
+    (tmp_path / "a.js").touch()
+    (plain,) = catalog.choose(["go=./echo -n 1,2 {x}"], ())
+    assert plain.start == (str(tmp_path / "echo"), "-n", "1,2", "{{x}}")
+    assert (plain.name, plain.path) == ("go", str(tmp_path / "echo"))
+    (script,) = catalog.choose(["js=sh a.js"], ())
+    assert (script.start[1:], script.path) == ((str(tmp_path / "a.js"),), str(tmp_path / "a.js"))
+
+
+def test_an_override_isolates_a_server(write):
+    """Another version or interpreter stands in the name, and in the requirements."""
+    known = catalog.find(places.SERVERS)
+    two = catalog.choose(["trio_streams@trio==0.24,trio_streams@trio==0.35"], known)
+    assert [(each.name, each.dependencies) for each in two] == [
+        ("trio_streams@trio==0.24", ("trio==0.24",)),
+        ("trio_streams@trio==0.35", ("trio==0.35",)),
+    ]
+    (one,) = catalog.choose([f"{write(BLOCK)}@python3.14t"], known)
+    assert (one.python, one.isolated, one.name) == ("python3.14t", True, "mine_server@python3.14t")
+    assert all(each.isolated for each in catalog.choose(["@canonical@python3.13"], known))
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("go=", "go="),
+        ("go=./no-such-program", "no-such-program"),
+        ("go='", "quotation"),
+        ("trio_streams@gevent==1", "it depends on trio"),
+        ("trio_streams@", "trio_streams"),
+        ("trio_streams@@", "DISTRIBUTION"),
+        ("trio_streams@trio=0.24", "DISTRIBUTION==VERSION"),
+        ("trio_streams@trio @ file:///x", "DISTRIBUTION"),
+        ("epoll_c@trio==1", "no Python server"),
+    ],
+)
+def test_a_word_that_names_nothing_is_told_so(word, words):
+    """What was wrong, and how to write it."""
+    with pytest.raises(catalog.CatalogError, match=re.escape(words)):
+        catalog.choose([word], catalog.find(places.SERVERS))
+
+
+def test_two_files_of_one_name_are_refused(write):
+    """Rows are named by their server: two of one name would be one."""
+    path = write(BLOCK, "trio_streams.py")
+    with pytest.raises(catalog.CatalogError, match="rename"):
+        catalog.choose(["trio_streams", str(path)], catalog.find(places.SERVERS))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.text(alphabet="atrio_@=<>!~.,/ 0$\x00'\"", max_size=30), max_size=3))
+def test_no_word_crashes_the_choice(words):
+    """Whatever is asked for gives servers or a CatalogError."""
+    with contextlib.suppress(catalog.CatalogError):
+        catalog.choose(words, catalog.find(places.SERVERS))
 
 
 @pytest.mark.parametrize(

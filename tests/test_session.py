@@ -9,7 +9,7 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from c10k import catalog, launch, places, plan, session, store
+from c10k import catalog, launch, places, plan, runtime, session, store
 from c10k.model import CaseResult, Conformance
 
 
@@ -97,8 +97,7 @@ def local(tmp_path):
             client_cpus=(),
             workers=workers,
             pinned="not pinned",
-            versions={},
-            notes={},
+            runtimes={server.name: runtime.prepare(server)},
             refuse=lambda trial: None,
             **options,
         )

@@ -28,7 +28,19 @@ from pathlib import Path
 from msgspec.structs import replace
 from rich.console import Console
 
-from c10k import catalog, figures, judge, launch, machine, places, plan, session, stats, store
+from c10k import (
+    catalog,
+    figures,
+    judge,
+    launch,
+    machine,
+    places,
+    plan,
+    runtime,
+    session,
+    stats,
+    store,
+)
 from c10k.model import Latency, Load, Measurement, Session, Trial, Workload
 from c10k.render import progress
 
@@ -88,8 +100,7 @@ def run(folder: Path, blocks: int) -> None:
         client_cpus=pinning.clients or (),
         workers=pinning.workers,
         pinned=pinning.note,
-        versions={},
-        notes={},
+        runtimes={server.name: runtime.prepare(server) for server in whole.servers},
         refuse=lambda trial: None,
     )
 

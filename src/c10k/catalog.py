@@ -4,23 +4,33 @@ Nothing here imports or runs a contender: what a server is stands in its first l
 and whether its framework is installed is asked of the installed distributions' metadata.
 """
 
+import importlib.util
 import re
+import shlex
+import shutil
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.utils import canonicalize_name
 
 from . import places
 from .model import Server
 
 # The reference implementation's expression, from PEP 723.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+
+PLUG_INS = "c10k.servers"  # the entry-point group: NAME = "PACKAGE.MODULE"
+_NAME = re.compile(r"\w[\w.-]*")
+_COMMAND = re.compile(r"(?P<name>\w[\w.-]*)=(?P<command>[^=].*)", re.DOTALL)
+_INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
 
 
 class CatalogError(Exception):
@@ -38,6 +48,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     notes: tuple[dict[str, str], ...] = ()
     build: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
+    python: str = ""
 
 
 def read(path: Path) -> Server:
@@ -48,6 +59,8 @@ def read(path: Path) -> Server:
         raise CatalogError(f"{path}: {(error.strerror or str(error)).lower()}") from None
     except UnicodeDecodeError:
         raise CatalogError(f"{path}: not UTF-8 text, so not a server file") from None
+    except ValueError as error:  # a path that holds a NUL
+        raise CatalogError(f"{str(path)!r}: no path: {error}") from None
     if path.suffix == ".py":
         text = _script_block(path, text)
     try:
@@ -76,9 +89,11 @@ def _server(path: Path, document: dict[str, Any]) -> Server:
         raise CatalogError(f"{path}: tool.c10k: missing; see servers/README.md for its keys")
     try:
         fields = msgspec.to_builtins(msgspec.convert(table, _Table))
+        prefers = fields.pop("python")
         server = msgspec.convert(
             {
                 **fields,
+                "prefers": prefers,
                 "name": path.stem,
                 "path": places.name_of(path),
                 "requires_python": document.get("requires-python", ""),
@@ -111,26 +126,168 @@ def find(folder: Path) -> tuple[Server, ...]:
     return tuple(read(path) for path in sorted(files, key=lambda path: path.stem))
 
 
+class Known(NamedTuple):
+    """The contenders that have a name here, and what is wrong with plug-ins that have none."""
+
+    servers: tuple[Server, ...]
+    faults: tuple[str, ...]
+
+
+def known() -> Known:
+    """The suite's own contenders, then those of plug-ins; the suite's names win."""
+    servers = {server.name: server for server in find(places.SERVERS)}
+    faults = []
+    for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
+        try:
+            if point.name in servers:
+                raise CatalogError(f"{point.name} is {servers[point.name].path} already")
+            if not _NAME.fullmatch(point.name):
+                raise CatalogError(f"{point.name!r} is no name for a server: letters, digits, _")
+            servers[point.name] = replace(read(_file_of(point)), name=point.name)
+        except CatalogError as error:
+            owner = point.dist.name if point.dist else "unknown distribution"
+            faults.append(f"plug-in {owner}: {error}")
+    return Known(tuple(servers.values()), tuple(faults))
+
+
+def _file_of(point: metadata.EntryPoint) -> Path:
+    """The file that an entry point PACKAGE.MODULE names, without importing any of it.
+
+    Only the outermost name is looked up, as a lookup of any other imports its package.
+    """
+    package, *inner = point.module.split(".")
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError) as error:
+        raise CatalogError(f"{point.value}: {error}") from None
+    if spec is None:
+        raise CatalogError(f"{point.value}: no package is named {package}")
+    folders = spec.submodule_search_locations
+    if not inner and spec.origin:
+        return Path(spec.origin)
+    for folder in map(Path, folders or ()):
+        for suffix in (".py", ".toml"):
+            if (path := folder.joinpath(*inner).with_suffix(suffix)).is_file():
+                return path
+    raise CatalogError(f"{point.value}: {package} has no file {'/'.join(inner)}.py or .toml")
+
+
+def words(given: Iterable[str]) -> list[str]:
+    """a,b c → a b c; a command (NAME=COMMAND) may hold commas and stays whole."""
+    return [
+        part
+        for word in given
+        for part in ([word] if _COMMAND.fullmatch(word) else word.split(","))
+        if part
+    ]
+
+
 def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ...]:
-    """The servers that names, @tiers and paths stand for, each once, in the order given."""
+    """The servers that words stand for, each once, in the order given.
+
+    A word is a name, @TIER, the path of a server file or NAME=COMMAND. What follows it after
+    an @ is a requirement that replaces one of its dependencies, or an interpreter:
+    trio_streams@trio==0.24, @canonical@python3.14t.
+    """
     by_name = {server.name: server for server in catalog}
     chosen: dict[str, Server] = {}
-    for word in wanted:
-        if word.startswith("@"):
-            tier = [server for server in by_name.values() if server.tier == word[1:]]
-            if not tier:
-                tiers = ", ".join(sorted({f"@{server.tier}" for server in by_name.values()}))
-                raise CatalogError(f"no server is in tier {word!r}; there are {tiers}")
-            chosen.update((server.name, server) for server in tier)
-        elif word in by_name:
-            chosen[word] = by_name[word]
-        elif "/" in word or word.endswith((".py", ".toml")):
-            server = read(Path(word))
-            chosen[server.name] = server
-        else:
-            known = ", ".join(by_name)
-            raise CatalogError(f"no server is named {word!r}; there are {known} (c10k list)")
+    for word in words(wanted):
+        base, overrides = _parts(word)
+        for server in _named(base, by_name):
+            found = _overridden(server, overrides)
+            if chosen.setdefault(found.name, found) != found:
+                raise CatalogError(
+                    f"{word}: another server is named {found.name!r} already: "
+                    f"{chosen[found.name].path}; rename one of the files"
+                )
     return tuple(chosen.values())
+
+
+def _parts(word: str) -> tuple[str, list[str]]:
+    """What a word names, and its overrides."""
+    if _COMMAND.fullmatch(word) or Path(word).is_file():
+        return word, []
+    first, *rest = word.removeprefix("@").split("@")
+    return ("@" if word.startswith("@") else "") + first, rest
+
+
+def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
+    if word.startswith("@"):
+        tier = [server for server in by_name.values() if server.tier == word[1:]]
+        if not tier:
+            tiers = ", ".join(sorted({f"@{server.tier}" for server in by_name.values()}))
+            raise CatalogError(f"no server is in tier {word!r}; there are {tiers}")
+        return tier
+    if word in by_name:
+        return [by_name[word]]
+    if match := _COMMAND.fullmatch(word):
+        return [_program(match["name"], match["command"])]
+    if "/" in word or word.endswith((".py", ".toml")):
+        return [read(Path(word))]
+    names = ", ".join(by_name)
+    raise CatalogError(f"no server is named {word!r}; there are {names} (c10k list)")
+
+
+def _program(name: str, command: str) -> Server:
+    """Any program that adopts standard input. Its files are named from here on, wherever it
+    will be started."""
+    try:
+        first, *rest = shlex.split(command)
+    except ValueError as error:
+        raise CatalogError(f"{name}={command}: {error}; write NAME=COMMAND") from None
+    found = shutil.which(first)
+    if found is None:
+        raise CatalogError(f"{name}={command}: no program {first!r} is here or on PATH")
+    files = {each: Path(each).absolute() for each in rest if Path(each).is_file()}
+    start = [str(Path(found).absolute()), *(str(files.get(each, each)) for each in rest)]
+    return Server(
+        name=name,
+        path=places.name_of(next(iter(files.values()), Path(found))),
+        title=name,
+        model="not known",
+        unit="not known",
+        tier="variant",
+        start=tuple(each.replace("{", "{{").replace("}", "}}") for each in start),
+    )
+
+
+def _overridden(server: Server, overrides: Sequence[str]) -> Server:
+    """The server in an environment of its own, with other versions or another interpreter."""
+    for override in overrides:
+        if server.start:
+            raise CatalogError(f"{server.name}@{override}: it is no Python server")
+        if _INTERPRETER.fullmatch(override):
+            changed = replace(server, python=override)
+        else:
+            changed = _with_requirement(server, override)
+        server = replace(changed, name=f"{server.name}@{override}", isolated=True)
+    return server
+
+
+def _with_requirement(server: Server, override: str) -> Server:
+    try:
+        wanted = Requirement(override)
+    except InvalidRequirement:
+        raise CatalogError(
+            f"{server.name}@{override}: write NAME@DISTRIBUTION==VERSION or NAME@python3.13"
+        ) from None
+    if wanted.url:
+        raise CatalogError(f"{server.name}@{override}: an address is no version")
+    names = [canonicalize_name(Requirement(each).name) for each in server.dependencies]
+    if canonicalize_name(wanted.name) not in names:
+        known = ", ".join(names) or "nothing"
+        raise CatalogError(f"{server.name}@{override}: it depends on {known}, not {wanted.name}")
+    at = names.index(canonicalize_name(wanted.name))
+    others = (*server.dependencies[:at], str(wanted), *server.dependencies[at + 1 :])
+    return replace(server, dependencies=others)
+
+
+def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
+    """Python servers with an environment of their own each, made with python where given."""
+    return tuple(
+        each if each.start else replace(each, isolated=True, python=each.python or python)
+        for each in servers
+    )
 
 
 def why_not(server: Server) -> str:
@@ -150,12 +307,16 @@ def why_not(server: Server) -> str:
     return ""
 
 
-def versions(server: Server) -> dict[str, str]:
-    """The installed version of the framework and of each dependency, by distribution name."""
+def distributions(server: Server) -> set[str]:
+    """The distributions whose versions a row records: the framework and each dependency."""
     names = {Requirement(dependency).name for dependency in server.dependencies}
-    names |= {server.framework} - {""}
+    return names | {server.framework} - {""}
+
+
+def versions(server: Server) -> dict[str, str]:
+    """The installed version of each of its distributions, by name."""
     found = {}
-    for name in sorted(names):
+    for name in sorted(distributions(server)):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -163,11 +324,11 @@ def versions(server: Server) -> dict[str, str]:
     return found
 
 
-def notes(server: Server) -> tuple[str, ...]:
-    """The remarks that apply on this interpreter."""
-    here = "{}.{}.{}".format(*sys.version_info[:3])
+def notes(server: Server, python: str = "") -> tuple[str, ...]:
+    """The remarks that apply on an interpreter of this version; without one, on this one."""
+    version = python or "{}.{}.{}".format(*sys.version_info[:3])
     return tuple(
         note.text
         for note in server.notes
-        if SpecifierSet(note.python).contains(here, prereleases=True)
+        if SpecifierSet(note.python).contains(version, prereleases=True)
     )

@@ -12,7 +12,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from time import monotonic, sleep
@@ -23,6 +23,7 @@ import msgspec
 from cyclopts import App, CycloptsError, Parameter
 from msgspec.structs import replace
 from rich.console import Console
+from rich.prompt import Prompt
 from rich.table import Table
 from rich.text import Text
 
@@ -36,15 +37,27 @@ from . import (
     judge,
     launch,
     machine,
+    new,
     places,
     plan,
+    runtime,
     search,
     session,
     store,
     watch,
     workload,
 )
-from .model import ClaimsHead, Conformance, Goal, Judged, Plan, Server, Session, Trial, Workload
+from .model import (
+    ClaimsHead,
+    Conformance,
+    Goal,
+    Judged,
+    Plan,
+    Runtime,
+    Server,
+    Session,
+    Trial,
+)
 from .render import export, html, markdown, progress, table, terminal, verdicts
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
@@ -113,18 +126,23 @@ def run(
     precision: str | None = None,
     max_blocks: int | None = None,
     time: str | None = None,
+    isolated: Annotated[bool, Flag] = False,
+    python: str = "",
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Run a session: every server under every load, block by block, then the table.
 
     Example: c10k run quick --servers threads_sockets asyncio_streams --clients 100 10k
+    Example: c10k run --servers trio_streams@trio==0.24 trio_streams ./mine.py 'go=./echo'
 
     Parameters
     ----------
     name
         A workload's name (c10k list) or the path of its .toml file.
     servers
-        Names, @tiers or paths, instead of the workload's.
+        Names, @tiers, paths of server files, or NAME=COMMAND for any program that adopts
+        standard input, instead of the workload's. NAME@DISTRIBUTION==VERSION and
+        NAME@python3.13 run one in an environment of its own.
     clients
         Client counts, instead of the workload's: 100 10k, or 100,10k.
     blocks
@@ -149,6 +167,10 @@ def run(
         With --precision: stop at so many blocks [default: 50].
     time
         With --precision: stop when the next block would overrun it: 20m, 90s, 1h.
+    isolated
+        Each Python server in an environment of its own, with what its file asks for.
+    python
+        The interpreter of these environments (a path, 3.13, python3.14t); implies --isolated.
     as_json
         Print the rows as JSON instead of the table.
     """
@@ -157,16 +179,18 @@ def run(
     memory_share = _share("--memory", memory)
     if resume is not None:
         given = (servers, clients, blocks, processes, sharing, seed, out, precision, max_blocks)
-        if any(option is not None for option in (*given, time)) or name != "quick":
+        asked = any(option is not None for option in (*given, time)) or isolated or python
+        if asked or name != "quick":
             raise Wrong("--resume takes the plan of the session: give no other option with it")
         folder = resume
         head, writer = store.resume(resume)
         for line in machine.differences(head.environment, machine.environment(places.SUITE)):
             _line(console, f"! changed since it began: {line}")
+        runtimes, cannot = _prepare(head.plan.servers, console)
     else:
         chosen = workload.cut(
             workload.choose(name, places.WORKLOADS),
-            servers=_split(servers),
+            servers=catalog.words(servers or ()),
             clients=_counts(clients),
             blocks=blocks,
             processes=processes,
@@ -176,11 +200,25 @@ def run(
         if goal and chosen.search:
             raise Wrong("--precision: a search ends when it has found its limit")
         folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
-        head = _new_session(chosen, seed, goal, unchecked, console)
+        contenders = catalog.choose(chosen.servers, catalog.known().servers)
+        if isolated or python:
+            contenders = catalog.isolated(contenders, python)
+        copies = plan.copies(contenders, chosen.processes, chosen.sharing)
+        drawn = random.SystemRandom().randrange(2**32) if seed is None else seed
+        planned = plan.make(chosen, copies, drawn)
+        runtimes, cannot = _prepare(planned.servers, console)
+        head = Session(
+            schema=store.SCHEMA,
+            c10k=metadata.version("c10k-bench"),
+            started_at=session.now(),
+            plan=planned,
+            environment=machine.environment(places.SUITE),
+            conformance={} if unchecked else _check_all(planned.servers, runtimes, console),
+            goal=goal,
+        )
         writer = store.create(folder, head)
     planned = head.plan
     pinning = machine.cores(planned.workload.processes)
-    cannot = _cannot_run(planned.servers)
     room = _room(planned, memory_share)
     for reason in dict.fromkeys(map(room, planned.trials)):
         if reason:
@@ -195,8 +233,7 @@ def run(
         memory_share=memory_share,
         pinned=pinning.note,
         one_core=pinning.one_core,
-        versions={server.name: catalog.versions(server) for server in planned.servers},
-        notes={server.name: catalog.notes(server) for server in planned.servers},
+        runtimes=runtimes,
         refuse=session.refusals(cannot, room, head.conformance),
     )
     finished = {measurement.trial.key for measurement in head.measurements}
@@ -245,7 +282,7 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = F
 
     Example: c10k list
     """
-    servers = catalog.find(places.SERVERS)
+    servers, faults = catalog.known()
     workloads = [workload.read(path) for path in workload.find(places.WORKLOADS).values()]
     if as_json:
         found = [
@@ -266,9 +303,52 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = F
         grid.add_row(*map(Text, (server.name, server.tier, server.model, server.unit, here)))
     console = Console()
     console.print(grid)
+    for fault in faults:
+        _line(console, f"! {fault}")
     console.print()
     for each in workloads:
         _line(console, f"{each.name}: {each.title}")
+    return DONE
+
+
+@app.command(name="new")
+def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
+    """Write a new server that already runs, NAME.py here: a copy of the nearest there is.
+
+    Example: c10k new demo --framework asyncio
+
+    Parameters
+    ----------
+    name
+        Of the server and its file.
+    framework
+        The framework to start from: the first word of a server's name (c10k list).
+    model
+        The concurrency model to start from: callbacks, coroutines, greenlets ...
+    """
+    servers = catalog.known().servers
+    name = name.removesuffix(".py")
+    path = Path(f"{name}.py")
+    try:
+        if not framework and not model:
+            framework = _asked_framework(servers)
+        nearest = new.template(servers, framework, model)
+        written = new.text(nearest, name)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(written)
+    except new.NoTemplate as error:
+        raise Wrong(str(error)) from None
+    except FileExistsError:
+        raise Wrong(f"{path}: there already; choose another name") from None
+    except OSError as error:
+        raise Wrong(f"{path}: cannot be written: {error.strerror or error}") from None
+    console = Console()
+    _line(console, f"{path}: a copy of {nearest.name} ({nearest.model}); change it, then")
+    _line(console, f"  c10k check ./{path}")
+    _line(console, f"  c10k serve ./{path} --bind 127.0.0.1:7000")
+    _line(console, f"  c10k run quick --servers ./{path} {nearest.name}")
+    if reason := catalog.why_not(nearest):
+        _line(console, f"! it cannot run here yet: {reason}")
     return DONE
 
 
@@ -297,14 +377,16 @@ def check_(
     reports = []
     console = Console()
     code = DONE
-    for server in catalog.choose(_split(servers), catalog.find(places.SERVERS)):
-        if reason := catalog.why_not(server):
+    for server in catalog.choose(servers, catalog.known().servers):
+        try:
+            on = runtime.prepare(server)
+        except runtime.Impossible as error:
             code = FAILED
-            reports.append({"server": server.name, "status": "not run", "reason": reason})
+            reports.append({"server": server.name, "status": "not run", "reason": str(error)})
             if not as_json:
-                _line(console, f"{server.name}: not run: {reason}")
+                _line(console, f"{server.name}: not run: {error}")
             continue
-        found = _check(server, _split(cases))
+        found = _check(server, on, _split(cases))
         code = FAILED if found.failures else code
         reports.append(
             {"status": "failed" if found.failures else "ok", **msgspec.to_builtins(found)}
@@ -334,13 +416,15 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
     bind
         HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one.
     """
-    (chosen,) = catalog.choose([server], catalog.find(places.SERVERS))[:1]
-    if reason := catalog.why_not(chosen):
-        raise Wrong(f"{chosen.name}: {reason}")
+    (chosen,) = catalog.choose([server], catalog.known().servers)[:1]
+    try:
+        on = runtime.prepare(chosen)
+    except runtime.Impossible as error:
+        raise Wrong(f"{chosen.name}: {error}") from None
     launch.raise_descriptor_limit()
     with tempfile.TemporaryDirectory(prefix="c10k-serve-") as folder:
         try:
-            running = launch.start(chosen, Path(folder) / "log", bind=bind)
+            running = launch.start(chosen, Path(folder) / "log", bind=bind, python=on.executable)
         except (launch.NotServing, ValueError, OSError) as error:
             raise Wrong(f"{chosen.name} on {bind}: {error}") from None
         try:
@@ -695,6 +779,14 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
     return DONE
 
 
+def _asked_framework(servers: Sequence[Server]) -> str:
+    """The framework that the user chooses; without a terminal, that it must be given."""
+    known = list(new.frameworks(servers))
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise new.NoTemplate(f"say what to start from: --framework {', '.join(known)}; or --model")
+    return Prompt.ask("Framework to start from", choices=known, default="asyncio")
+
+
 def _show(judged: Judged, form: str, view: table.View | None = None) -> None:
     """Prints a session's tables in one of the formats."""
     if form == "json":
@@ -784,30 +876,6 @@ def _share(option: str, text: str) -> float:
         raise Wrong(f"{option}: {error}") from None
 
 
-def _new_session(
-    chosen: Workload, seed: int | None, goal: Goal | None, unchecked: bool, console: Console
-) -> Session:
-    """The head of a session: what is planned, on which machine, with servers that were checked."""
-    contenders = plan.copies(
-        catalog.choose(chosen.servers, catalog.find(places.SERVERS)),
-        chosen.processes,
-        chosen.sharing,
-    )
-    seed = random.SystemRandom().randrange(2**32) if seed is None else seed
-    planned = plan.make(chosen, contenders, seed)
-    cannot = _cannot_run(planned.servers)
-    runnable = [server for server in planned.servers if server.name not in cannot]
-    return Session(
-        schema=store.SCHEMA,
-        c10k=metadata.version("c10k-bench"),
-        started_at=session.now(),
-        plan=planned,
-        environment=machine.environment(places.SUITE),
-        conformance={} if unchecked else _check_all(runnable, console),
-        goal=goal,
-    )
-
-
 def _room(planned: Plan, memory_share: float) -> Callable[[Trial], str]:
     """Why a trial does not fit this machine; "" when it does.
 
@@ -833,19 +901,28 @@ def _room(planned: Plan, memory_share: float) -> Callable[[Trial], str]:
     return room
 
 
-def _cannot_run(servers: Sequence[Server]) -> dict[str, str]:
-    """Servers that cannot run here: name → why, with the command that mends it."""
-    reasons = {}
+def _prepare(
+    servers: Sequence[Server], console: Console
+) -> tuple[dict[str, Runtime], dict[str, str]]:
+    """What each server runs on, by name; and why others cannot run here."""
+    runtimes: dict[str, Runtime] = {}
+    cannot: dict[str, str] = {}
     for server in servers:
-        reason = catalog.why_not(server)
-        if not reason:
-            try:
-                launch.command(server)
-            except launch.NotServing as error:
-                reason = str(error)
-        if reason:
-            reasons[server.name] = reason
-    return reasons
+        try:
+            runtimes[server.name] = runtime.prepare(server)
+        except runtime.Impossible as error:
+            cannot[server.name] = str(error)
+        else:
+            if server.isolated:
+                _line(console, f"{server.name}: {_on(runtimes[server.name])}")
+    return runtimes, cannot
+
+
+def _on(found: Runtime) -> str:
+    """What a server runs on, in words."""
+    lock = "" if found.gil else ", its lock off"
+    versions = [f"{name} {version}" for name, version in found.versions.items()]
+    return ", ".join([f"Python {found.python}{lock}", *versions])
 
 
 def _goal(precision: str | None, max_blocks: int | None, time: str | None) -> Goal | None:
@@ -889,35 +966,45 @@ def _more(
     return more
 
 
-def _check_all(servers: Sequence[Server], console: Console) -> dict[str, Conformance]:
+def _check_all(
+    servers: Sequence[Server], runtimes: Mapping[str, Runtime], console: Console
+) -> dict[str, Conformance]:
     """Each server's conformance, remembered from an earlier check where nothing changed.
 
-    A file that is entered under several names is checked once, as one process.
+    What is entered under several names is checked once, as one process.
     """
     folder = places.cache() / "checks"
-    by_file: dict[str, Conformance] = {}
+    made: dict[Server, Conformance] = {}
     found = {}
     for server in servers:
-        if server.path not in by_file:
-            alone = replace(server, name=Path(server.path).stem, processes=1, sharing="")
-            known = check.remembered(alone, catalog.versions(alone), folder)
-            by_file[server.path] = known or _check(alone, ())
+        if server.name not in runtimes:
+            continue
+        on = runtimes[server.name]
+        name = server.name if server.isolated else Path(server.path).stem
+        alone = replace(server, name=name, processes=1, sharing="")
+        if alone not in made:
+            known = check.remembered(alone, _depends_on(on), folder)
+            made[alone] = known or _check(alone, on, ())
             _line(
                 console,
-                f"{alone.name}: {_verdict(by_file[server.path])}, "
-                f"checked {by_file[server.path].checked_at}"
+                f"{alone.name}: {_verdict(made[alone])}, checked {made[alone].checked_at}"
                 + (" (unchanged since)" if known else ""),
             )
-        found[server.name] = by_file[server.path]
+        found[server.name] = made[alone]
     return found
 
 
-def _check(server: Server, cases: Sequence[str]) -> Conformance:
+def _depends_on(found: Runtime) -> dict[str, str]:
+    """The versions that a check's result depends on."""
+    return {**found.versions, "python": found.python}
+
+
+def _check(server: Server, on: Runtime, cases: Sequence[str]) -> Conformance:
     """The kit on one server, now; a whole check that passes is remembered."""
     folder = places.cache() / "checks"
-    versions = catalog.versions(server)
+    versions = _depends_on(on)
     try:
-        result = check.check(server, cases, workdir=folder, versions=versions)
+        result = check.check(server, cases, workdir=folder, versions=versions, python=on.executable)
         check.remember(server, result, folder)
     except OSError as error:
         raise Wrong(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to another") from None

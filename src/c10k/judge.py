@@ -130,6 +130,9 @@ def _row(
         unsettled=sum(map(unsettled, shown)),
         outliers=_outliers(good, FIGURES[PRIMARY[load.kind]]),
         limiter=" / ".join(limiters),
+        versions=trials[-1].versions if trials else {},
+        python=trials[-1].python if trials else "",
+        gil=trials[-1].gil if trials else None,
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
     figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}

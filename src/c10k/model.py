@@ -41,8 +41,21 @@ class Server(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
+    prefers: str = ""  # an interpreter to be isolated on, where it is on the machine: "3.11"
+    python: str = ""  # an interpreter that was asked for: a path, "3.13", "python3.14t"
+    isolated: bool = False  # in an environment of its own
     processes: int = 1  # copies of it that serve together
     sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
+
+
+class Runtime(Struct, frozen=True):
+    """What a server runs on."""
+
+    executable: str  # the interpreter's path
+    python: str = ""  # its version; "" for a program in another language
+    gil: bool | None = None  # whether its lock is on once the server's modules are imported
+    versions: dict[str, str] = {}  # of the framework and the dependencies, by distribution
+    notes: tuple[str, ...] = ()  # the server's remarks that hold on it
 
 
 class Load(Struct, frozen=True, omit_defaults=False):
@@ -212,6 +225,8 @@ class Measurement(Struct, frozen=True):
     noise: Noise = Noise()
     pinned: str = ""
     versions: dict[str, str] = {}
+    python: str = ""  # the interpreter's version; "" for a program in another language
+    gil: bool | None = None  # whether its lock was on once the server's modules were imported
     notes: tuple[str, ...] = ()
 
     @property
@@ -358,6 +373,9 @@ class Row(Struct, frozen=True):
     outliers: tuple[int, ...] = ()  # blocks whose primary figure stands apart; none is deleted
     unsettled: int = 0  # trials that did not settle within their warm-up
     limiter: str = ""
+    versions: dict[str, str] = {}  # of its framework and dependencies
+    python: str = ""  # the interpreter that ran it
+    gil: bool | None = None
     notes: tuple[str, ...] = ()
 
 

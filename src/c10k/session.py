@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from . import drive, gates, launch
-from .model import Conformance, Measurement, Plan, Server, Status, Trial
+from .model import Conformance, Measurement, Plan, Runtime, Server, Status, Trial
 from .store import Writer
 from .watch import Surroundings, Watch, available_bytes
 
@@ -107,14 +107,14 @@ class LocalExecutor:
         memory_share: float = MEMORY_SHARE,
         pinned: str,
         one_core: bool = False,
-        versions: Mapping[str, dict[str, str]],
-        notes: Mapping[str, tuple[str, ...]],
+        runtimes: Mapping[str, Runtime],
         refuse: Callable[[Trial], None],
     ) -> None:
         """Empty cpus: not pinned. refuse raises Refusal for a trial that is not to run.
 
         worker_clients: what one worker can hold; more clients get more workers.
-        memory_share: of the memory that is free, what a trial may take.
+        memory_share: of the memory that is free, what a trial may take. runtimes: what each
+        server that can run here runs on.
         """
         self.plan = plan
         self.logs = logs
@@ -125,13 +125,13 @@ class LocalExecutor:
         self.memory_share = memory_share
         self.pinned = pinned
         self.one_core = one_core
-        self.versions = versions
-        self.notes = notes
+        self.runtimes = runtimes
         self.refuse = refuse
         self.servers: dict[str, Server] = {server.name: server for server in plan.servers}
 
     def __call__(self, trial: Trial) -> Measurement:
         self.refuse(trial)
+        runtime = self.runtimes[trial.server]
         measurement = Measurement(
             trial,
             "failed",
@@ -139,12 +139,19 @@ class LocalExecutor:
             workers=self._workers(trial.load.clients),
             pinned=self.pinned,
             one_core=self.one_core,
-            versions=self.versions.get(trial.server, {}),
-            notes=self.notes.get(trial.server, ()),
+            versions=runtime.versions,
+            python=runtime.python,
+            gil=runtime.gil,
+            notes=runtime.notes,
         )
         log = self.logs / f"{trial.key}.log"
         try:
-            running = launch.start(self.servers[trial.server], log, cpus=self.server_cpus or None)
+            running = launch.start(
+                self.servers[trial.server],
+                log,
+                cpus=self.server_cpus or None,
+                python=runtime.executable,
+            )
         except launch.NotServing as error:
             return replace(measurement, reason=str(error))
         try:

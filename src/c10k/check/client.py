@@ -168,8 +168,11 @@ class Subject:
     Cases share one process, as clients do; each gets fresh connections.
     """
 
-    def __init__(self, server: Server, log: Path, bind: str, ready_s: float, seed: int) -> None:
+    def __init__(
+        self, server: Server, log: Path, bind: str, ready_s: float, seed: int, python: str
+    ) -> None:
         self.server = server
+        self.python = python
         self.log = log
         self.bind = bind
         self.ready_s = ready_s
@@ -183,7 +186,7 @@ class Subject:
         """Raises launch.NotServing when the server does not come to serve."""
         if self._running is None:
             self._running = launch.start(
-                self.server, self.log, bind=self.bind, ready_s=self.ready_s
+                self.server, self.log, bind=self.bind, ready_s=self.ready_s, python=self.python
             )
         return self._running
 

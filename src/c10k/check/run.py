@@ -31,8 +31,11 @@ def check(
     versions: Mapping[str, str] | None = None,
     bind: str = "127.0.0.1:0",
     ready_s: float = launch.READY_S,
+    python: str = sys.executable,
 ) -> Conformance:
     """Runs all cases, or those named in only, on one server; its log stays in workdir.
+
+    python: the interpreter it runs on.
 
     The first result, "start", says whether it came to serve within ready_s seconds; when
     it did not there are no others. A failed case never ends the check. Raises ValueError
@@ -45,7 +48,7 @@ def check(
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
     began = time.monotonic()
     workdir.mkdir(parents=True, exist_ok=True)
-    subject = Subject(server, workdir / f"{server.name}.log", bind, ready_s, _SEED)
+    subject = Subject(server, workdir / f"{server.name}.log", bind, ready_s, _SEED, python)
     with contextlib.closing(subject):
         results = [_try(Case("start", "", lambda subject: None), subject)]
         if results[0].verdict == "ok":
@@ -86,9 +89,10 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     versions given, and the sources of the launcher and this kit.
     """
     path = places.file_of(server.path)
+    sources = {path, *path.parent.glob(f"{path.stem}.*")}
     kit = [*Path(__file__).parent.glob("*.py"), Path(launch.__file__)]
     digest = hashlib.sha256(repr((sys.version, sorted(versions.items()))).encode())
-    for source in (*sorted(path.parent.glob(f"{path.stem}.*")), *sorted(kit)):
+    for source in (*sorted(filter(Path.is_file, sources)), *sorted(kit)):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
@@ -125,5 +129,5 @@ def checked(server: Server, versions: Mapping[str, str], folder: Path) -> Confor
 
 
 def _place(server: Server, folder: Path) -> Path:
-    of = hashlib.sha256(server.path.encode()).hexdigest()[:8]
-    return folder / f"{server.name}-{of}.json"
+    of = hashlib.sha256(repr((server.path, server.dependencies, server.python)).encode())
+    return folder / f"{server.name}-{of.hexdigest()[:8]}.json"

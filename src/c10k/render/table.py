@@ -96,6 +96,7 @@ def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
         "load": len({row.load for row in shown}) > 1,
         "ratio": any(row.ratio and row.ratio.low is not None for row in shown),
         "verdict": any(row.verdict and row.ratio and row.ratio.low is not None for row in shown),
+        "runs on": _mixed(shown),
     }
     return tuple(
         column
@@ -103,6 +104,14 @@ def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
         if telling.get(column.title, True)
         and (not column.optional or any(column.cell(row) != UNKNOWN for row in shown))
     )
+
+
+def _mixed(rows: Sequence[Row]) -> bool:
+    """Whether rows ran on several interpreters, or on several versions of one distribution."""
+    ran = [row for row in rows if row.python]
+    versions = {pair for row in ran for pair in row.versions.items()}
+    names = {name for name, _ in versions}
+    return len({(row.python, row.gil) for row in ran}) > 1 or len(versions) > len(names)
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
@@ -284,6 +293,13 @@ def _errors(row: Row) -> str:
     return ", ".join(parts) or "0"
 
 
+def _runs_on(row: Row) -> str:
+    """The interpreter, the state of its lock where it is off, and the versions."""
+    lock = " no GIL" if row.gil is False else ""
+    versions = [f"{name} {version}" for name, version in row.versions.items()]
+    return ", ".join([f"{row.python}{lock}", *versions]) if row.python else UNKNOWN
+
+
 def _limiter(row: Row) -> str:
     if row.status == "not run":
         return row.status
@@ -347,6 +363,7 @@ _COLUMNS = (
     Column("connect s", _figure("connect_s")),
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
+    Column("runs on", lambda row: _runs_on(row), right=False),
 )
 
 

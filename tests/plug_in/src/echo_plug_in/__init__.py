@@ -1,0 +1,1 @@
+raise SystemExit("a plug-in is found without being imported")
