@@ -291,6 +291,7 @@ def test_list_and_doctor_have_json():
 COMMANDS = (
     "run",
     "list",
+    "new",
     "check",
     "serve",
     "show",

@@ -35,6 +35,7 @@ from . import (
     drive,
     figures,
     judge,
+    keeper,
     launch,
     machine,
     new,
@@ -422,7 +423,7 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
     except runtime.Impossible as error:
         raise Wrong(f"{chosen.name}: {error}") from None
     launch.raise_descriptor_limit()
-    with tempfile.TemporaryDirectory(prefix="c10k-serve-") as folder:
+    with tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as folder:
         try:
             running = launch.start(chosen, Path(folder) / "log", bind=bind, python=on.executable)
         except (launch.NotServing, ValueError, OSError) as error:
@@ -731,7 +732,7 @@ def claims_(
     _line(console, f"{len(left)} claims, at most {3 if quick else 15} minutes")
     code = DONE
     try:
-        with _interruptible(), tempfile.TemporaryDirectory(prefix="c10k-claims-") as logs:
+        with _interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
             setting = claims.Setting(
                 quick,
                 claims.QUICK if quick else claims.FULL,

@@ -22,7 +22,7 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
-from . import places, stats
+from . import keeper, places, stats
 from .launch import Running, child_setup, last_line
 from .model import Latency, Load, Workload
 
@@ -80,7 +80,7 @@ class _Worker:
     """One client process and the part of its output that has come."""
 
     def __init__(self, plan: dict[str, Any], cpu: int | None, stack: ExitStack) -> None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="c10k-worker-"))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=keeper.keeper().folder))
         self.log = Path(folder) / "stderr"
         with self.log.open("wb") as errors:
             self.process = subprocess.Popen(

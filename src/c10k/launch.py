@@ -6,8 +6,10 @@ sockets inherit it). The launcher keeps its own copy, through which it can read 
 accept queue at any time, and for the same reason must watch the server's process
 itself: the kernel goes on accepting for a socket that someone still holds.
 
-A server runs in a session of its own, so that whatever it forks ends with it, and asks
-the kernel to be killed when its parent dies. Several copies of a server get either the
+A server runs in a session of its own, so that whatever it forks ends with it, asks the
+kernel to be killed when its parent dies, and is confined to writing in a folder of its own
+(see confine.py; for what has left its session, or when the suite is killed, keeper.py).
+Several copies of a server get either the
 same listening socket or one each, bound to the same address with SO_REUSEPORT, between
 which the kernel spreads the clients.
 """
@@ -34,7 +36,7 @@ from typing import IO, NamedTuple
 
 import psutil
 
-from . import places
+from . import confine, keeper, places
 from .model import Server
 
 BACKLOG = 4096
@@ -74,6 +76,8 @@ class Running:
     listeners: list[socket.socket]  # one, or one a process
     stdout: IO[bytes]
     log: Path
+    mark: str  # of all its processes, in their environment (see keeper.py)
+    folder: Path  # its own, the only place where it may write
     pinned: frozenset[int] | None = None
     ready_s: float = field(default=0.0)  # from start to the first echo
 
@@ -160,6 +164,8 @@ class Running:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)  # what it forked, and itself if need be
             process.wait()
+        keeper.sweep(self.mark)  # what had left its session
+        shutil.rmtree(self.folder, ignore_errors=True)
         address = self.address
         for listener in self.listeners:
             listener.close()
@@ -287,7 +293,12 @@ def start(
     except OSError as error:
         raise NotServing(f"it has nothing to listen on: {error.strerror or error}") from None
     stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
-    running = Running(server, [], listeners, stdout, log, frozenset(cpus) if cpus else None)
+    mark, folder = keeper.keeper().part()
+    if isinstance(socket_file := listeners[0].getsockname(), str):
+        keeper.keeper().remove(Path(socket_file))
+    pinned = frozenset(cpus) if cpus else None
+    running = Running(server, [], listeners, stdout, log, mark, folder, pinned)
+    rules = confine.ruleset(folder)
     began = time.monotonic()
     try:
         with log.open("ab") as errors:
@@ -300,8 +311,14 @@ def start(
                         stdout=stdout,
                         stderr=errors,
                         start_new_session=True,
-                        preexec_fn=child_setup(cpus, file_bytes=_LOG_LIMIT_BYTES),
-                        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                        preexec_fn=child_setup(cpus, _LOG_LIMIT_BYTES, rules),
+                        cwd=folder,
+                        env={
+                            **os.environ,
+                            "PYTHONUNBUFFERED": "1",
+                            "TMPDIR": str(folder),
+                            keeper.MARK: mark,
+                        },
                     )
                 )
         _await_echo(running, began + ready_s)
@@ -313,6 +330,9 @@ def start(
     except BaseException:
         running.stop()
         raise
+    finally:
+        if rules is not None:
+            os.close(rules)
     running.ready_s = time.monotonic() - began
     return running
 
@@ -388,9 +408,15 @@ def _await_calm(running: Running, deadline: float) -> None:
 class child_setup:
     """What a child does between fork and exec; picklable state, no allocation to speak of."""
 
-    def __init__(self, cpus: Sequence[int] | None, file_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        cpus: Sequence[int] | None,
+        file_bytes: int | None = None,
+        rules: int | None = None,
+    ) -> None:
         self.cpus = cpus
         self.file_bytes = file_bytes
+        self.rules = rules
         self.parent = os.getpid()
 
     def __call__(self) -> None:
@@ -402,6 +428,8 @@ class child_setup:
             os.sched_setaffinity(0, self.cpus)
         if self.file_bytes is not None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
+        if self.rules is not None:
+            confine.enter(self.rules)
 
 
 def raise_descriptor_limit() -> int:

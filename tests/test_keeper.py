@@ -1,0 +1,166 @@
+"""Guards that nothing stays: of a hostile server, and of a suite that was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import made
+import psutil
+import pytest
+from msgspec.structs import replace
+
+from c10k import catalog, confine, drive, keeper, launch, places, plan, runtime, session, store
+
+HOSTILE = Path(__file__).parent / "known_servers" / "hostile.py"
+WRITTEN = "written-by-the-hostile-server"
+confined = pytest.mark.skipif(
+    confine.ruleset(Path("/tmp")) is None, reason="this kernel has no Landlock"
+)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+
+
+def carrying(mark):
+    """Processes that carry the mark and are no zombies."""
+    wanted = f"{keeper.MARK}={mark}".encode()
+    return [pid for pid in keeper._pids() if keeper._carries(pid, wanted)]
+
+
+def until(done, limit_s=5.0):
+    deadline = time.monotonic() + limit_s
+    while not (found := done()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
+@confined
+def test_a_hostile_contender_ends_with_its_trial(tmp_path):
+    """It forks, stays, prints, opens and writes: the trial is measured, and nothing is left."""
+    server = catalog.read(HOSTILE)
+    short = made.load(10, warmup_s=0.1, duration_s=0.3)
+    planned = plan.make(made.workload([server.name], [short], 2), [server], 1)
+    writer = store.create(tmp_path / "s", replace(made.session(), plan=planned, measurements=()))
+
+    def execute(trial):
+        measured = local(trial)
+        assert carrying(keeper.keeper().mark) == []
+        return measured
+
+    local = session.LocalExecutor(
+        planned,
+        writer.logs,
+        server_cpus=(),
+        client_cpus=(),
+        workers=1,
+        pinned="not pinned",
+        runtimes={server.name: runtime.prepare(server)},
+        refuse=lambda trial: None,
+    )
+    session.run(planned, execute, writer)
+    writer.close()
+    kept = store.load(tmp_path / "s").measurements
+    assert [m.status for m in kept] == ["ok", "ok"], [m.reason for m in kept]
+    files = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert files <= {"session.json", "trials.jsonl", *(f"{m.trial.key}.log" for m in kept)}
+    assert all(log.stat().st_size < launch.LOG_BYTES + 100 for log in tmp_path.rglob("*.log"))
+    for place in (Path.home(), Path("/tmp"), Path.cwd()):
+        assert not (place / WRITTEN).exists()
+
+
+@confined
+def test_a_server_writes_in_its_own_folder_alone(tmp_path):
+    """Its working folder is its temporary folder, too, and is gone with it."""
+    path = tmp_path / "writes.py"
+    head, _, body = (places.SERVERS / "threads_sockets.py").read_text().partition("import socket\n")
+    path.write_text(
+        head + "import os, socket, sys, tempfile\n"
+        "for place in (os.getcwd(), tempfile.gettempdir(), os.path.dirname(__file__)):\n"
+        "    try:\n        open(place + '/mine', 'w').close()\n        said = 'wrote'\n"
+        "    except OSError as error:\n        said = type(error).__name__\n"
+        "    print(said, place, file=sys.stderr)\n" + body
+    )
+    with launch.serving(catalog.read(path), tmp_path / "log") as running:
+        said = (tmp_path / "log").read_text().splitlines()
+        folder = running.folder
+        assert said == [f"wrote {folder}", f"wrote {folder}", f"PermissionError {tmp_path}"]
+    assert not folder.exists()
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from c10k import catalog, keeper, launch
+running = launch.start(catalog.read(Path(sys.argv[1])), Path(sys.argv[2]), bind=sys.argv[3])
+print(keeper.keeper().mark, keeper.keeper().folder, flush=True)
+{then}
+"""
+
+
+@linux
+@pytest.mark.parametrize(
+    ("then", "how"),
+    [
+        ("time.sleep(60)", signal.SIGKILL),
+        ("time.sleep(60)", signal.SIGTERM),
+        ("time.sleep(60)", signal.SIGHUP),
+        ("raise SystemExit(3)", None),
+        ("1 / 0", None),
+        ("keeper.keeper().process.kill(); time.sleep(0.1)", None),
+    ],
+)
+def test_nothing_outlives_its_owner(tmp_path, then, how):
+    """However the owner ends: no server, nothing that had left its session, no file of theirs."""
+    sources = Path(__file__).parent / "known_servers" / "forks_away.py"
+    owner = subprocess.Popen(
+        [
+            sys.executable, "-c", OWNER.format(then=then),
+            str(sources), str(tmp_path / "log"), f"unix:{tmp_path}/socket",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    mark, folder = owner.stdout.readline().split()
+    if how:
+        assert len(carrying(mark)) >= 3  # itself, a child, and one in a session of its own
+        owner.send_signal(how)
+    owner.wait(10)
+    owner.stdout.close()
+    left = [Path(folder), tmp_path / "socket"]
+    assert until(lambda: not carrying(mark) and not any(map(Path.exists, left)), 2.0), carrying(
+        mark
+    )
+
+
+def test_a_forked_copy_does_not_clean_up_for_its_parent(tmp_path):
+    """Only the owner's end is the end."""
+    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    with launch.serving(server, tmp_path / "log") as running:
+        pid = os.fork()
+        if pid == 0:
+            keeper.keeper.__globals__["_keeper"].end()
+            os._exit(0)
+        os.waitpid(pid, 0)
+        assert not running.gone()
+        assert keeper.keeper().folder.exists()
+
+
+@linux
+def test_workers_leave_no_folder(tmp_path):
+    """What a client worker says goes to the keeper's folder and is removed with the worker."""
+    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    short = made.load(2, warmup_s=0.0, duration_s=0.1)
+    with launch.serving(server, tmp_path / "log") as running:
+        drive.drive(
+            drive.plans(running, made.workload([server.name], [short], 1), short, 1, 1),
+            (),
+            server_gone=running.gone,
+            on_wait=lambda: None,
+            on_connected=lambda seen: None,
+            on_sample=lambda: None,
+        )
+        assert list(keeper.keeper().folder.iterdir()) == [running.folder]
+    assert psutil.pid_exists(keeper.keeper().process.pid)
