@@ -226,6 +226,30 @@ def test_an_interrupt_ends_every_child_and_keeps_what_was_measured(workload, tmp
     assert session.measurements[: len(kept)] == kept
 
 
+def test_what_has_changed_since_is_named_and_refused(workload, tmp_path):
+    """A server that was edited meanwhile: refused with its name; --force marks the session."""
+    server = tmp_path / "mine_sockets.py"
+    server.write_text((places.SERVERS / "threads_sockets.py").read_text())
+    folder = tmp_path / "s"
+    c10k(
+        "run", workload(clients="2", blocks=2), "--servers", server, "--unchecked", "--out", folder
+    )
+    for name in ("session.json", "trials.jsonl", "finished.json"):
+        (folder / name).chmod(0o644)
+    (folder / "finished.json").unlink()  # as if it had ended after its first trial
+    trials = folder / "trials.jsonl"
+    trials.write_bytes(trials.read_bytes().splitlines(keepends=True)[0])
+    server.write_text(server.read_text() + "\n")
+    done = c10k("run", "--resume", folder, code=2)
+    assert f"{server}: its code" in done.stderr.replace("~", str(Path.home()))
+    assert len(done.stderr.splitlines()) == 1
+    assert "--force" in done.stderr
+    assert len(store.load(folder).measurements) == 1
+    assert "mixed: " in c10k("run", "--resume", folder, "--force").stdout
+    assert len(store.load(folder).measurements) == 2
+    assert "is finished" in c10k("run", "--resume", folder, code=2).stderr
+
+
 def alive(processes):
     return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 

@@ -126,6 +126,7 @@ def test_a_search_that_was_cut_short_goes_on_where_it_stopped(tmp_path):
     writer = store.create(tmp_path / "s", begun)
     for measurement in whole.measurements[:5]:
         writer.append(measurement)
+    writer.close()
     head, writer = store.resume(tmp_path / "s")
     session.run(
         head.plan,

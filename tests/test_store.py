@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import os
+import signal
 
 import made
 import msgspec
@@ -9,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import store
+from c10k import judge, store
 from c10k.store import StoreError
 
 
@@ -56,7 +58,74 @@ def test_a_torn_last_line_does_not_count_and_is_kept_aside(folder):
     writer.append(made.session().measurements[7])
     writer.close()
     assert trials.read_bytes() == whole
-    assert (folder / "trials.torn").read_bytes() == whole.splitlines()[-1][: -20 + 1]
+    assert (folder / "trials.torn").read_bytes() == whole.splitlines()[-1][: -20 + 1] + b"\n"
+
+
+def test_every_torn_line_is_kept_aside(folder):
+    """A second crash does not overwrite what the first one left."""
+    trials = folder / "trials.jsonl"
+    for _ in range(2):
+        trials.write_bytes(trials.read_bytes()[:-20])
+        store.resume(folder)[1].close()
+    assert len((folder / "trials.torn").read_bytes().splitlines()) == 2
+    assert len(store.load(folder).measurements) == 6
+
+
+def test_a_folder_has_one_writer(folder):
+    """A second run in one folder is refused while the first lives, and not after it."""
+    _, writer = store.resume(folder)
+    with pytest.raises(StoreError, match="another run is writing it"):
+        store.resume(folder)
+    writer.close()
+    store.resume(folder)[1].close()
+
+
+def test_a_lock_dies_with_its_owner(folder):
+    """A run that was killed leaves no lock behind."""
+    pid = os.fork()
+    if pid == 0:
+        store.resume(folder)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+    store.resume(folder)[1].close()
+
+
+def test_two_that_begin_in_one_folder_at_once_are_one(tmp_path):
+    """Of two sessions that are made in one folder, one is refused, whole."""
+    first = store.create(tmp_path / "s", made.session())
+    with pytest.raises(StoreError, match="another run is writing it"):
+        store.create(tmp_path / "s", made.session(seed=2))
+    first.close()
+    assert store.load(tmp_path / "s").plan.seed == 1
+
+
+def test_a_finished_session_stays_as_it_is(folder):
+    """Nothing is added to it; that it was changed all the same is seen, and said."""
+    _, writer = store.resume(folder)
+    writer.finish("2026-01-02T04:00:00+00:00")
+    writer.close()
+    session = store.load(folder)
+    assert (session.finished_at, session.altered) == ("2026-01-02T04:00:00+00:00", False)
+    for wanted in (store.resume, lambda folder: store.create(folder, made.session())):
+        with pytest.raises(StoreError, match="is finished"):
+            wanted(folder)
+    trials = folder / "trials.jsonl"
+    assert not trials.stat().st_mode & 0o222
+    lines = trials.read_bytes().splitlines(keepends=True)
+    trials.chmod(0o644)
+    trials.write_bytes(b"".join(lines[:-1]))
+    assert store.load(folder).altered
+    assert any("altered" in line for line in judge.judge(store.load(folder)).warnings)
+
+
+def test_what_had_changed_is_kept_with_the_session(folder):
+    """A session that was resumed all the same is marked, also after the next resume."""
+    for change in ("cpu.model: A → B", "python.version: 1 → 2"):
+        store.resume(folder, [change])[1].close()
+    session = store.load(folder)
+    assert session.mixed == ("cpu.model: A → B", "python.version: 1 → 2")
+    assert session.measurements == made.session().measurements
+    assert any(line.startswith("mixed: ") for line in judge.judge(session).warnings)
 
 
 def test_a_session_from_git_can_be_resumed(folder):

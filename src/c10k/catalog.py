@@ -4,6 +4,7 @@ Nothing here imports or runs a contender: what a server is stands in its first l
 and whether its framework is installed is asked of the installed distributions' metadata.
 """
 
+import hashlib
 import importlib.util
 import re
 import shlex
@@ -305,6 +306,14 @@ def why_not(server: Server) -> str:
         if not dependency.specifier.contains(installed, prereleases=True):
             return f"{dependency.name} {installed} is installed: pip install '{dependency}'"
     return ""
+
+
+def code(server: Server) -> str:
+    """A digest of the server's files, as 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for source in places.sources(server.path):
+        digest.update(hashlib.sha256(source.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def distributions(server: Server) -> set[str]:

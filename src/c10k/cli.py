@@ -122,6 +122,7 @@ def run(
     seed: int | None = None,
     out: Path | None = None,
     resume: Path | None = None,
+    force: Annotated[bool, Flag] = False,
     unchecked: Annotated[bool, Flag] = False,
     memory: str = "50%",
     precision: str | None = None,
@@ -158,6 +159,8 @@ def run(
         The session's folder [default: results/DATE-TIME-WORKLOAD].
     resume
         Go on with a session that ended early, as it was planned.
+    force
+        Resume although the machine or a server's code has changed; the session says so.
     unchecked
         Do not check that the servers echo rightly before they are timed.
     memory
@@ -184,11 +187,23 @@ def run(
         if asked or name != "quick":
             raise Wrong("--resume takes the plan of the session: give no other option with it")
         folder = resume
-        head, writer = store.resume(resume)
-        for line in machine.differences(head.environment, machine.environment(places.SUITE)):
-            _line(console, f"! changed since it began: {line}")
-        runtimes, cannot = _prepare(head.plan.servers, console)
+        begun = store.unfinished(resume)
+        runtimes, cannot = _prepare(begun.plan.servers, console)
+        changed = session.changes(
+            begun,
+            machine.differences(begun.environment, machine.environment(places.SUITE)),
+            {server.name: catalog.code(server) for server in begun.plan.servers},
+            runtimes,
+        )
+        if changed and not force:
+            raise Wrong(
+                f"{resume}: changed since it began: {'; '.join(changed)}. "
+                "--force goes on and marks the session as mixed"
+            )
+        head, writer = store.resume(resume, changed)
     else:
+        if force:
+            raise Wrong("--force goes with --resume")
         chosen = workload.cut(
             workload.choose(name, places.WORKLOADS),
             servers=catalog.words(servers or ()),
@@ -216,6 +231,8 @@ def run(
             environment=machine.environment(places.SUITE),
             conformance={} if unchecked else _check_all(planned.servers, runtimes, console),
             goal=goal,
+            code={server.name: catalog.code(server) for server in planned.servers},
+            runtimes={key: replace(on, executable="") for key, on in runtimes.items()},
         )
         writer = store.create(folder, head)
     planned = head.plan
@@ -264,6 +281,7 @@ def run(
                 before=lines.before,
                 after=lines.after,
             )
+        writer.finish(session.now())
     except (KeyboardInterrupt, store.StoreError) as error:
         code = EARLY
         why = str(error) or "interrupted"

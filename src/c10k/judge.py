@@ -348,6 +348,10 @@ def _warnings(session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
             f"ended early: {missing} of {len(plan.trials)} trials are missing; "
             "c10k run --resume continues it"
         )
+    if session.altered:
+        yield "altered: its trials are no longer those that it was finished with"
+    if session.mixed:
+        yield f"mixed: it was resumed though this had changed: {'; '.join(session.mixed)}"
     blocks = len({m.trial.block for m in session.measurements})
     if plan.workload.search:
         pass  # each count is tried until it is decided

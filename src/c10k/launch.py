@@ -252,7 +252,7 @@ def _build(server: Server) -> str:
     """Builds into the cache, under a name made of the sources and the command."""
     path = places.file_of(server.path)
     digest = hashlib.sha256(repr(server.build).encode())
-    for source in sorted(path.parent.glob(f"{path.stem}.*")):
+    for source in places.sources(server.path):
         digest.update(source.read_bytes())
     folder = places.cache() / "built"
     binary = folder / f"{server.name}-{digest.hexdigest()[:16]}"

@@ -273,6 +273,11 @@ class Session(Struct, frozen=True):
     environment: dict[str, Any]
     conformance: dict[str, Conformance]
     goal: Goal | None = None
+    code: dict[str, str] = {}  # server → digest of its files
+    runtimes: dict[str, Runtime] = {}  # server → what it ran on; no paths
+    mixed: tuple[str, ...] = ()  # what had changed when it was resumed all the same
+    finished_at: str = ""  # UTC, ISO 8601; "": it has not been closed as finished
+    altered: bool = False  # its trials are no longer those that it was finished with
     measurements: tuple[Measurement, ...] = ()
 
 

@@ -5,6 +5,7 @@ installed wheel carries the same folders inside the package. Nothing else in the
 engine knows the difference.
 """
 
+import glob
 import os
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def name_of(path: Path) -> str:
 def file_of(name: str) -> Path:
     """The file that name_of() named, here."""
     return SUITE / name  # an absolute name stays what it is
+
+
+def sources(name: str) -> list[Path]:
+    """The files that a contender is made of: the one that is named and all of its stem."""
+    path = file_of(name)
+    return sorted(filter(Path.is_file, {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}))
 
 
 def cache() -> Path:

@@ -6,14 +6,14 @@ so far on disk and nothing left running.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from . import drive, gates, launch
-from .model import Conformance, Measurement, Plan, Runtime, Server, Status, Trial
+from .model import Conformance, Measurement, Plan, Runtime, Server, Session, Status, Trial
 from .store import Writer
 from .watch import Surroundings, Watch, available_bytes
 
@@ -264,6 +264,33 @@ def faults(measured: Measurement, altered: Mapping[str, int], unsent: int = 0) -
         wrong.append(f"{unsent} messages never sent")
     wrong += [f"{count} × {error}" for error, count in measured.errors.items()]
     return "; ".join(wrong)
+
+
+def changes(
+    session: Session,
+    environment: Sequence[str],
+    code: Mapping[str, str],
+    runtimes: Mapping[str, Runtime],
+) -> list[str]:
+    """What is no longer as it was when the session began, one line each.
+
+    environment: the differences of the machine; code and runtimes: of the servers, now.
+    """
+    found = list(environment)
+    for server in session.plan.servers:
+        name = server.name
+        if session.code.get(name, code[name]) != code[name]:
+            found.append(f"{server.path}: its code")
+        was, is_now = session.runtimes.get(name), runtimes.get(name)
+        if was is None or is_now is None:
+            continue
+        if was.python != is_now.python:
+            found.append(f"{name}: Python {was.python} → {is_now.python}")
+        for key in sorted(was.versions.keys() | is_now.versions.keys()):
+            old, new = was.versions.get(key, "none"), is_now.versions.get(key, "none")
+            if old != new:
+                found.append(f"{name}: {key} {old} → {new}")
+    return list(dict.fromkeys(found))
 
 
 def now() -> str:

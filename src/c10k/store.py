@@ -1,11 +1,19 @@
 """The session folder: append, fsync, schema version, load.
 
-session.json   schema version, plan, seed, environment, conformance: written once
+session.json   schema version, plan, seed, environment, conformance, what servers ran on
 trials.jsonl   a line per trial, on disk before the next one starts
+trials.torn    the beginning of a line that a crash cut short, kept aside
+finished.json  when it was finished, with a digest of the trials: from then on nothing is added
 logs/          what each server said, capped
+
+Who writes holds a lock on trials.jsonl, which ends with its process, however that ends.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,7 +24,16 @@ from .model import Measurement, Session
 SCHEMA = 1
 HEAD = "session.json"
 TRIALS = "trials.jsonl"
+FINISHED = "finished.json"
 LOGS = "logs"
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """What closes a session."""
+
+    finished_at: str  # UTC, ISO 8601
+    trials: int  # lines of trials.jsonl, repeats and all
+    sha256: str  # of trials.jsonl
 
 
 class StoreError(Exception):
@@ -42,43 +59,105 @@ class Writer:
         except OSError as error:
             raise StoreError(f"{self.folder / TRIALS}: cannot be written: {_why(error)}") from None
 
+    def finish(self, finished_at: str) -> None:
+        """Closes the session for good. What is finished can be read, copied and removed."""
+        try:
+            text = (self.folder / TRIALS).read_bytes()
+            end = Finished(finished_at, text.count(b"\n"), hashlib.sha256(text).hexdigest())
+            _write(self.folder / FINISHED, msgspec.json.encode(end))
+            for name in (HEAD, TRIALS, FINISHED):
+                (self.folder / name).chmod(0o444)
+        except OSError as error:
+            raise StoreError(f"{self.folder}: cannot be finished: {_why(error)}") from None
+
     def close(self) -> None:
         self._file.close()
 
 
 def create(folder: Path, session: Session) -> Writer:
     """Makes the folder with its head. Raises StoreError when it holds a session already."""
+    _refuse_taken(folder)
     try:
         (folder / LOGS).mkdir(parents=True, exist_ok=True)
-        if (folder / HEAD).exists():
-            raise StoreError(f"{folder}: holds a session already; name another --out, or --resume")
-        head = msgspec.to_builtins(session)
-        del head["measurements"]
-        scratch = folder / (HEAD + ".new")
-        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(head), indent=1) + b"\n")
-        scratch.rename(folder / HEAD)
-        return Writer(folder, (folder / TRIALS).open("ab"))
+        writer = Writer(folder, _locked(folder))
+        with contextlib.ExitStack() as unless_made:
+            unless_made.callback(writer.close)
+            _refuse_taken(folder)  # until it was locked, another may have made it
+            _write_head(folder, session)
+            unless_made.pop_all()
+        return writer
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {_why(error)}") from None
 
 
-def resume(folder: Path) -> tuple[Session, Writer]:
+def _refuse_taken(folder: Path) -> None:
+    if (folder / HEAD).exists():
+        unfinished(folder)
+        raise StoreError(f"{folder}: holds a session already; name another --out, or --resume")
+
+
+def unfinished(folder: Path) -> Session:
+    """A session that may be resumed. Raises StoreError when it is finished."""
+    session = load(folder)
+    if session.finished_at:
+        raise StoreError(f"{folder}: is finished; nothing is added to it (c10k show {folder})")
+    return session
+
+
+def _locked(folder: Path) -> IO[bytes]:
+    """The file of trials, opened to append. Raises StoreError when another run has it."""
+    file = (folder / TRIALS).open("ab")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise StoreError(f"{folder}: another run is writing it; wait for it or end it") from None
+    return file
+
+
+def _write_head(folder: Path, session: Session) -> None:
+    head = msgspec.to_builtins(session)
+    for key in ("measurements", "finished_at", "altered"):
+        del head[key]
+    _write(folder / HEAD, msgspec.json.encode(head))
+
+
+def _write(path: Path, text: bytes) -> None:
+    """A whole file or none, on disk before this returns."""
+    scratch = path.with_name(path.name + ".new")
+    with scratch.open("wb") as file:
+        file.write(msgspec.json.format(text, indent=1) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def resume(folder: Path, mixed: Sequence[str] = ()) -> tuple[Session, Writer]:
     """A session that ended early, and a writer that goes on where it stopped.
 
     A torn last line (the machine stopped while it was written) is kept aside in
-    trials.torn and its trial runs again.
+    trials.torn and its trial runs again. mixed: what has changed since, for the record.
     """
-    session = load(folder)
+    unfinished(folder)
     path = folder / TRIALS
     try:
         (folder / LOGS).mkdir(exist_ok=True)  # an empty one is not kept in git
-        text = path.read_bytes() if path.exists() else b""
-        whole, newline, torn = text.rpartition(b"\n")
+        file = _locked(folder)
+        session = unfinished(folder)  # until it was locked, another may have written
+        whole, newline, torn = path.read_bytes().rpartition(b"\n")
         if torn:
-            (folder / "trials.torn").write_bytes(torn)
-            with path.open("r+b") as file:
-                file.truncate(len(whole + newline))
-        return session, Writer(folder, path.open("ab"))
+            with (folder / "trials.torn").open("ab") as aside:
+                aside.write(torn + b"\n")
+            file.truncate(len(whole + newline))
+        if mixed:
+            session = msgspec.structs.replace(session, mixed=(*session.mixed, *mixed))
+            _write_head(folder, session)
+        return session, Writer(folder, file)
     except OSError as error:
         raise StoreError(f"{folder}: cannot be written: {_why(error)}") from None
 
@@ -101,7 +180,33 @@ def load(folder: Path) -> Session:
         session = msgspec.convert(raw, Session)
     except msgspec.ValidationError as error:
         raise StoreError(f"{head}: {error}") from None
-    return msgspec.structs.replace(session, measurements=tuple(_trials(folder / TRIALS)))
+    measurements = tuple(_trials(folder / TRIALS))
+    end = _finished(folder)
+    return msgspec.structs.replace(
+        session,
+        measurements=measurements,
+        finished_at=end.finished_at if end else "",
+        altered=end is not None and end.sha256 != _sha256(folder / TRIALS),
+    )
+
+
+def _finished(folder: Path) -> Finished | None:
+    path = folder / FINISHED
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Finished)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise StoreError(f"{path}: {error}") from None
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _trials(path: Path) -> list[Measurement]:

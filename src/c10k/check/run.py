@@ -88,11 +88,9 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     The server's files (all that share its name: sources and .toml), the interpreter, the
     versions given, and the sources of the launcher and this kit.
     """
-    path = places.file_of(server.path)
-    sources = {path, *path.parent.glob(f"{path.stem}.*")}
     kit = [*Path(__file__).parent.glob("*.py"), Path(launch.__file__)]
     digest = hashlib.sha256(repr((sys.version, sorted(versions.items()))).encode())
-    for source in (*sorted(filter(Path.is_file, sources)), *sorted(kit)):
+    for source in (*places.sources(server.path), *sorted(kit)):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
