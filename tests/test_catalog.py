@@ -213,6 +213,27 @@ def test_why_not_says_what_to_do(write, old, new, words):
     assert (words in reason) if words else not reason
 
 
+@pytest.mark.parametrize(
+    ("commands", "reason"),
+    [
+        ('start = ["node", "x.js"]', "no program: node is not on PATH (apt-get install nodejs)"),
+        ('start = ["odd-one"]', "no program: odd-one is not on PATH (apt-get install odd-one)"),
+        (
+            'build = ["go", "build"]\nstart = ["{out}"]',
+            "no compiler: go is not on PATH (apt-get install golang-go)",
+        ),
+        (f'start = ["{sys.executable}", "-c", "pass"]', ""),
+    ],
+)
+def test_why_not_names_the_program_that_is_missing(commands, reason, tmp_path, monkeypatch):
+    """Whatever starts or builds a server, its absence is one line with what to install."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    path = tmp_path / "other_language.toml"
+    table = '[tool.c10k]\ntitle = "x"\nmodel = "x"\nunit = "x"\ntier = "variant"\n'
+    path.write_text(table + commands)
+    assert catalog.why_not(catalog.read(path)) == reason
+
+
 def test_versions_and_notes_are_those_of_this_interpreter(write):
     """A row records what ran, and carries only the remarks that apply."""
     server = catalog.read(write(BLOCK))

@@ -32,6 +32,7 @@ PLUG_INS = "c10k.servers"  # the entry-point group: NAME = "PACKAGE.MODULE"
 _NAME = re.compile(r"\w[\w.-]*")
 _COMMAND = re.compile(r"(?P<name>\w[\w.-]*)=(?P<command>[^=].*)", re.DOTALL)
 _INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
+_PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
 
 class CatalogError(Exception):
@@ -305,6 +306,10 @@ def why_not(server: Server) -> str:
             return f"{dependency.name} is not installed: pip install '{dependency}'"
         if not dependency.specifier.contains(installed, prereleases=True):
             return f"{dependency.name} {installed} is installed: pip install '{dependency}'"
+    for what, words in (("compiler", server.build), ("program", server.start)):
+        if words and "{" not in words[0] and shutil.which(words[0]) is None:
+            package = _PACKAGES.get(words[0], words[0])
+            return f"no {what}: {words[0]} is not on PATH (apt-get install {package})"
     return ""
 
 

@@ -260,7 +260,7 @@ def _build(server: Server) -> str:
         return str(binary)
     compiler = server.build[0]
     if shutil.which(compiler) is None:
-        raise NotServing(f"no compiler: {compiler} is not on PATH (apt-get install gcc)")
+        raise NotServing(f"no compiler: {compiler} is not on PATH")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         out = Path(scratch) / server.name
@@ -380,9 +380,11 @@ def _await_echo(running: Running, deadline: float) -> None:
         client.settimeout(0.05)
         while True:
             try:
-                if client.recv(1) == b"?":
+                first = client.recv(1)
+                if first == b"?":
                     return
-                raise NotServing(running.gone() or "the first connection was closed, not echoed")
+                said = f"it said {first!r} unasked" if first else "it closed the first connection"
+                raise NotServing(running.gone() or f"no first echo: {said}")
             except TimeoutError:
                 pass
             except OSError as error:

@@ -55,6 +55,8 @@ class Impossible(Exception):
 def prepare(server: Server) -> Runtime:
     """What this server will run on, made first when it is isolated. Raises Impossible."""
     if server.start:
+        if reason := catalog.why_not(server):
+            raise Impossible(reason)
         try:
             launch.command(server)  # builds it
         except launch.NotServing as error:
