@@ -24,7 +24,21 @@ CANONICAL = {
 }
 
 # Left as the tutorial has them (docs/decisions.md); a newer interpreter passes.
-SPIN_WITHOUT_DESCRIPTORS = {"asyncio_streams", "asyncio_protocol"}
+SPIN_WITHOUT_DESCRIPTORS = {"asyncio_streams", "asyncio_protocol", "asyncio_buffered"}
+
+# What a framework's documented ways do not keep: test → why. A release that mends it is seen.
+FAILS = {
+    "test_it_keeps_the_contract[rloop_streams]": (
+        "rloop 0.5 leaves the sockets of clients that left open, so they wait for their end"
+    ),
+    "test_it_serves_any_family[rloop_streams-unix:{}/socket]": "rloop 0.5 has no UNIX sockets",
+    "test_it_survives_running_out_of_descriptors[aiofastnet_streams]": (
+        "aiofastnet 1.2 means to wait, and calls loop.remove_reader on the socket instead"
+    ),
+    "test_it_survives_running_out_of_descriptors[tornado_tcpserver]": (
+        "tornado 6.6 logs that there is none and tries again at once"
+    ),
+}
 
 
 @pytest.fixture(params=SERVERS, ids=lambda server: server.name)
@@ -32,6 +46,8 @@ def server(request):
     """Each server in turn; skipped, visibly, where it cannot run."""
     if reason := catalog.why_not(request.param):
         pytest.skip(reason)
+    if reason := FAILS.get(request.node.name):
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
     return request.param
 
 
@@ -90,6 +106,7 @@ def test_it_survives_running_out_of_descriptors(server, tmp_path, request):
 def test_resets_make_no_noise_without_bound(server, tmp_path):
     """Two hundred clients that leave rudely do not fill the log."""
     with launch.serving(server, tmp_path / "log") as running:
+        before = running.log.read_text()  # some say at once that they are deprecated
         for i in range(200):
             client = running.connect()
             if i % 2:
@@ -97,7 +114,7 @@ def test_resets_make_no_noise_without_bound(server, tmp_path):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.close()
         assert ask(running.connect()) == b"?"
-        assert running.log.read_text() == ""
+        assert running.log.read_text() == before
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc")
@@ -121,6 +138,24 @@ def test_threads_survive_running_out_of_threads(tmp_path):
         assert ask(there) == b"?"
         resource.prlimit(running.pid, resource.RLIMIT_AS, (-1, -1))
         assert ask(running.connect()) == b"?"
+
+
+def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tmp_path):
+    """One process a client, reaped when that leaves; none survives SIGTERM."""
+    server = catalog.read(places.SERVERS / "socketserver_forking.py")
+    with launch.serving(server, tmp_path / "log") as running:
+        clients = [running.connect() for _ in range(5)]
+        assert all(ask(client) == b"?" for client in clients)
+        children = psutil.Process(running.pid).children()
+        for client in clients[:3]:
+            client.close()
+        deadline = time.monotonic() + 5
+        while len(psutil.Process(running.pid).children()) > 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert len(psutil.Process(running.pid).children()) == 2
+        running.process.terminate()
+        assert running.process.wait(launch.STOP_S) == 0
+        assert not psutil.wait_procs(children, timeout=0)[1]
 
 
 def test_the_canonical_seven_are_there():
