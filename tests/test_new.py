@@ -12,7 +12,7 @@ SERVERS = catalog.find(places.SERVERS)
     ("framework", "model", "found"),
     [
         ("asyncio", "", "asyncio_streams"),
-        ("asyncio", "callbacks", "asyncio_protocol"),
+        ("asyncio", "callbacks", "asyncio_buffered"),
         ("trio", "", "trio_streams"),
         ("", "thread per client", "threads_sockets"),
         ("", "greenlets", "gevent_streamserver"),
@@ -64,4 +64,4 @@ def test_a_name_that_is_none_writes_nothing(name, tmp_path):
 def test_without_a_terminal_it_asks_nothing(tmp_path):
     """A program that calls it is told which option to give."""
     done = c10k("new", "demo", cwd=tmp_path, code=2, input="")
-    assert "--framework asyncio, curio" in done.stderr
+    assert "--framework aiofastnet, anyio, asyncio" in done.stderr

@@ -93,7 +93,7 @@ def test_a_lock_dies_with_its_owner(folder):
 def test_two_that_begin_in_one_folder_at_once_are_one(tmp_path):
     """Of two sessions that are made in one folder, one is refused, whole."""
     first = store.create(tmp_path / "s", made.session())
-    with pytest.raises(StoreError, match="another run is writing it"):
+    with pytest.raises(StoreError, match="holds a session already"):
         store.create(tmp_path / "s", made.session(seed=2))
     first.close()
     assert store.load(tmp_path / "s").plan.seed == 1

@@ -321,6 +321,7 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = F
         here = catalog.why_not(server) or f"{server.framework} {version}".strip() or "–"
         grid.add_row(*map(Text, (server.name, server.tier, server.model, server.unit, here)))
     console = Console()
+    console.width = max(console.width, Console(width=1000).measure(grid).maximum)
     console.print(grid)
     for fault in faults:
         _line(console, f"! {fault}")
