@@ -237,7 +237,8 @@ def name_fault(data: bytes, got: int, prefix: bytes, number: int) -> str:
     if got == 0 and len(data) >= size:
         ident, filler, said = data[:8], data[8 : size - 8], data[size - 8 : size]
         if filler == prefix[8:]:
-            if ident != prefix[:8]:
+            after = data[size : size + 8]
+            if ident != prefix[:8] or (len(after) == 8 and after != prefix[:8]):
                 return "misdirected"
             if int.from_bytes(said, "little") < number or len(data) > size:
                 return "doubled"

@@ -63,13 +63,6 @@ def client():
     return run
 
 
-def result(events):
-    """The last of a worker's events, when it came to its end."""
-    assert events[0]["event"] == "connected"
-    assert events[-1]["event"] == "result"
-    return events[-1]
-
-
 class Fake:
     """A server that treats each connection's bytes as `reply(connection, data, number)` says."""
 

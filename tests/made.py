@@ -106,3 +106,10 @@ def failed(trial, reason="the server was killed by SIGKILL", status="failed"):
 def connection(port):
     """A blocking connection to a server on this machine."""
     return socket.create_connection(("127.0.0.1", port), timeout=5)
+
+
+def result(events):
+    """The last of a worker's events, when it came to its end."""
+    assert events[0]["event"] == "connected"
+    assert events[-1]["event"] == "result"
+    return events[-1]

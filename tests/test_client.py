@@ -12,9 +12,9 @@ import time
 
 import msgspec
 import pytest
-from conftest import result
 from hypothesis import given
 from hypothesis import strategies as st
+from made import result
 from plan import Plan, PlanError, read
 
 from c10k import places

@@ -6,9 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
 
-MICRO = ROOT / "benchmarks" / "micro"
+from c10k import places
+
+MICRO = places.SUITE / "benchmarks" / "micro"
 sys.path.append(str(MICRO))
 from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES  # noqa: E402
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import bins
 import numpy as np
 import pytest
-from conftest import result
 from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
+from made import result
 from schedule import Schedule
 
 KNOWN = Path(__file__).parent / "known_servers"

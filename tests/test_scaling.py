@@ -5,13 +5,12 @@ from pathlib import Path
 
 import made
 import pytest
-from conftest import ROOT
 
-from c10k import cli, gates
+from c10k import cli, gates, places
 from c10k.judge import judge
 from c10k.model import Memory
 
-KNOWN = ROOT / "tests" / "known_servers"
+KNOWN = places.SUITE / "tests" / "known_servers"
 
 
 def run(capsys, *words):

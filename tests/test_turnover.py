@@ -5,7 +5,7 @@ import threading
 import time
 
 import pytest
-from conftest import result
+from made import result
 
 
 def histogram_count(seen):

@@ -288,7 +288,11 @@ def run(
         _line(console, f"! {why}; what was measured is kept")
     finally:
         writer.close()
-    _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
+    try:
+        _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
+    except store.StoreError as error:  # what could not be written may not be read either
+        code = EARLY
+        _line(console, f"! {error}")
     _line(console, f"Session: {folder}")
     if code == EARLY:
         _line(console, f"Continue: c10k run --resume {folder}")

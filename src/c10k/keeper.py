@@ -60,6 +60,8 @@ class Keeper:
         """Lets the keeper do its work now; in its place, when it was killed."""
         if not self.mark.startswith(f"{os.getpid()}-"):
             return  # a forked copy: its parent's affair
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end already
         with contextlib.suppress(OSError):
             assert self.process.stdin is not None
             self.process.stdin.close()

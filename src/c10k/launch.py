@@ -289,52 +289,63 @@ def start(
     """
     words = command(server, python)
     try:
+        with contextlib.ExitStack() as unless_serving:
+            running = _open(server, log, bind, cpus)
+            unless_serving.callback(running.stop)
+            began = time.monotonic()
+            _spawn(running, words, cpus)
+            _await_echo(running, began + ready_s)
+            if server.processes > 1:
+                _await_calm(running, began + ready_s)
+            unless_serving.pop_all()
+    except OSError as error:
+        raise NotServing(f"it cannot be started: {error}") from None
+    running.ready_s = time.monotonic() - began
+    return running
+
+
+def _open(server: Server, log: Path, bind: str, cpus: Sequence[int] | None) -> Running:
+    """What a server will need, before any process of it is there."""
+    mark, folder = keeper.keeper().part()
+    try:
         listeners = _listeners(server, bind)
     except OSError as error:
         raise NotServing(f"it has nothing to listen on: {error.strerror or error}") from None
-    stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
-    mark, folder = keeper.keeper().part()
     if isinstance(socket_file := listeners[0].getsockname(), str):
         keeper.keeper().remove(Path(socket_file))
+    stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
     pinned = frozenset(cpus) if cpus else None
-    running = Running(server, [], listeners, stdout, log, mark, folder, pinned)
-    rules = confine.ruleset(folder)
-    began = time.monotonic()
+    return Running(server, [], listeners, stdout, log, mark, folder, pinned)
+
+
+def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -> None:
+    """Starts the server's processes."""
+    rules = confine.ruleset(running.folder)
+    environment = {
+        **os.environ,
+        "PYTHONUNBUFFERED": "1",
+        "TMPDIR": str(running.folder),
+        keeper.MARK: running.mark,
+    }
     try:
-        with log.open("ab") as errors:
+        with running.log.open("ab") as errors:
             errors.truncate(0)  # appended to, as several processes may write it
-            for index in range(server.processes):
+            for index in range(running.server.processes):
                 running.processes.append(
                     subprocess.Popen(
                         words,
-                        stdin=listeners[index % len(listeners)].fileno(),
-                        stdout=stdout,
+                        stdin=running.listeners[index % len(running.listeners)].fileno(),
+                        stdout=running.stdout,
                         stderr=errors,
                         start_new_session=True,
                         preexec_fn=child_setup(cpus, _LOG_LIMIT_BYTES, rules),
-                        cwd=folder,
-                        env={
-                            **os.environ,
-                            "PYTHONUNBUFFERED": "1",
-                            "TMPDIR": str(folder),
-                            keeper.MARK: mark,
-                        },
+                        cwd=running.folder,
+                        env=environment,
                     )
                 )
-        _await_echo(running, began + ready_s)
-        if server.processes > 1:
-            _await_calm(running, began + ready_s)
-    except OSError as error:
-        running.stop()
-        raise NotServing(f"it cannot be started: {error}") from None
-    except BaseException:
-        running.stop()
-        raise
     finally:
         if rules is not None:
             os.close(rules)
-    running.ready_s = time.monotonic() - began
-    return running
 
 
 def _listeners(server: Server, bind: str) -> list[socket.socket]:

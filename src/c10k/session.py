@@ -156,6 +156,8 @@ class LocalExecutor:
             return replace(measurement, reason=str(error))
         try:
             return self._load(running, measurement)
+        except OSError as error:  # the suite itself is out of something
+            return replace(measurement, reason=f"the load cannot be driven: {error.strerror}")
         finally:
             running.stop()
             if not log.stat().st_size:

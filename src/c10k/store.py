@@ -52,9 +52,10 @@ class Writer:
         return self.folder / LOGS
 
     def append(self, measurement: Measurement) -> None:
+        line = memoryview(msgspec.json.encode(measurement) + b"\n")
         try:
-            self._file.write(msgspec.json.encode(measurement) + b"\n")
-            self._file.flush()
+            while line:  # what the disk has no room for is the torn end of the file
+                line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
             raise StoreError(f"{self.folder / TRIALS}: cannot be written: {_why(error)}") from None
@@ -106,7 +107,7 @@ def unfinished(folder: Path) -> Session:
 
 def _locked(folder: Path) -> IO[bytes]:
     """The file of trials, opened to append. Raises StoreError when another run has it."""
-    file = (folder / TRIALS).open("ab")
+    file = (folder / TRIALS).open("ab", buffering=0)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
