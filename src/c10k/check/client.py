@@ -130,7 +130,8 @@ def exchange(*clients: Client) -> None:
     for client in clients:
         if client.outbox or client.owed:
             busy[client.sock.fileno()] = client
-            poller.register(client.sock, select.POLLIN | select.POLLOUT)
+            sending = select.POLLOUT if client.outbox else 0  # else always ready, nothing moved
+            poller.register(client.sock, select.POLLIN | sending)
     while busy:
         events = poller.poll(PATIENCE_S * 1000)
         if not events:
