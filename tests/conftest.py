@@ -45,12 +45,12 @@ def serving(tmp_path):
 def short_kit(monkeypatch):
     """The longer cases of the kit with less of everything, and no judgement of speed."""
     shorter = {
-        "LONG_IDLE_S": 0.8,
+        "LONG_IDLE_S": 0.6,
         "HARM_S": 60.0,
-        "LORIS_S": 0.3,
+        "LORIS_S": 0.2,
         "CHURNED": 1000,
         "QUEUE": 100,
-        "WATCHED_S": 0.7,
+        "WATCHED_S": 0.5,
         "RECOVER_S": 20.0,
     }
     for name, value in shorter.items():

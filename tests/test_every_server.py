@@ -22,6 +22,7 @@ CANONICAL = {
 
 # Left as the tutorial has them (docs/decisions.md); a newer interpreter passes.
 SPIN_WITHOUT_DESCRIPTORS = {"asyncio_streams", "asyncio_protocol"}
+MOSTLY_WAITING = {"idle-long", "slow-loris", "overflow"}
 
 
 @pytest.fixture(params=SERVERS, ids=lambda server: server.name)
@@ -44,8 +45,9 @@ def ask(client, data=b"?"):
 
 
 def test_it_keeps_the_contract(server, tmp_path, short_kit):
-    """The whole conformance kit, its longer cases shortened."""
-    found = check.check(server, workdir=tmp_path, full=True)
+    """The conformance kit, its longer cases shortened; `tox run -e kit` has it in full."""
+    asked = [case.name for case in check.CASES + check.LONG if case.name not in MOSTLY_WAITING]
+    found = check.check(server, asked, workdir=tmp_path)
     assert found.failures == ()
     unclean = {result.case for result in found.results if result.verdict == "unclean"}
     spins = server.name in SPIN_WITHOUT_DESCRIPTORS

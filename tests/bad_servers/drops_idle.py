@@ -7,14 +7,14 @@
 # unit = "thread"
 # tier = "variant"
 # ///
-"""Leaves a client that has said nothing for half a second."""
+"""Leaves a client that has said nothing for 0.4 seconds."""
 
 import socket
 import threading
 
 
 def echo(client):
-    client.settimeout(0.5)
+    client.settimeout(0.4)
     with client:
         try:
             while data := client.recv(65536):
