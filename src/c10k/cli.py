@@ -318,14 +318,16 @@ def check_(
         return _list_cases(console, as_json)
     if not servers:
         raise Wrong("check: name a server (c10k list shows them), or --list the cases")
+    try:
+        asked = check.chosen(_split(cases), full)
+    except ValueError as error:
+        raise Wrong(f"--cases: {error}") from None
     launch.raise_descriptor_limit()
     chosen = catalog.choose(_split(servers), catalog.find(places.SERVERS))
     not_run = {server.name: why for server in chosen if (why := catalog.why_not(server))}
     if junit is not None:
         _write(junit, "--junit", "")  # now, not after minutes, it is known whether that is possible
-    shown = conformance.columns(
-        (server.name for server in chosen), (case.name for case in check.CASES + check.LONG)
-    )
+    shown = conformance.columns((server.name for server in chosen), (case.name for case in asked))
     if not as_json:
         console.print(shown.heading(), soft_wrap=True)
     found = []
@@ -971,8 +973,6 @@ def _check(
         check.remember(server, result, folder)
     except OSError as error:
         raise Wrong(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to another") from None
-    except ValueError as error:
-        raise Wrong(f"--cases: {error}") from None
     return result
 
 

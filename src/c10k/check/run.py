@@ -26,6 +26,17 @@ LONG_BUDGET_S = 300.0  # with the longer ones, for which a good server needs abo
 _SEED = 10_000
 
 
+def chosen(only: Sequence[str] = (), full: bool = False) -> tuple[Case, ...]:
+    """The first kit, or all cases, or only those named. Raises ValueError for an unknown one."""
+    every = CASES + LONG
+    if unknown := set(only) - {case.name for case in every}:
+        known = ", ".join(case.name for case in every)
+        raise ValueError(f"no case is named {sorted(unknown)[0]!r}; there are {known}")
+    if only:
+        return tuple(case for case in every if case.name in only)
+    return every if full else CASES
+
+
 def check(
     server: Server,
     only: Sequence[str] = (),
@@ -44,12 +55,7 @@ def check(
     seconds; when it did not there are no others. A failed case never ends the check.
     Raises ValueError for an unknown case.
     """
-    every = CASES + LONG
-    if unknown := set(only) - {case.name for case in every}:
-        known = ", ".join(case.name for case in every)
-        raise ValueError(f"no case is named {sorted(unknown)[0]!r}; there are {known}")
-    kit = every if full else CASES
-    wanted = [case for case in every if case.name in only] if only else kit
+    wanted = chosen(only, full)
     budget_s = LONG_BUDGET_S if set(wanted) & set(LONG) else BUDGET_S
     checked_at = datetime.now(UTC).isoformat(timespec="seconds")
     began = time.monotonic()
