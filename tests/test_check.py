@@ -1,12 +1,15 @@
 """Guards the conformance kit: each bad server fails, and the case that says why is named."""
 
+import os
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from msgspec.structs import replace
 
 from c10k import catalog, check, launch, places
+from c10k.check import long
 
 BAD = Path(__file__).parent / "bad_servers"
 GOOD = places.SERVERS / "threads_sockets.py"
@@ -166,6 +169,15 @@ def test_a_limit_that_was_lowered_is_put_back(tmp_path, short_kit):
         GOOD, tmp_path, "overflow", "out-of-descriptors", "out-of-threads", "ipv6"
     ).results
     assert {each.verdict for each in results} == {"ok"}
+
+
+def test_room_is_counted_in_free_numbers():
+    """One high descriptor, left from a crowd, does not make room for the next crowd."""
+    os.dup2(0, 5000)
+    try:
+        assert long._room_for_descriptors(psutil.Process(), 5) < 5000
+    finally:
+        os.close(5000)
 
 
 def test_every_case_says_why():

@@ -14,6 +14,7 @@ import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
 from pathlib import Path
 
 import psutil
@@ -121,8 +122,8 @@ def _slow_loris(subject: Subject) -> None:
 
 
 def _churn(subject: Subject) -> None:
-    def come_and_go(count: int) -> None:
-        for _ in range(count // AT_ONCE):
+    def come_and_go(many: int) -> None:
+        for _ in range(many // AT_ONCE):
             subject.echo([subject.connect() for _ in range(AT_ONCE)], 10)
             subject.hang_up()
 
@@ -159,17 +160,16 @@ def _overflow(subject: Subject) -> None:
     if queue is None:
         raise Informational("not tried: the kernel does not tell how long the accept queue is")
     limit = min(QUEUE, queue.limit)
-    count = limit + OVERFLOW
+    many = limit + OVERFLOW
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if descriptors < count + 100:
-        raise Informational(f"not tried: {count:,} clients need more than ulimit -n {descriptors}")
+    if descriptors < many + 100:
+        raise Informational(f"not tried: {many:,} clients need more than ulimit -n {descriptors}")
     listener = subject.running.listener
     listener.listen(limit)  # of the same socket as the server's: a copy of its descriptor
     try:
         with subject.frozen():
             clients = [
-                subject.connecting(f"client {i:,} of {count:,} at once")
-                for i in range(1, count + 1)
+                subject.connecting(f"client {i:,} of {many:,} at once") for i in range(1, many + 1)
             ]
         for client in clients:
             client.say(subject.data(10))
@@ -234,14 +234,17 @@ def _latecomers(subject: Subject, name: str) -> list[Client]:
     return clients
 
 
-_USED: dict[str, Callable[[psutil.Process], int]] = {
-    "NOFILE": lambda process: 1 + max(int(each.name) for each in _descriptors(process)),
-    "AS": lambda process: int(process.memory_info().vms),
-}
+def _room_for_descriptors(process: psutil.Process, room: int) -> int:
+    """The limit below which so many numbers are free: a new descriptor takes the lowest."""
+    taken = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
+    return next(islice((number for number in count() if number not in taken), room, None))
 
 
-def _descriptors(process: psutil.Process) -> Iterator[Path]:
-    return Path(f"/proc/{process.pid}/fd").iterdir()
+def _room_for_stacks(process: psutil.Process, room: int) -> int:
+    return int(process.memory_info().vms) + room
+
+
+_ROOM = {"NOFILE": _room_for_descriptors, "AS": _room_for_stacks}
 
 
 @contextlib.contextmanager
@@ -252,7 +255,7 @@ def _limited(subject: Subject, what: str, room: int) -> Iterator[psutil.Process]
     process, *_ = subject.processes()
     number = getattr(resource, f"RLIMIT_{what}")
     before = resource.prlimit(process.pid, number)
-    resource.prlimit(process.pid, number, (_USED[what](process) + room, before[1]))
+    resource.prlimit(process.pid, number, (_ROOM[what](process, room), before[1]))
     try:
         yield process
     finally:
