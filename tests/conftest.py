@@ -42,6 +42,22 @@ def serving(tmp_path):
 
 
 @pytest.fixture
+def short_kit(monkeypatch):
+    """The longer cases of the kit with less of everything, and no judgement of speed."""
+    shorter = {
+        "LONG_IDLE_S": 0.6,
+        "HARM_S": 60.0,
+        "LORIS_S": 0.2,
+        "CHURNED": 1000,
+        "QUEUE": 100,
+        "WATCHED_S": 0.5,
+        "RECOVER_S": 20.0,
+    }
+    for name, value in shorter.items():
+        monkeypatch.setattr(f"c10k.check.long.{name}", value)
+
+
+@pytest.fixture
 def client():
     """client(plan) → the events that one worker writes, its exit code checked."""
 

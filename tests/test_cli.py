@@ -9,12 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from xml.etree import ElementTree
 
 import made
 import psutil
 import pytest
 
-from c10k import cli, places, store
+from c10k import check, cli, places, store
 
 QUICK = """
 title = "A short one"
@@ -123,6 +124,8 @@ def test_counts_are_given_with_commas_or_spaces(workload, tmp_path, counts):
         (["show", "/nonexistent"], "no session here"),
         (["show"], "FOLDER"),
         (["check", "nobody"], "nobody"),
+        (["check"], "--list"),
+        (["check", "threads_sockets", "--junit", "/nonexistent/junit.xml"], "/nonexistent"),
         (["check", "asyncio_streams", "--cases", "none"], "none"),
         (["serve", "nobody"], "nobody"),
         (["serve", "asyncio_streams", "--bind", "nonsense"], "nonsense"),
@@ -266,7 +269,17 @@ def test_check_passes_a_good_server_and_fails_a_bad_one(tmp_path):
         "while True:\n    client, _ = listener.accept()\n    client.sendall(client.recv(1))\n"
     )
     done = c10k("check", bad, code=1)
-    assert "failed  half-close" in done.stdout
+    assert re.search(r"^bad_server +half-close +failed ", done.stdout, re.MULTILINE)
+
+
+def test_check_tells_its_cases_and_writes_junit(tmp_path):
+    """--list has every case of both kits; --junit is for other programs' viewers."""
+    listed = json.loads(c10k("check", "--list", "--json").stdout)["cases"]
+    assert [each["name"] for each in listed] == [each.name for each in check.CASES + check.LONG]
+    assert "out-of-threads  " in c10k("check", "--list").stdout
+    c10k("check", "threads_sockets", "--cases", "unix", "--junit", tmp_path / "junit.xml")
+    suite = ElementTree.parse(tmp_path / "junit.xml").find("testsuite")
+    assert [test.get("name") for test in suite] == ["start", "unix"]
 
 
 def test_a_server_that_fails_its_check_is_not_timed(workload, tmp_path):

@@ -49,6 +49,7 @@ from . import (
     workload,
 )
 from .model import (
+    CaseResult,
     ClaimsHead,
     Conformance,
     Goal,
@@ -59,7 +60,7 @@ from .model import (
     Session,
     Trial,
 )
-from .render import export, html, markdown, progress, table, terminal, verdicts
+from .render import conformance, export, html, markdown, progress, table, terminal, verdicts
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
 WATCH_S = 10.0
@@ -378,53 +379,90 @@ def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
 
 @app.command(name="check")
 def check_(
-    servers: Annotated[list[str], Parameter(negative="")],
+    servers: Annotated[list[str] | None, Parameter(negative="")] = None,
     /,
     *,
+    full: Annotated[bool, Flag] = False,
     cases: Annotated[list[str] | None, Many] = None,
+    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    junit: Path | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Check that servers echo rightly: the conformance kit, always anew.
 
-    Example: c10k check trio_streams
+    Example: c10k check trio_streams --full
 
     Parameters
     ----------
     servers
         Names, @tiers or paths of server files.
+    full
+        The longer cases, too: a minute a server instead of a second.
     cases
         Only these cases.
+    list_cases
+        List the cases, each with what it is for, and check nothing.
+    junit
+        Write the results to this file, too, as JUnit XML.
     as_json
         Print the results as JSON.
     """
-    launch.raise_descriptor_limit()
-    reports = []
     console = Console()
-    code = DONE
-    for server in catalog.choose(servers, catalog.known().servers):
+    if list_cases:
+        return _list_cases(console, as_json)
+    if not servers:
+        raise Wrong("check: name a server (c10k list shows them), or --list the cases")
+    try:
+        asked = check.chosen(_split(cases), full)
+    except ValueError as error:
+        raise Wrong(f"--cases: {error}") from None
+    launch.raise_descriptor_limit()
+    chosen = catalog.choose(servers, catalog.known().servers)
+    if junit is not None:
+        _write(junit, "--junit", "")  # now, not after minutes, it is known whether that is possible
+    shown = conformance.columns((server.name for server in chosen), (case.name for case in asked))
+    if not as_json:
+        console.print(shown.heading(), soft_wrap=True)
+    found: list[Conformance] = []
+    not_run: dict[str, str] = {}
+    for server in chosen:
         try:
             on = runtime.prepare(server)
         except runtime.Impossible as error:
-            code = FAILED
-            reports.append({"server": server.name, "status": "not run", "reason": str(error)})
+            not_run[server.name] = str(error)
             if not as_json:
                 _line(console, f"{server.name}: not run: {error}")
             continue
-        found = _check(server, on, _split(cases))
-        code = FAILED if found.failures else code
-        reports.append(
-            {"status": "failed" if found.failures else "ok", **msgspec.to_builtins(found)}
-        )
-        if as_json:
-            continue
-        for result in found.results:
-            line = Text(f"{server.name}  {result.verdict:6}  {result.case}")
-            if result.detail:
-                line.append(f": {result.detail}")
-            console.print(line, style="red" if result.verdict == "failed" else "", soft_wrap=True)
+
+        def seen(result: CaseResult, name: str = server.name) -> None:
+            if not as_json:
+                console.print(shown.line(name, result), soft_wrap=True)
+
+        found.append(_check(server, on, _split(cases), full=full, seen=seen))
+    if junit is not None:
+        _write(junit, "--junit", conformance.junit(found, not_run))
     if as_json:
+        reports = [{"server": n, "status": "not run", "reason": why} for n, why in not_run.items()]
+        reports += [
+            {"status": "failed" if each.failures else "ok", **msgspec.to_builtins(each)}
+            for each in found
+        ]
         print(json.dumps({"checks": reports}, indent=1))
-    return code
+    return FAILED if not_run or any(each.failures for each in found) else DONE
+
+
+def _list_cases(console: Console, as_json: bool) -> int:
+    """Every case with the sentence that says what it is for."""
+    kits = {"first": check.CASES, "long": check.LONG}
+    known = [(kit, case) for kit, cases in kits.items() for case in cases]
+    if as_json:
+        cases = [{"name": case.name, "kit": kit, "why": case.why} for kit, case in known]
+        print(json.dumps({"cases": cases}, indent=1))
+        return DONE
+    width = max(len(case.name) for _, case in known)
+    for kit, case in known:
+        _line(console, f"{case.name:{width}}  {kit:5}  {case.why}")
+    return DONE
 
 
 @app.command
@@ -1023,18 +1061,37 @@ def _depends_on(found: Runtime) -> dict[str, str]:
     return {**found.versions, "python": found.python}
 
 
-def _check(server: Server, on: Runtime, cases: Sequence[str]) -> Conformance:
+def _check(
+    server: Server,
+    on: Runtime,
+    cases: Sequence[str],
+    full: bool = False,
+    seen: Callable[[CaseResult], None] = lambda result: None,
+) -> Conformance:
     """The kit on one server, now; a whole check that passes is remembered."""
     folder = places.cache() / "checks"
     versions = _depends_on(on)
     try:
-        result = check.check(server, cases, workdir=folder, versions=versions, python=on.executable)
+        result = check.check(
+            server,
+            cases,
+            workdir=folder,
+            versions=versions,
+            python=on.executable,
+            full=full,
+            seen=seen,
+        )
         check.remember(server, result, folder)
     except OSError as error:
         raise Wrong(f"{folder}: {error.strerror}; set XDG_CACHE_HOME to another") from None
-    except ValueError as error:
-        raise Wrong(f"--cases: {error}") from None
     return result
+
+
+def _write(path: Path, option: str, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Wrong(f"{option} {path}: {error.strerror}") from None
 
 
 def _verdict(result: Conformance) -> str:

@@ -17,6 +17,7 @@ Verdict = Literal["faster", "slower", "same", "not resolved"]
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
+Grade = Literal["ok", "unclean", "informational", "failed"]
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
@@ -239,7 +240,7 @@ class CaseResult(Struct, frozen=True):
     """One conformance case on one server."""
 
     case: str
-    verdict: Literal["ok", "failed"]
+    verdict: Grade  # unclean: shown, still timed; informational: told, not judged
     detail: str = ""
     took_s: float = 0.0
 

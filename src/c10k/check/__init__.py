@@ -1,19 +1,24 @@
 """The conformance kit: does a server keep the contract of servers/README.md?
 
-Usable without pytest. check() runs the CASES on one server and says what it saw;
-checked() does so only when no earlier passing result is still valid.
+Usable without pytest. check() runs the CASES on one server, and the LONG ones when asked,
+and says what it saw; checked() does so only when no earlier passing result is still valid.
 """
 
 from .cases import CASES, Case
-from .client import Failed
-from .run import check, checked, fingerprint, remember, remembered
+from .client import Failed, Informational, Unclean
+from .long import LONG
+from .run import check, checked, chosen, fingerprint, remember, remembered
 
 __all__ = [
     "CASES",
+    "LONG",
     "Case",
     "Failed",
+    "Informational",
+    "Unclean",
     "check",
     "checked",
+    "chosen",
     "fingerprint",
     "remember",
     "remembered",

@@ -1,7 +1,8 @@
-"""The cases: what the server contract asks, each as an experiment on a running server.
+"""The first kit: what the server contract asks, each case an experiment on a running server.
 
-A case raises Failed with what it saw, and returns when the server did as the contract
-says. Cases assert no timing but the contract's own two seconds after SIGTERM.
+A case raises a Finding with what it saw, and returns when the server did as the contract
+says. Cases assert no timing but the contract's own two seconds after SIGTERM. All of them
+together take a good server about a second; long.py has those that take longer.
 """
 
 import socket
@@ -90,7 +91,7 @@ def _half_close(subject: Subject) -> None:
 
 def _half_close_unread(subject: Subject) -> None:
     client = subject.connect("a client that read nothing before it sent end of stream")
-    _stall(subject, client)
+    stall(subject, client)
     client.finish()
 
 
@@ -120,7 +121,7 @@ def _interleaved(subject: Subject) -> None:
             client.send()
         exchange(*clients)
         subject.echo(clients[:2], size // 2)
-    _stall(subject, *clients[:2])  # what waits for one must not be what waits for the other
+    stall(subject, *clients[:2])  # what waits for one must not be what waits for the other
     subject.echo(clients[2:])
     for client in clients:
         client.finish()
@@ -144,11 +145,11 @@ def _reset_during(subject: Subject) -> None:
             client.send()
             client.reset()
         client = subject.connect()
-        _stall(subject, client)
+        stall(subject, client)
         client.reset()
 
 
-def _stall(subject: Subject, *clients: Client) -> None:
+def stall(subject: Subject, *clients: Client) -> None:
     """The clients send and read nothing, until every buffer on the way is full."""
     for client in clients:
         client.say(subject.data(MIB + 7) * (STALL_BYTES // MIB))
@@ -201,7 +202,7 @@ def _silence(subject: Subject) -> None:
 
 def _sigterm(subject: Subject) -> None:
     subject.echo([subject.connect()])
-    _stall(subject, subject.connect())
+    stall(subject, subject.connect())
     if subject.stop().killed:
         raise Failed(f"it was still there {launch.STOP_S:.0f} s after SIGTERM")
 

@@ -6,6 +6,7 @@ none of them has moved for PATIENCE_S seconds, so that a server that hangs costs
 """
 
 import contextlib
+import errno
 import os
 import random
 import select
@@ -16,19 +17,44 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
 from .. import launch
-from ..model import Server
+from ..model import Grade, Server
 
 PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung
 STUCK_S = 0.2  # without a byte taken, before a server counts as holding a client back
 READ_BYTES = 1 << 18
 
 
-class Failed(Exception):
-    """The server broke the contract; the message says what was seen."""
+class Finding(Exception):
+    """What a case has to say of a server, in words; its class is the verdict."""
+
+    verdict: ClassVar[Grade]
+
+
+class Failed(Finding):
+    """The server broke the contract: it is not timed."""
+
+    verdict = "failed"
+
+
+class CutOff(Failed):
+    """The server ended a connection: a fault, where no case expects just that."""
+
+
+class Unclean(Finding):
+    """The server kept the contract, but not well: that is shown, and it is timed."""
+
+    verdict = "unclean"
+
+
+class Informational(Finding):
+    """Something to know, no judgement; also, why a case cannot be tried on this machine."""
+
+    verdict = "informational"
 
 
 class Client:
@@ -57,7 +83,7 @@ class Client:
             except BlockingIOError:
                 return 0
             except OSError as error:
-                raise Failed(f"{self.name} cannot send: {error.strerror}") from None
+                raise CutOff(f"{self.name} cannot send: {error.strerror}") from None
             self.owed += piece[:sent]
         del self.outbox[:sent]
         return sent
@@ -69,12 +95,12 @@ class Client:
         except BlockingIOError:
             return 0
         except OSError as error:
-            raise Failed(
+            raise CutOff(
                 f"{self.name} was cut off after {self.echoed:,} bytes: {error.strerror}"
             ) from None
         if not data:
             missing = len(self.owed) + len(self.outbox)
-            raise Failed(
+            raise CutOff(
                 f"{self.name} got end of stream after {self.echoed:,} bytes; "
                 f"{missing:,} more were owed"
             )
@@ -123,20 +149,25 @@ class Client:
         self.sock.close()
 
 
-def exchange(*clients: Client) -> None:
-    """Sends all that the clients have to send and receives all that they are owed."""
+def exchange(*clients: Client, patience_s: float | None = None, leaving: bool = False) -> None:
+    """Sends all that the clients have to send and receives all that they are owed.
+
+    leaving: a client that has its echo closes at once, and so makes room for the others.
+    """
+    patience_s = PATIENCE_S if patience_s is None else patience_s
     poller = select.poll()
     busy: dict[int, Client] = {}
     for client in clients:
         if client.outbox or client.owed:
             busy[client.sock.fileno()] = client
-            poller.register(client.sock, select.POLLIN | select.POLLOUT)
+            sending = select.POLLOUT if client.outbox else 0  # else always ready, nothing moved
+            poller.register(client.sock, select.POLLIN | sending)
     while busy:
-        events = poller.poll(PATIENCE_S * 1000)
+        events = poller.poll(patience_s * 1000)
         if not events:
             client = next(iter(busy.values()))
             raise Failed(
-                f"nothing moved for {PATIENCE_S:.0f} s: {client.name} has {client.echoed:,} "
+                f"nothing moved for {patience_s:.0f} s: {client.name} has {client.echoed:,} "
                 f"bytes back and {len(client.owed) + len(client.outbox):,} to come"
             )
         for descriptor, event in events:
@@ -150,6 +181,8 @@ def exchange(*clients: Client) -> None:
             if not client.outbox and not client.owed:
                 poller.unregister(descriptor)
                 del busy[descriptor]
+                if leaving:
+                    client.sock.close()
 
 
 def fill(*clients: Client) -> None:
@@ -196,6 +229,25 @@ class Subject:
             sock = self.running.connect(PATIENCE_S)
         except OSError as error:
             raise Failed(f"{name} cannot connect: {error.strerror or error}") from None
+        return self._adopt(sock, name)
+
+    def connecting(self, name: str, receive_bytes: int | None = None) -> Client:
+        """A client whose connection is on its way: exchange() waits for it, too.
+
+        receive_bytes: its receive buffer, which can be made small only beforehand.
+        """
+        listener = self.running.listener
+        sock = socket.socket(listener.family)
+        sock.setblocking(False)
+        if receive_bytes is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+        error = sock.connect_ex(listener.getsockname())
+        if error not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise Failed(f"{name} cannot connect: {os.strerror(error)}")
+        return self._adopt(sock, name)
+
+    def _adopt(self, sock: socket.socket, name: str) -> Client:
         client = Client(sock, name)
         self.clients.append(client)
         return client
@@ -229,14 +281,24 @@ class Subject:
         finally:
             os.killpg(self.running.pid, signal.SIGCONT)
 
+    def elsewhere(self, bind: str) -> "Subject":
+        """The same server, to be started once more, on another address."""
+        log = self.log.with_name(f"{self.log.stem}-elsewhere.log")
+        seed = self.random.randrange(2**32)
+        return Subject(self.server, log, bind, self.ready_s, seed, self.python)
+
+    def processes(self) -> list[psutil.Process]:
+        """The server's process, and what it forked. Raises psutil.Error when it is gone."""
+        process = psutil.Process(self.running.pid)
+        return [process, *process.children(recursive=True)]
+
     def memory_bytes(self) -> int:
         """Resident memory of the server's processes."""
         total = 0
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self.running.pid)
-            for one in (process, *process.children(recursive=True)):
+            for process in self.processes():
                 with contextlib.suppress(psutil.Error):
-                    total += one.memory_info().rss
+                    total += process.memory_info().rss
         return total
 
     def gone(self, wait_s: float = 0.0) -> str:
