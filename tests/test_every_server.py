@@ -31,7 +31,7 @@ LACKS = {
     "asyncio_protocol": ASYNCIO,
     "asyncio_buffered": ASYNCIO,
     "aiofastnet_streams": {
-        "out-of-descriptors": "1.2 means to wait, and calls loop.remove_reader on the socket instead"
+        "out-of-descriptors": "1.2 means to wait, and calls remove_reader on the socket"
     },
     "tornado_tcpserver": {
         "out-of-descriptors": "6.6 says that there is none and tries at once again"

@@ -42,6 +42,7 @@ from .model import Server
 BACKLOG = 4096
 READY_S = 10.0
 STOP_S = 2.0
+_REAP_S = 0.2  # from a process's last close to its end
 _CALM_S = 0.2  # without work: a process has started and waits
 LOG_BYTES = 64 * 1024  # kept of a server's output, the first and the last half
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024  # the kernel's bound while it runs (RLIMIT_FSIZE)
@@ -129,8 +130,14 @@ class Running:
         """What it wrote on standard output, where it should say nothing; at most 4 KiB."""
         return os.pread(self.stdout.fileno(), 4096, 0)
 
-    def gone(self) -> str:
-        """Why the server is no longer there, in words; "" while all of it runs."""
+    def gone(self, wait_s: float = 0.0) -> str:
+        """Why the server is no longer there, in words; "" while all of it runs.
+
+        wait_s: its sockets close a moment before it is reaped.
+        """
+        if wait_s and len(self.processes) == 1:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(wait_s)
         for process in self.processes:
             code = process.poll()
             if code is None:
@@ -395,11 +402,11 @@ def _await_echo(running: Running, deadline: float) -> None:
                 if first == b"?":
                     return
                 said = f"it said {first!r} unasked" if first else "it closed the first connection"
-                raise NotServing(running.gone() or f"no first echo: {said}")
+                raise NotServing(running.gone(_REAP_S) or f"no first echo: {said}")
             except TimeoutError:
                 pass
             except OSError as error:
-                raise NotServing(running.gone() or f"no first echo: {error}") from None
+                raise NotServing(running.gone(_REAP_S) or f"no first echo: {error}") from None
             if reason := running.gone():
                 raise NotServing(reason)
             if time.monotonic() > deadline:

@@ -13,7 +13,6 @@ import select
 import signal
 import socket
 import struct
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -303,12 +302,7 @@ class Subject:
 
     def gone(self, wait_s: float = 0.0) -> str:
         """Why the server is gone. wait_s: its sockets close a moment before it is reaped."""
-        if self._running is None:
-            return ""
-        if wait_s:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._running.process.wait(wait_s)
-        return self._running.gone()
+        return self._running.gone(wait_s) if self._running else ""
 
     def said(self) -> bytes:
         """What the server wrote on standard output during the whole check."""
