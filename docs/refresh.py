@@ -14,6 +14,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,34 @@ def units(path: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
+def faults(path: Path) -> str:
+    """Each fault with its promise and what was seen."""
+    rows = json.loads(path.read_text())["faults"]
+    return grid(("fault", "promise", "seen"), rows)
+
+
+def soak(path: Path) -> str:
+    """What engine and client held at both ends of a long session."""
+    found = json.loads(path.read_text())
+    rows = []
+    for who in [key for key, value in found.items() if isinstance(value, dict)]:
+        first, last = found[who]["memory_bytes"]
+        counts = [
+            f"{found[who][name][0]:.0f} → {found[who][name][1]:.0f}"
+            for name in ("descriptors", "threads")
+        ]
+        rows.append((who, f"{first / 2**20:.1f} → {last / 2**20:.1f}", *counts))
+    heading = f"{found['minutes']:g} minutes, {found['trials']} trials, {found['left_running']} left\n\n"
+    return heading + grid(("process", "memory, MiB", "descriptors", "threads"), rows)
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    told = [[markdown.escape(str(cell)) for cell in row] for row in rows]
+    lines = [headings, ["---"] * len(headings), *told]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def compared(path: Path) -> str:
     """One table as `pytest-benchmark compare` prints it of what `tox -e micro` stored."""
     says = subprocess.run(
@@ -213,6 +242,8 @@ KINDS = {
     "micro": medians,
     "units": units,
     "compared": compared,
+    "faults": faults,
+    "soak": soak,
 }
 
 

@@ -1,10 +1,10 @@
 """Sessions to be disturbed, and the table of what came of it.
 
 Each test says its fault and the promise, and when it holds, what was seen. With
---reliability FILE these lines become the page docs/reliability.md.
+--keep FILE these lines are kept, for docs/reliability.md.
 """
 
-import re
+import json
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ ROWS = pytest.StashKey[list]()
 
 
 def pytest_addoption(parser):
-    parser.addoption("--reliability", type=Path, help="write the table of faults to this page")
+    parser.addoption("--keep", type=Path, help="keep fault, promise and what was seen here")
     parser.addoption("--kills", type=int, default=3, help="how often the session is killed")
 
 
@@ -25,14 +25,10 @@ def pytest_configure(config):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    page = session.config.getoption("--reliability")
-    if page is None or exitstatus != 0:
-        return
-    cells = [f"| {' | '.join(row)} |" for row in sorted(session.config.stash[ROWS])]
-    lines = ["| fault | promise | seen |", "| --- | --- | --- |", *cells]
-    text = page.read_text(encoding="utf-8")
-    table = "<!-- faults -->\n" + "\n".join(lines) + "\n<!-- end -->"
-    page.write_text(re.sub(r"<!-- faults -->.*?<!-- end -->", lambda _: table, text, flags=re.S))
+    kept = session.config.getoption("--keep")
+    if kept is not None and exitstatus == 0:
+        rows = sorted(session.config.stash[ROWS])
+        kept.write_text(json.dumps({"faults": rows}, indent=1, ensure_ascii=False) + "\n")
 
 
 @pytest.fixture
@@ -40,7 +36,7 @@ def held(request):
     """held(fault, promise, seen): the promise was kept, and how that looked."""
 
     def keep(fault, promise, seen):
-        request.config.stash[ROWS].append((fault, promise, seen.replace("|", "\\|")))
+        request.config.stash[ROWS].append((fault, promise, seen))
 
     return keep
 
