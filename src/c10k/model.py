@@ -175,6 +175,18 @@ class Noise(Struct, frozen=True):
     others_cores: float | None = None  # cores that other processes kept busy
 
 
+class Host(Struct, frozen=True):
+    """One of several machines, and what it had to do with a trial."""
+
+    name: str
+    role: Literal["server", "client"]
+    clients: int = 0
+    workers: int = 0
+    cpu_share: float | None = None  # of the busiest core that its workers have, in the slice
+    lag_p99_us: float | None = None  # open loop: of its workers' schedule
+    noise: Noise = Noise()
+
+
 class Measurement(Struct, frozen=True):
     """What came of one trial. Every field but the first two may be unknown."""
 
@@ -210,6 +222,9 @@ class Measurement(Struct, frozen=True):
     launched_s: float | None = None  # storm: until the last client began to connect
     server: ServerUse = ServerUse()
     noise: Noise = Noise()
+    hosts: tuple[Host, ...] = ()  # of several machines: each; none for one alone
+    start_spread_s: float | None = None  # of several machines: their starts lay within
+    vanished: str = ""  # the host that was gone before the trial's end
     pinned: str = ""
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
@@ -358,6 +373,8 @@ class Row(Struct, frozen=True):
     outliers: tuple[int, ...] = ()  # blocks whose primary figure stands apart; none is deleted
     unsettled: int = 0  # trials that did not settle within their warm-up
     limiter: str = ""
+    hosts: str = ""  # of several machines: the server's and the clients'
+    start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()
 
 

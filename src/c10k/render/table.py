@@ -347,6 +347,8 @@ _COLUMNS = (
     Column("connect s", _figure("connect_s")),
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
+    Column("starts within ms", _figure("start_spread_s", 1e3), optional=True),
+    Column("server ← clients", lambda row: row.hosts or UNKNOWN, right=False, optional=True),
 )
 
 
