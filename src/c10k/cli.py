@@ -30,18 +30,18 @@ from . import (
     catalog,
     check,
     claims,
+    cluster,
     compare,
-    drive,
     figures,
     judge,
     launch,
+    local,
     machine,
     places,
     plan,
     search,
     session,
     store,
-    watch,
     workload,
 )
 from .model import ClaimsHead, Conformance, Goal, Judged, Plan, Server, Session, Trial, Workload
@@ -74,6 +74,7 @@ def main() -> NoReturn:
         store.StoreError,
         compare.NothingInCommon,
         claims.ClaimError,
+        cluster.ClusterError,
     )
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
@@ -113,6 +114,7 @@ def run(
     precision: str | None = None,
     max_blocks: int | None = None,
     time: str | None = None,
+    scheduler: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Run a session: every server under every load, block by block, then the table.
@@ -149,19 +151,22 @@ def run(
         With --precision: stop at so many blocks [default: 50].
     time
         With --precision: stop when the next block would overrun it: 20m, 90s, 1h.
+    scheduler
+        Run on the hosts of this Dask scheduler, tcp://HOST:PORT, instead of here (c10k cluster).
     as_json
         Print the rows as JSON instead of the table.
     """
     console = Console(stderr=as_json)
     launch.raise_descriptor_limit()
     memory_share = _share("--memory", memory)
+    machines = _machines(scheduler)
     if resume is not None:
         given = (servers, clients, blocks, processes, sharing, seed, out, precision, max_blocks)
         if any(option is not None for option in (*given, time)) or name != "quick":
             raise Wrong("--resume takes the plan of the session: give no other option with it")
         folder = resume
         head, writer = store.resume(resume)
-        for line in machine.differences(head.environment, machine.environment(places.SUITE)):
+        for line in machine.differences(head.environment, machines.environment()):
             _line(console, f"! changed since it began: {line}")
     else:
         chosen = workload.cut(
@@ -176,25 +181,18 @@ def run(
         if goal and chosen.search:
             raise Wrong("--precision: a search ends when it has found its limit")
         folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
-        head = _new_session(chosen, seed, goal, unchecked, console)
+        head = _new_session(chosen, seed, goal, unchecked, console, machines)
         writer = store.create(folder, head)
     planned = head.plan
-    pinning = machine.cores(planned.workload.processes)
     cannot = _cannot_run(planned.servers)
-    room = _room(planned, memory_share)
+    room = machines.room(planned, memory_share)
     for reason in dict.fromkeys(map(room, planned.trials)):
         if reason:
             _line(console, f"! {reason}; smaller counts run")
-    execute = session.LocalExecutor(
+    execute = machines.executor(
         planned,
         writer.logs,
-        server_cpus=pinning.server or (),
-        client_cpus=pinning.clients or (),
-        workers=pinning.workers,
-        worker_clients=machine.worker_clients(),
         memory_share=memory_share,
-        pinned=pinning.note,
-        one_core=pinning.one_core,
         versions={server.name: catalog.versions(server) for server in planned.servers},
         notes={server.name: catalog.notes(server) for server in planned.servers},
         refuse=session.refusals(cannot, room, head.conformance),
@@ -209,7 +207,7 @@ def run(
     _line(
         console,
         f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
-        f"{pinning.note}, seed {planned.seed}",
+        f"{execute.note}, seed {planned.seed}",
     )
     code = DONE
     try:
@@ -226,12 +224,13 @@ def run(
                 before=lines.before,
                 after=lines.after,
             )
-    except (KeyboardInterrupt, store.StoreError) as error:
+    except (KeyboardInterrupt, store.StoreError, session.Lost) as error:
         code = EARLY
         why = str(error) or "interrupted"
         _line(console, f"! {why}; what was measured is kept")
     finally:
         writer.close()
+        machines.close()
     _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
     _line(console, f"Session: {folder}")
     if code == EARLY:
@@ -732,6 +731,11 @@ def _await_trial(folder: Path, known: int) -> None:
             return
 
 
+def _machines(scheduler: str | None) -> session.Machines:
+    """What a session runs on: this machine, or the hosts of a scheduler."""
+    return local.Here() if scheduler is None else cluster.connect(scheduler)
+
+
 def _named(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
     """The session's servers that names and @tiers stand for."""
     found: set[str] = set()
@@ -785,7 +789,12 @@ def _share(option: str, text: str) -> float:
 
 
 def _new_session(
-    chosen: Workload, seed: int | None, goal: Goal | None, unchecked: bool, console: Console
+    chosen: Workload,
+    seed: int | None,
+    goal: Goal | None,
+    unchecked: bool,
+    console: Console,
+    machines: session.Machines,
 ) -> Session:
     """The head of a session: what is planned, on which machine, with servers that were checked."""
     contenders = plan.copies(
@@ -802,35 +811,10 @@ def _new_session(
         c10k=metadata.version("c10k-bench"),
         started_at=session.now(),
         plan=planned,
-        environment=machine.environment(places.SUITE),
+        environment=machines.environment(),
         conformance={} if unchecked else _check_all(runnable, console),
         goal=goal,
     )
-
-
-def _room(planned: Plan, memory_share: float) -> Callable[[Trial], str]:
-    """Why a trial does not fit this machine; "" when it does.
-
-    A search goes beyond the descriptors of one process: there the server is to break.
-    """
-    processes = {server.name: server.processes for server in planned.servers}
-    limits, budget = machine.read_limits(), int(watch.available_bytes() * memory_share)
-    most, searching = machine.worker_clients(limits), planned.workload.search is not None
-    limits = replace(limits, descriptors_hard=None) if searching else limits
-
-    def room(trial: Trial) -> str:
-        clients = trial.load.clients
-        workers = -(-clients // most) if most else 1
-        fits = machine.capacity(
-            clients,
-            limits,
-            addresses=drive.addresses(trial.load, workers),
-            processes=processes[trial.server],
-            budget_bytes=budget,
-        )
-        return fits.reason
-
-    return room
 
 
 def _cannot_run(servers: Sequence[Server]) -> dict[str, str]:

@@ -242,11 +242,11 @@ class LocalCrew:
     As a with block: whatever happens, none is left running.
     """
 
-    start_spread_s = None
+    start_spread_s: float | None = None
 
     def __init__(self, worker_plans: Sequence[dict[str, Any]], cpus: Sequence[int]) -> None:
         self.plans = worker_plans
-        self.cores = [
+        self.cores: Sequence[Core] = [
             ("", cpus[index % len(cpus)] if cpus else index) for index in range(len(worker_plans))
         ]
         self.stack = ExitStack()

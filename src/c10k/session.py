@@ -134,6 +134,22 @@ class Site(Protocol):
         """Ends the server and all it started; its log is there afterwards."""
 
 
+class Machines(Protocol):
+    """What a session runs on: this machine, or several."""
+
+    def environment(self) -> dict[str, Any]:
+        """What its results depend on, to be published with them."""
+
+    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
+        """Says why a trial does not fit; "" when it does."""
+
+    def executor(self, planned: Plan, logs: Path, **common: Any) -> "Executor":
+        """What runs the plan's trials; common: what every Executor is told."""
+
+    def close(self) -> None:
+        """Lets go of the machines; nothing of ours is left on them."""
+
+
 class LocalSite:
     """A server under test on this machine. Raises launch.NotServing when it does not serve."""
 
@@ -190,6 +206,8 @@ def stop_for_memory(free_bytes: int, share: float) -> None:
 
 class Executor(ABC):
     """Runs a trial: all that is the same wherever its server and its clients are."""
+
+    note: str  # where server and clients are, in a few words
 
     def __init__(
         self,
@@ -330,7 +348,7 @@ class LocalExecutor(Executor):
         self.client_cpus = client_cpus
         self.workers = workers
         self.worker_clients = worker_clients
-        self.pinned = pinned
+        self.pinned = self.note = pinned
         self.one_core = one_core
 
     def setting(self, trial: Trial) -> dict[str, Any]:
