@@ -694,6 +694,74 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
     return DONE
 
 
+@app.command(name="cluster")
+def cluster_(
+    scheduler: str | None = None,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Say how several machines are started, or which ones a scheduler has.
+
+    On one host, which the others reach at 10.0.0.1:
+
+        dask scheduler --host 10.0.0.1 --no-dashboard
+
+    On the host that is to serve, and on each that is to be a client:
+
+        dask worker tcp://10.0.0.1:8786 --name srv --resources server=1
+
+        dask worker tcp://10.0.0.1:8786 --name c1 --resources client=1
+
+    Or all of them over SSH, in a Python that stays; the first of equals serves:
+
+        from dask.distributed import SSHCluster
+
+        labels = {"resources": {"server": 1, "client": 1}}
+
+        hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+        cluster = SSHCluster(hosts, worker_options=labels)
+
+        print(cluster.scheduler_address)
+
+    Then: c10k run quick --scheduler tcp://10.0.0.1:8786
+
+    Whoever reaches the scheduler runs code on every host; TLS shuts it to others
+    (docs/several-machines.md). On 127.0.0.1 only this machine reaches it.
+
+    Example: c10k cluster tcp://10.0.0.1:8786
+
+    Parameters
+    ----------
+    scheduler
+        Its address, tcp://HOST:PORT or tls://HOST:PORT.
+    as_json
+        Print the hosts as JSON.
+    """
+    if scheduler is None:
+        app(["cluster", "--help"])
+        return DONE
+    machines = cluster.connect(scheduler)
+    try:
+        found = machines.described()
+    finally:
+        machines.close()
+    if as_json:
+        print(json.dumps({"hosts": found}, indent=1))
+        return DONE
+    grid = Table(*found[0], box=None, pad_edge=False)
+    for host in found:
+        grid.add_row(
+            *(
+                Text(f"{value:,}" if isinstance(value, int) else str(value))
+                for value in host.values()
+            )
+        )
+    Console().print(grid)
+    return DONE
+
+
 def _show(judged: Judged, form: str, view: table.View | None = None) -> None:
     """Prints a session's tables in one of the formats."""
     if form == "json":

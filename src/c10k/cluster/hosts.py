@@ -9,6 +9,7 @@ which runs in the pool.
 Whoever gave the order may vanish: what is not asked for by anybody for a while ends itself.
 """
 
+import os
 import tempfile
 import threading
 import time
@@ -45,6 +46,19 @@ class _Lease:
                 self.end()
 
 
+def _prepare() -> None:
+    """The environment that servers and workers have elsewhere, too.
+
+    A worker's nanny sets variables (how malloc gives memory back, among them) that whatever
+    is started here would inherit.
+    """
+    import dask
+
+    for name in dask.config.get("distributed.nanny.pre-spawn-environ", {}):
+        os.environ.pop(name, None)
+    launch.raise_descriptor_limit()
+
+
 class ServerHost:
     """A server under test on this host. stop() ends it and gives back its log."""
 
@@ -56,7 +70,7 @@ class ServerHost:
         self, server: Server, cpus: tuple[int, ...], memory_share: float, bind: str
     ) -> tuple[str, int] | str:
         """Its address. Raises launch.NotServing."""
-        launch.raise_descriptor_limit()
+        _prepare()
         try:
             self.folder = tempfile.TemporaryDirectory(prefix="c10k-host-")
             self.log = Path(self.folder.name) / "log"
@@ -113,7 +127,7 @@ class ClientHost:
         self, plans: Sequence[dict[str, Any]], cpus: tuple[int, ...], memory_share: float
     ) -> None:
         """Starts a worker a plan. Raises ClientFailed."""
-        launch.raise_descriptor_limit()
+        _prepare()
         self.memory_share, self.free_bytes = memory_share, available_bytes()
         try:
             self.crew = drive.LocalCrew(plans, cpus)

@@ -67,9 +67,9 @@ def connect(scheduler: str) -> "Cluster":
         raise ClusterError(
             "--scheduler: Dask is not installed: pip install 'c10k-bench[cluster]'"
         ) from None
-    # What it logs of hosts and schedulers that are gone is said in one line, by us.
-    for name in ("distributed", "tornado"):
-        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    # What Dask logs of hosts and schedulers that are gone is said in one line, by us. Its many
+    # loggers have levels of their own; nothing else here logs.
+    logging.disable()
     try:
         client = distributed.Client(scheduler, timeout=CONNECT_S, name="c10k")
     except (OSError, ValueError, TypeError) as error:
@@ -115,7 +115,7 @@ class Cluster:
                 for group, known in self.facts[host.worker].environment.items()
                 if group != "moment"
             }
-            for host in self.having("client")
+            for host in self.clients()
         }
         return {**self.facts[self.having("server")[0].worker].environment, "hosts": others}
 
@@ -210,13 +210,13 @@ class Cluster:
         server = self.having("server")[0]
         seats = [
             self._client_seat(host, count, trial)
-            for host, count in zip(self._clients(), counts, strict=True)
+            for host, count in zip(self.clients(), counts, strict=True)
             if count
         ]
         cores = _beyond_first(self.facts[server.worker].cores)
         return Placed(Seat(server, cores[:processes]), tuple(seats))
 
-    def _clients(self) -> list[Labelled]:
+    def clients(self) -> list[Labelled]:
         """The client hosts; that of the server only when there is no other."""
         server = self.having("server")[0]
         return [host for host in self.having("client") if host != server] or [server]
@@ -233,7 +233,7 @@ class Cluster:
                 int(known.free_bytes * memory_share),
                 trial.load.clients,
             )
-            for number, host in enumerate(self._clients())
+            for number, host in enumerate(self.clients())
             for known in (self.facts[host.worker],)
         ]
 
@@ -242,9 +242,34 @@ class Cluster:
         cores = _beyond_first(known.cores)
         most = machine.worker_clients(known.limits)
         workers = max(len(cores) or 1, -(-clients // most) if most else 1)
-        sources = _sources(known, self._clients().index(host))
-        several = len(sources) > 1 and drive.addresses(trial.load, workers) > 1
+        sources = _sources(known, self.clients().index(host))
+        # Of loopback there are always several: they are taken where one has too few ports.
+        several = len(known.addresses) > 1 or drive.addresses(trial.load, workers) > 1
+        several = several and len(sources) > 1
         return Seat(host, cores, sources if several else (), tuple(drive.even(clients, workers)))
+
+    def described(self) -> list[dict[str, Any]]:
+        """A line a host for people and programs; clients: how many it has room for."""
+        return [
+            {
+                "host": host.name,
+                "address": host.wire,
+                "labels": ", ".join(f"{role}={amount:g}" for role, amount in host.roles.items()),
+                "cores": len(known.cores),
+                "free MiB": known.free_bytes >> 20,
+                "addresses": len(known.addresses),
+                "clients": share.of(
+                    host.name,
+                    1.0,
+                    known.limits,
+                    len(known.addresses),
+                    int(known.free_bytes * session.MEMORY_SHARE),
+                    0,
+                ).clients,
+            }
+            for host in self.hosts
+            for known in (self.facts[host.worker],)
+        ]
 
     # Asking
 
@@ -479,7 +504,7 @@ class ClusterExecutor(session.Executor):
         super().__init__(plan, logs, **common)
         self.cluster = cluster
         self.room = cluster.room(plan, self.memory_share)
-        clients = ", ".join(host.name for host in cluster.having("client"))
+        clients = ", ".join(host.name for host in cluster.clients())
         self.note = f"server on {cluster.having('server')[0].name}, clients on {clients}"
 
     def setting(self, trial: Trial) -> dict[str, Any]:
