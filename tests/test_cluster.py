@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from c10k import gates, judge, launch, machine, store
+from c10k import gates, judge, launch, machine, places, store
 from c10k.cluster import facts, share
 from c10k.model import Host, Latency, Noise
 
@@ -246,16 +246,20 @@ class Loopback:
             time.sleep(0.1)
         self.address = json.loads(file.read_text())["address"]
 
-    def start(self, name, *words):
+    def start(self, name, *words, path=""):
         common = ["--host", f"{self.scheme}://127.0.0.1", "--no-dashboard", *self.options]
+        found = os.pathsep.join(filter(None, [str(path), os.environ.get("PYTHONPATH", "")]))
         with (self.folder / f"{name}.log").open("wb") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "dask", *words, *common], stdout=log, stderr=log
+                [sys.executable, "-m", "dask", *words, *common],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONPATH": found},
             )
 
-    def worker(self, name, label):
+    def worker(self, name, label, **options):
         more = ["--name", name, "--no-nanny", "--nthreads", "1", "--resources", label]
-        self.start(name, "worker", self.address, *more)
+        self.start(name, "worker", self.address, *more, **options)
 
     def await_hosts(self, count, **options):
         """Until so many are there and the command knows them; what it says of them."""
@@ -302,12 +306,23 @@ def loopback(tmp_path):
 
 
 def children(process):
-    """What a Dask worker has started and what still runs of it."""
+    """The servers and load workers below a Dask worker (which also asks git what it is)."""
     try:
-        found = psutil.Process(process.pid).children(recursive=True)
-        return [child for child in found if child.status() != psutil.STATUS_ZOMBIE]
+        below = psutil.Process(process.pid).children(recursive=True)
+        return [each for each in running(below) if ours(each)]
     except psutil.NoSuchProcess:
         return []
+
+
+def ours(process):
+    """Whether it is a contender or the client."""
+    line = " ".join(process.cmdline())
+    return str(places.SERVERS) in line or str(places.CLIENT) in line
+
+
+def running(processes):
+    """Those that are not gone."""
+    return [p for p in processes if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def until(condition, seconds=20.0):
@@ -317,10 +332,6 @@ def until(condition, seconds=20.0):
         assert time.monotonic() < deadline, "it did not come to pass"
         time.sleep(0.05)
     return found
-
-
-def running(process_or_gone):
-    return [p for p in process_or_gone if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_a_worker_that_is_killed_takes_all_it_started_with_it(loopback, tmp_path):
@@ -452,6 +463,65 @@ def test_without_a_label_nothing_is_started(tmp_path):
         assert f'dask worker {started.address} --resources "client=1"' in done.stderr
     finally:
         started.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "says"),
+    [
+        (
+            "uvloop-0.0.1.dist-info/METADATA",
+            "Metadata-Version: 2.1\nName: uvloop\nVersion: 0.0.1\n",
+            "the hosts differ: c1 has uvloop 0.0.1, this host uvloop ",
+        ),
+        (
+            "sitecustomize.py",
+            "import sys\nsys.modules['c10k'] = None\n",
+            "the host c1 has no c10k (",
+        ),
+    ],
+)
+def test_a_host_that_has_something_else_is_named_before_anything_starts(tmp_path, file, text, says):
+    """Another version, or no suite at all: one line, and no trial is run."""
+    pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
+    other = tmp_path / "other" / file
+    other.parent.mkdir(parents=True)
+    other.write_text(text)
+    started = Loopback(tmp_path)
+    try:
+        started.worker("srv", "server=1")
+        started.worker("c1", "client=1", path=tmp_path / "other")
+        folder = tmp_path / "s"
+        words = ["run", workload(tmp_path), "--scheduler", started.address, "--out", folder]
+        done = until(
+            lambda: None if "labelled" in (found := c10k(*words)).stderr else found, seconds=30
+        )
+        assert done.returncode == 2
+        (line,) = done.stderr.splitlines()
+        assert says in line
+        assert not folder.exists()
+    finally:
+        started.close()
+
+
+def test_a_server_host_that_vanishes_ends_the_session_when_there_is_no_other(loopback, tmp_path):
+    """Its trial is kept with the reason, and the session can be resumed when it is back."""
+    folder = tmp_path / "s"
+    path = workload(tmp_path, duration_s=3, repeats=1)
+    words = ["run", path, "--unchecked", "--scheduler", loopback.address, "--out", folder]
+    with subprocess.Popen([*CLI, *map(str, words)], stdout=-1, stderr=-1, text=True) as command:
+        until(lambda: children(loopback.processes["c1"]))
+        loopback.kill("srv")
+        said, errors = command.communicate(timeout=60)
+    assert command.returncode == 3, errors
+    assert "Traceback" not in errors
+    assert "no worker labelled server is left" in said
+    (measured,) = store.load(folder).measurements
+    assert (measured.vanished, measured.status) == ("srv", "failed")
+    loopback.worker("srv", "server=1")
+    loopback.await_hosts(3)
+    done = c10k("run", "--resume", folder, "--scheduler", loopback.address)
+    assert done.returncode == 0, done.stderr
+    assert [m.status for m in store.load(folder).measurements] == ["failed", "ok"]
 
 
 def test_a_scheduler_that_is_not_there_is_said_in_one_line(tmp_path):

@@ -318,9 +318,9 @@ def _brief(error: BaseException) -> str:
 
 
 def _cannot_tell(host: Labelled, said: object) -> str:
-    if isinstance(said, ImportError):
-        return f"the host {host.name} has no c10k ({said}): pip install 'c10k-bench[cluster]' there"
     why = _brief(said) if isinstance(said, BaseException) else "it does not answer"
+    if "No module named" in why:  # Dask wraps what it cannot even unpack
+        return f"the host {host.name} has no c10k ({why}): pip install 'c10k-bench[cluster]' there"
     return f"the host {host.name} cannot be asked what it is: {why}"
 
 
