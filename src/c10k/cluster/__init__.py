@@ -9,6 +9,6 @@ Nothing of Dask is imported before a scheduler is connected to; it is an extra.
 """
 
 from .facts import ClusterError
-from .machines import connect
+from .machines import Cluster, connect
 
-__all__ = ["ClusterError", "connect"]
+__all__ = ["Cluster", "ClusterError", "connect"]

@@ -275,13 +275,14 @@ class Cluster:
 
     def start(self, host: Labelled, kind: type) -> "Remote":
         """An actor on a host. Raises ClientFailed, Lost."""
-        return Remote(
-            self,
-            host,
-            lambda: self.client.submit(
-                kind, hosts.LEASE_S, actor=True, workers=[host.worker], pure=False
-            ).result(timeout=CALL_S),
-        )
+
+        def make() -> Any:
+            with self.client.as_current():  # an actor binds itself to the current client
+                return self.client.submit(
+                    kind, hosts.LEASE_S, actor=True, workers=[host.worker], pure=False
+                ).result(timeout=CALL_S)
+
+        return Remote(self, host, make)
 
     def vanished(self, host: Labelled, error: BaseException) -> drive.ClientFailed:
         """What an unanswered call means. Raises Lost when it is the scheduler that is gone."""
