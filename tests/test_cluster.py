@@ -102,7 +102,7 @@ def test_memory_bounds_a_host_too():
     """A host with little memory has less room, and that is what is said."""
     room = share.of("c1", 1, machine.Limits(), 1, 160 * 2**20, 10**6)
     assert room.clients == 160 * 2**20 // share.CLIENT_BYTES
-    assert "160 MiB may be taken, at 16 KiB a client" in room.why
+    assert "160 MiB may be taken, at 12 KiB a client" in room.why
 
 
 def test_hosts_that_differ_are_named_with_both_versions():

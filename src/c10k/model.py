@@ -153,6 +153,7 @@ class Memory(Struct, frozen=True):
     shared_bytes: int  # pages that others have, too
     kernel_stacks_bytes: int | None = None  # of all threads of the machine
     sockets_bytes: int | None = None  # buffers of all TCP sockets of the machine
+    slab_bytes: int | None = None  # the kernel's own objects: sockets, files and all else
 
 
 class ServerUse(Struct, frozen=True):
