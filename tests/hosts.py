@@ -131,6 +131,10 @@ class Hosts:
         """Runs a command in the host's network, to its end."""
         _run("ip", "netns", "exec", f"{self.mark}-{name}", *words)
 
+    def cut(self, name):
+        """Cuts a host's wire; it goes on, and nobody is told."""
+        self._ip(f"{self.mark}-{name}", "link set eth0 down")
+
     def kill(self, name):
         """Takes a host away at once, with everything on it."""
         for process in self.processes.pop(name, []):

@@ -298,6 +298,7 @@ COMMANDS = (
     "export",
     "report",
     "claims",
+    "cluster",
     "doctor",
 )
 

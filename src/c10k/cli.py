@@ -705,21 +705,21 @@ def cluster_(
 
     On one host, which the others reach at 10.0.0.1:
 
-        dask scheduler --host 10.0.0.1 --no-dashboard
+        dask scheduler --host 10.0.0.1 --dashboard-address 127.0.0.1:8787
 
     On the host that is to serve, and on each that is to be a client:
 
-        dask worker tcp://10.0.0.1:8786 --name srv --resources server=1
+        dask worker 10.0.0.1:8786 --host 10.0.0.1 --name srv --resources server=1
 
-        dask worker tcp://10.0.0.1:8786 --name c1 --resources client=1
+        dask worker 10.0.0.1:8786 --host 10.0.0.2 --name c1 --resources client=1
 
     Or all of them over SSH, in a Python that stays; the first of equals serves:
 
         from dask.distributed import SSHCluster
 
-        labels = {"resources": {"server": 1, "client": 1}}
-
         hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+        labels = {"resources": {"server": 1, "client": 1}}
 
         cluster = SSHCluster(hosts, worker_options=labels)
 
@@ -727,8 +727,8 @@ def cluster_(
 
     Then: c10k run quick --scheduler tcp://10.0.0.1:8786
 
-    Whoever reaches the scheduler runs code on every host; TLS shuts it to others
-    (docs/several-machines.md). On 127.0.0.1 only this machine reaches it.
+    Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1 or to a
+    network of your own (SSHCluster binds to all), or use TLS: docs/several-machines.md.
 
     Example: c10k cluster tcp://10.0.0.1:8786
 

@@ -26,7 +26,10 @@ from . import facts, hosts, share
 from .facts import ClusterError, Facts, Labelled, Role
 
 CONNECT_S = 10.0
-CALL_S = 30.0  # for any answer: a server may take ten seconds to come to serve
+ANSWER_S = 10.0
+SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
+_SLOW = {"start", "connected", "stop", "end"}
+SILENT_S = 15.0  # without a heartbeat, of which a host gives several in this time
 RETURN_S = 15.0  # for a host that vanished to come back, when there is no other
 _ALIVE_S = 5.0
 
@@ -161,7 +164,11 @@ class Cluster:
     def look(self) -> None:
         """Who is there now. Raises Lost without a scheduler, ClusterError when hosts differ."""
         found = []
-        for worker, info in sorted(self._info()["workers"].items()):
+        workers = self._info()["workers"]
+        newest = max((info["last_seen"] for info in workers.values()), default=0.0)
+        for worker, info in sorted(workers.items()):
+            if newest - info["last_seen"] > SILENT_S:
+                continue  # cut off, and the scheduler has not given it up yet
             amounts = info.get("resources", {})
             roles: dict[Role, float] = {
                 role: amounts[role] for role in ("server", "client") if amounts.get(role, 0) > 0
@@ -280,7 +287,7 @@ class Cluster:
             with self.client.as_current():  # an actor binds itself to the current client
                 return self.client.submit(
                     kind, hosts.LEASE_S, actor=True, workers=[host.worker], pure=False
-                ).result(timeout=CALL_S)
+                ).result(timeout=SLOW_S)
 
         return Remote(self, host, make)
 
@@ -335,7 +342,8 @@ class Remote:
 
     def ask(self, method: str, *args: Any) -> Any:
         """What the method returns or raises. Raises ClientFailed, Lost when nobody answers."""
-        return self._answer(lambda: getattr(self.actor, method)(*args).result(timeout=CALL_S))
+        limit_s = SLOW_S if method in _SLOW else ANSWER_S
+        return self._answer(lambda: getattr(self.actor, method)(*args).result(timeout=limit_s))
 
     def _answer(self, call: Callable[[], Any]) -> Any:
         try:
