@@ -10,15 +10,18 @@ carry the digest of the session that they were made of, and are stale when it is
 
 import hashlib
 import json
+import math
 import os
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c10k import claims, judge, store
+from c10k import claims, figures, judge, store
+from c10k.model import Measurement
 from c10k.render import html, markdown, pictures, verdicts
 from c10k.render.table import heading as table_heading
 from c10k.render.table import significant
@@ -201,8 +204,8 @@ def soak(path: Path) -> str:
             for name in ("descriptors", "threads")
         ]
         rows.append((who, f"{first / 2**20:.1f} → {last / 2**20:.1f}", *counts))
-    heading = f"{found['minutes']:g} minutes, {found['trials']} trials, {found['left_running']} left\n\n"
-    return heading + grid(("process", "memory, MiB", "descriptors", "threads"), rows)
+    told = f"{found['minutes']:g} minutes, {found['trials']} trials, {found['left_running']} left"
+    return f"{told}\n\n" + grid(("process", "memory, MiB", "descriptors", "threads"), rows)
 
 
 def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -231,7 +234,103 @@ def compared(path: Path) -> str:
     return "```text\n" + "\n".join(lines[: last + 1]) + "\n```\n"
 
 
+MANY = 1_000_000  # the connections that docs/scale.md plans
+PER_SECOND = 100_000  # messages/s of all of them: each says something every ten seconds
+CLIENT_HOSTS = 4
+PORTS = {"default range, 32768 to 60999": 28_232, "widened to 1024 to 65535": 64_512}
+
+
+def held(path: Path) -> list[Measurement]:
+    """The trials of a session of holding.toml in which everybody was served."""
+    return [m for m in store.load(path).measurements if m.status == "ok" and m.served]
+
+
+def kernel_bytes(trials: Sequence[Measurement]) -> float:
+    """What the kernel holds of one end of a connection; both ends were on one machine."""
+    return statistics.median(
+        (m.server.after.slab_bytes - m.server.before.slab_bytes) / m.served / 2 for m in trials
+    )
+
+
+def million(path: Path) -> str:
+    """A million connections on the server's host, a line a server, from what was measured."""
+    trials, gib = held(path), 2**30
+    kernel = kernel_bytes(trials)
+    loaded = {
+        row.server: row.server_cpu_us_per_message
+        for row in judge.judge(store.load(HEADLINE)).rows
+        if row.clients == 10_000 and row.load.startswith("closed")
+    }
+    lines = [
+        "| server | its own KiB a client | GiB with the kernel's part | connects/s | minutes to "
+        f"connect | CPU µs/message | cores at {PER_SECOND:,}/s |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
+        mine = [m for m in trials if m.trial.server == server]
+        own = statistics.median(map(figures.memory_per_client_bytes, mine))
+        rate = statistics.median(m.served / m.connect_s for m in mine)
+        cost = loaded[server].median if loaded.get(server) else None
+        cells = [
+            f"{own / 1024:.1f}",
+            f"{(own + kernel) * MANY / gib:.1f}",
+            f"{rate:,.0f}",
+            f"{MANY / rate / 60:.1f}",
+            f"{cost:.1f}" if cost else "–",
+            f"{cost * PER_SECOND / 1e6:.1f}" if cost else "–",
+        ]
+        lines.append(f"| {server} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def crowd(path: Path) -> str:
+    """The same million on the clients' hosts."""
+    trials = held(path)
+    worker = statistics.median(m.client_bytes_per_connection for m in trials)
+    costs = json.loads((ROOT / "results" / "reference-client-cost.json").read_text())["rows"]
+    cost = next(r["client_cpu_us_per_message"] for r in costs if r["clients"] == 10_000)
+    each = MANY / CLIENT_HOSTS
+    lines = [
+        f"| of the clients | of one | of a million | on each of {CLIENT_HOSTS} hosts |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for what, size in (("worker's memory", worker), ("kernel's memory", kernel_bytes(trials))):
+        lines.append(
+            f"| {what} | {size / 1024:.1f} KiB | {size * MANY / 2**30:.1f} GiB "
+            f"| {size * each / 2**30:.1f} GiB |"
+        )
+    lines.append(f"| descriptors | 1 | {MANY:,} | {each:,.0f} |")
+    for name, ports in PORTS.items():
+        lines.append(
+            f"| source addresses, {name} | 1/{ports:,} | {math.ceil(MANY / ports)} "
+            f"| {math.ceil(each / ports)} |"
+        )
+    lines.append(
+        f"| cores at {PER_SECOND:,} messages/s | {cost:.1f} µs a message "
+        f"| {cost * PER_SECOND / 1e6:.1f} | {cost * PER_SECOND / CLIENT_HOSTS / 1e6:.1f} |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def through_dask(path: Path) -> str:
+    """What benchmarks/instrument/cluster_cost.py --json printed."""
+    lines = [
+        "| the same load | figure | ratio to a local run | blocks | starts within ms |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for row in json.loads(path.read_text())["rows"]:
+        ratio = f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        spread = "–" if row["start_spread_ms"] is None else f"{row['start_spread_ms']:.1f}"
+        lines.append(
+            f"| {row['variant']} | {row['figure']} | {ratio} | {row['blocks']} | {spread} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 KINDS = {
+    "million": million,
+    "crowd": crowd,
+    "cluster": through_dask,
     "table": table,
     "headline": headline,
     "source": source,

@@ -33,6 +33,10 @@ MAY_IMPORT = {
     "compare": {"model", "stats", "figures", "judge"},
     "claims": {"model", "stats", "watch"},
     "machine": {"model"},
+    "local": {"model", "session", "drive", "machine", "watch", "places"},
+    # `local` is one kind of machines that a session runs on, `cluster` the other
+    "cluster": {"model", "session", "drive", "launch", "keeper", "machine", "watch", "places", "catalog"}
+    | {"cluster"},
     "render": {"model", "render"},
     "check": {"model", "launch", "check", "places"},
 }

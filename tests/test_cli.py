@@ -336,6 +336,7 @@ COMMANDS = (
     "export",
     "report",
     "claims",
+    "cluster",
     "doctor",
 )
 

@@ -153,14 +153,16 @@ def test_workers_leave_no_folder(tmp_path):
     """What a client worker says goes to the keeper's folder and is removed with the worker."""
     server = catalog.read(places.SERVERS / "threads_sockets.py")
     short = made.load(2, warmup_s=0.0, duration_s=0.1)
+    chosen = made.workload([server.name], [short], 1)
     with launch.serving(server, tmp_path / "log") as running:
-        drive.drive(
-            drive.plans(running, made.workload([server.name], [short], 1), short, 1, 1),
-            (),
-            server_gone=running.gone,
-            on_wait=lambda: None,
-            on_connected=lambda seen: None,
-            on_sample=lambda: None,
-        )
+        plans = drive.plans(running.address, chosen, short, [2], 1)
+        with drive.LocalCrew(plans, ()) as crew:
+            assert len(list(keeper.keeper().folder.iterdir())) == 2
+            drive.drive(
+                crew,
+                on_wait=lambda: None,
+                on_connected=lambda seen: None,
+                on_sample=lambda: None,
+            )
         assert list(keeper.keeper().folder.iterdir()) == [running.folder]
     assert psutil.pid_exists(keeper.keeper().process.pid)

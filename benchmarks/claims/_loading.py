@@ -69,14 +69,14 @@ def closed(
     workload = Workload(
         "", "", (), 1, (load,), reference="", control=False, repeats=0, **LOAD_TIMES
     )
-    return drive.drive(
-        drive.plans(running, workload, load, 1, 0),
-        cpus,
-        server_gone=running.gone,
-        on_wait=lambda: None,
-        on_connected=connected,
-        on_sample=sampled,
-    )
+
+    def waited() -> None:
+        if reason := running.gone():
+            raise drive.ClientFailed(reason)
+
+    plans = drive.plans(running.address, workload, load, [clients], 0)
+    with drive.LocalCrew(plans, cpus) as crew:
+        return drive.drive(crew, on_wait=waited, on_connected=connected, on_sample=sampled)
 
 
 def pinned() -> tuple[Sequence[int] | None, Sequence[int]]:

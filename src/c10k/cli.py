@@ -31,12 +31,13 @@ from . import (
     catalog,
     check,
     claims,
+    cluster,
     compare,
-    drive,
     figures,
     judge,
     keeper,
     launch,
+    local,
     machine,
     new,
     places,
@@ -45,7 +46,6 @@ from . import (
     search,
     session,
     store,
-    watch,
     workload,
 )
 from .model import (
@@ -89,6 +89,7 @@ def main() -> NoReturn:
         store.StoreError,
         compare.NothingInCommon,
         claims.ClaimError,
+        cluster.ClusterError,
     )
     try:
         code = app(exit_on_error=False, print_error=False, result_action="return_value")
@@ -131,6 +132,7 @@ def run(
     time: str | None = None,
     isolated: Annotated[bool, Flag] = False,
     python: str = "",
+    scheduler: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> int:
     """Run a session: every server under every load, block by block, then the table.
@@ -176,12 +178,15 @@ def run(
         Each Python server in an environment of its own, with what its file asks for.
     python
         The interpreter of these environments (a path, 3.13, python3.14t); implies --isolated.
+    scheduler
+        Run on the hosts of this Dask scheduler, tcp://HOST:PORT, instead of here (c10k cluster).
     as_json
         Print the rows as JSON instead of the table.
     """
     console = Console(stderr=as_json)
     launch.raise_descriptor_limit()
     memory_share = _share("--memory", memory)
+    machines = _machines(scheduler)
     if resume is not None:
         given = (servers, clients, blocks, processes, sharing, seed, out, precision, max_blocks)
         asked = any(option is not None for option in (*given, time)) or isolated or python
@@ -192,7 +197,7 @@ def run(
         runtimes, cannot = _prepare(begun.plan.servers, console)
         changed = session.changes(
             begun,
-            machine.differences(begun.environment, machine.environment(places.SUITE)),
+            machine.differences(begun.environment, machines.environment()),
             {server.name: catalog.code(server) for server in begun.plan.servers},
             runtimes,
         )
@@ -220,6 +225,8 @@ def run(
         contenders = catalog.choose(chosen.servers, catalog.known().servers)
         if isolated or python:
             contenders = catalog.isolated(contenders, python)
+        if scheduler and any(server.isolated for server in contenders):
+            raise Wrong("environments of their own are made here: not together with --scheduler")
         copies = plan.copies(contenders, chosen.processes, chosen.sharing)
         drawn = random.SystemRandom().randrange(2**32) if seed is None else seed
         planned = plan.make(chosen, copies, drawn)
@@ -229,7 +236,7 @@ def run(
             c10k=metadata.version("c10k-bench"),
             started_at=session.now(),
             plan=planned,
-            environment=machine.environment(places.SUITE),
+            environment=machines.environment(),
             conformance={} if unchecked else _check_all(planned.servers, runtimes, console),
             goal=goal,
             code={server.name: catalog.code(server) for server in planned.servers},
@@ -237,21 +244,14 @@ def run(
         )
         writer = store.create(folder, head)
     planned = head.plan
-    pinning = machine.cores(planned.workload.processes)
-    room = _room(planned, memory_share)
+    room = machines.room(planned, memory_share)
     for reason in dict.fromkeys(map(room, planned.trials)):
         if reason:
             _line(console, f"! {reason}; smaller counts run")
-    execute = session.LocalExecutor(
+    execute = machines.executor(
         planned,
         writer.logs,
-        server_cpus=pinning.server or (),
-        client_cpus=pinning.clients or (),
-        workers=pinning.workers,
-        worker_clients=machine.worker_clients(),
         memory_share=memory_share,
-        pinned=pinning.note,
-        one_core=pinning.one_core,
         runtimes=runtimes,
         refuse=session.refusals(cannot, room, head.conformance),
     )
@@ -265,7 +265,7 @@ def run(
     _line(
         console,
         f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
-        f"{pinning.note}, seed {planned.seed}",
+        f"{execute.note}, seed {planned.seed}",
     )
     code = DONE
     try:
@@ -283,12 +283,13 @@ def run(
                 after=lines.after,
             )
         writer.finish(session.now())
-    except (KeyboardInterrupt, store.StoreError) as error:
+    except (KeyboardInterrupt, store.StoreError, session.Lost) as error:
         code = EARLY
         why = str(error) or "interrupted"
         _line(console, f"! {why}; what was measured is kept")
     finally:
         writer.close()
+        machines.close()
     try:
         _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
     except store.StoreError as error:  # what could not be written may not be read either
@@ -841,6 +842,74 @@ def doctor(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = 
     return DONE
 
 
+@app.command(name="cluster")
+def cluster_(
+    scheduler: str | None = None,
+    /,
+    *,
+    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+) -> int:
+    """Say how several machines are started, or which ones a scheduler has.
+
+    On one host, which the others reach at 10.0.0.1:
+
+        dask scheduler --host 10.0.0.1 --dashboard-address 127.0.0.1:8787
+
+    On the host that is to serve, and on each that is to be a client:
+
+        dask worker 10.0.0.1:8786 --host 10.0.0.1 --name srv --resources server=1
+
+        dask worker 10.0.0.1:8786 --host 10.0.0.2 --name c1 --resources client=1
+
+    Or all of them over SSH, in a Python that stays; the first of equals serves:
+
+        from dask.distributed import SSHCluster
+
+        hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+        labels = {"resources": {"server": 1, "client": 1}}
+
+        cluster = SSHCluster(hosts, worker_options=labels)
+
+        print(cluster.scheduler_address)
+
+    Then: c10k run quick --scheduler tcp://10.0.0.1:8786
+
+    Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1 or to a
+    network of your own (SSHCluster binds to all), or use TLS: docs/several-machines.md.
+
+    Example: c10k cluster tcp://10.0.0.1:8786
+
+    Parameters
+    ----------
+    scheduler
+        Its address, tcp://HOST:PORT or tls://HOST:PORT.
+    as_json
+        Print the hosts as JSON.
+    """
+    if scheduler is None:
+        app(["cluster", "--help"])
+        return DONE
+    machines = cluster.connect(scheduler)
+    try:
+        found = machines.described()
+    finally:
+        machines.close()
+    if as_json:
+        print(json.dumps({"hosts": found}, indent=1))
+        return DONE
+    grid = Table(*found[0], box=None, pad_edge=False)
+    for host in found:
+        grid.add_row(
+            *(
+                Text(f"{value:,}" if isinstance(value, int) else str(value))
+                for value in host.values()
+            )
+        )
+    Console().print(grid)
+    return DONE
+
+
 def _asked_framework(servers: Sequence[Server]) -> str:
     """The framework that the user chooses; without a terminal, that it must be given."""
     known = list(new.frameworks(servers))
@@ -884,6 +953,11 @@ def _await_trial(folder: Path, known: int) -> None:
         sleep(WATCH_S)
         if len(store.load(folder).measurements) > known:
             return
+
+
+def _machines(scheduler: str | None) -> session.Machines:
+    """What a session runs on: this machine, or the hosts of a scheduler."""
+    return local.Here() if scheduler is None else cluster.connect(scheduler)
 
 
 def _named(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
@@ -936,31 +1010,6 @@ def _share(option: str, text: str) -> float:
         return workload.share(text)
     except ValueError as error:
         raise Wrong(f"{option}: {error}") from None
-
-
-def _room(planned: Plan, memory_share: float) -> Callable[[Trial], str]:
-    """Why a trial does not fit this machine; "" when it does.
-
-    A search goes beyond the descriptors of one process: there the server is to break.
-    """
-    processes = {server.name: server.processes for server in planned.servers}
-    limits, budget = machine.read_limits(), int(watch.available_bytes() * memory_share)
-    most, searching = machine.worker_clients(limits), planned.workload.search is not None
-    limits = replace(limits, descriptors_hard=None) if searching else limits
-
-    def room(trial: Trial) -> str:
-        clients = trial.load.clients
-        workers = -(-clients // most) if most else 1
-        fits = machine.capacity(
-            clients,
-            limits,
-            addresses=drive.addresses(trial.load, workers),
-            processes=processes[trial.server],
-            budget_bytes=budget,
-        )
-        return fits.reason
-
-    return room
 
 
 def _prepare(

@@ -1,8 +1,9 @@
 """Starts client workers, holds them at the barrier, collects what they saw.
 
 A worker is any program that reads a plan (one JSON line) and writes JSON lines; see
-clients/README.md. The barrier: every worker says `connected` and waits; when all have,
-the caller takes its readings, and then all are told to go.
+clients/README.md. A crew is the workers of one machine, or of several. The barrier: every
+worker says `connected` and waits; when all have, the caller takes its readings, and then
+all are told to go.
 """
 
 import json
@@ -17,14 +18,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
+from msgspec.structs import replace
 
 from . import keeper, places, stats
-from .launch import Running, child_setup, last_line
-from .model import Latency, Load, Workload
+from .launch import child_setup, last_line
+from .model import Host, Latency, Load, Workload
+
+Event = dict[str, Any]
+Core = tuple[str, int]  # a host's name, "" for this one, and the number of its core
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
 _GLANCE_S = 0.1  # how often the server is looked at while nothing is said
@@ -37,7 +42,14 @@ _LINE_BYTES = 16 * 1024 * 1024
 
 
 class ClientFailed(Exception):
-    """The load could not be driven to its end; the message is the trial's reason."""
+    """The load could not be driven to its end; the message is the trial's reason.
+
+    vanished: the name of the host that was gone, when that is why.
+    """
+
+    def __init__(self, reason: str, vanished: str = "") -> None:
+        super().__init__(reason)
+        self.vanished = vanished
 
 
 class Connected(Struct, frozen=True):
@@ -74,6 +86,25 @@ class Driven(Struct, frozen=True):
     rate_achieved: float | None
     unsent: int  # open loop: messages that never left
     bins: tuple[tuple[int, int], ...]
+    hosts: tuple[Host, ...] = ()  # of several machines, what each had to do with it
+    start_spread_s: float | None = None  # of several machines: their starts lay within
+
+
+class Crew(Protocol):
+    """The workers of a trial, wherever they are."""
+
+    plans: Sequence[dict[str, Any]]  # one a worker
+    cores: Sequence[Core]  # the one that each worker has
+    start_spread_s: float | None
+
+    def said(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
+        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+
+    def go(self) -> None:
+        """Tells all workers to begin. Raises ClientFailed."""
+
+    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
+        """Of several machines, what each had to do with these results, one a worker."""
 
 
 class _Worker:
@@ -93,8 +124,6 @@ class _Worker:
             )
         stack.callback(self.end)
         self.received = b""
-        self.connected: dict[str, Any] | None = None
-        self.result: dict[str, Any] | None = None
         self.tell(json.dumps(plan))
 
     def tell(self, line: str) -> None:
@@ -147,20 +176,36 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
+def even(clients: int, workers: int) -> list[int]:
+    """How many clients each worker has when they are split evenly; none has none."""
+    workers = min(workers, clients)
+    share, rest = divmod(clients, workers)
+    return [share + (index < rest) for index in range(workers)]
+
+
 def plans(
-    running: Running, workload: Workload, load: Load, workers: int, seed: int
+    address: tuple[str, int] | str,
+    workload: Workload,
+    load: Load,
+    shares: Sequence[int],
+    seed: int,
+    sources: Sequence[Sequence[str]] = (),
 ) -> list[dict[str, Any]]:
-    """One client plan a worker; clients, connecting and rate are split evenly."""
-    address = running.address
+    """One client plan a worker, of which each has so many clients and its part of the rest.
+
+    sources: the addresses that each worker connects from; without them many clients of
+    this machine's own server rotate through those of its loopback.
+    """
     target: dict[str, Any] = (
         {"path": address} if isinstance(address, str) else {"host": address[0], "port": address[1]}
     )
-    workers = min(workers, load.clients)
-    several = addresses(load, workers) > 1 and target.get("host") == "127.0.0.1"
-    share, rest = divmod(load.clients, workers)
+    if not sources and target.get("host") == "127.0.0.1" and addresses(load, len(shares)) > 1:
+        sources = [
+            [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]
+            for index in range(len(shares))
+        ]
     made, first = [], 0
-    for index in range(workers):
-        clients = share + (index < rest)
+    for index, clients in enumerate(shares):
         made.append(
             {
                 **target,
@@ -169,7 +214,7 @@ def plans(
                 "first_id": first,
                 "message_bytes": load.message_bytes,
                 "depth": load.depth,
-                "connecting": max(1, workload.connecting // workers),
+                "connecting": max(1, workload.connecting * clients // load.clients),
                 "connect_timeout_s": workload.connect_timeout_s,
                 "warmup_s": load.warmup_s,
                 "duration_s": load.duration_s,
@@ -182,11 +227,7 @@ def plans(
                     if load.kind == "open"
                     else {}
                 ),
-                **(
-                    {"sources": [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]}
-                    if several
-                    else {}
-                ),
+                **({"sources": list(sources[index])} if sources and sources[index] else {}),
                 "drain_s": workload.drain_s,
                 "hold": True,
             }
@@ -195,79 +236,107 @@ def plans(
     return made
 
 
+class LocalCrew:
+    """The workers of this machine, each on a core of `cpus` (in turn; none: unpinned).
+
+    As a with block: whatever happens, none is left running.
+    """
+
+    start_spread_s: float | None = None
+
+    def __init__(self, worker_plans: Sequence[dict[str, Any]], cpus: Sequence[int]) -> None:
+        self.plans = worker_plans
+        self.cores: Sequence[Core] = [
+            ("", cpus[index % len(cpus)] if cpus else index) for index in range(len(worker_plans))
+        ]
+        self.stack = ExitStack()
+        self.watching = self.stack.enter_context(selectors.DefaultSelector())
+        try:
+            self.workers = [
+                _Worker(plan, core if cpus else None, self.stack)
+                for plan, (_, core) in zip(worker_plans, self.cores, strict=True)
+            ]
+        except BaseException:
+            self.stack.close()
+            raise
+        for number, worker in enumerate(self.workers):
+            assert worker.process.stdout is not None
+            self.watching.register(worker.process.stdout, selectors.EVENT_READ, number)
+
+    def __enter__(self) -> "LocalCrew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def said(self, timeout_s: float) -> list[tuple[int, Event]]:
+        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+        found = []
+        for key, _ in self.watching.select(timeout=timeout_s):
+            events = self.workers[key.data].read()
+            found += [(key.data, event) for event in events]
+            if any(event.get("event") == "result" for event in events):
+                self.watching.unregister(key.fileobj)
+        return found
+
+    def go(self) -> None:
+        """Tells all workers to begin."""
+        for worker in self.workers:
+            worker.tell("go")
+
+    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
+        """None but this one."""
+        return ()
+
+
 def drive(
-    worker_plans: Sequence[dict[str, Any]],
-    cpus: Sequence[int],
+    crew: Crew,
     *,
-    server_gone: Callable[[], str],
     on_wait: Callable[[], None],
     on_connected: Callable[[Connected], None],
     on_sample: Callable[[], None],
 ) -> Driven:
-    """Runs one worker a plan, each on a core of `cpus` (in turn; none: unpinned).
+    """Takes a crew from the barrier to its results.
 
-    on_wait is called now and then; on_connected once, with all workers held at the
-    barrier; on_sample at each sample, the first when a slice starts, the last when it ends.
-    Raises ClientFailed, with nothing left running, when the server is gone, a worker
-    fails or the time is over.
+    on_wait is called now and then, and may raise ClientFailed; on_connected once, with all
+    workers held at the barrier; on_sample at each sample, the first when a slice starts,
+    the last when it ends. Raises ClientFailed when a worker fails or the time is over.
     """
-    first = worker_plans[0]
+    first = crew.plans[0]
     storm = first["kind"] == "storm"
     glance_s = _CLOSE_GLANCE_S if first["kind"] in ("storm", "churn") else _GLANCE_S
-    with ExitStack() as stack:
-        workers = [
-            _Worker(plan, cpus[index % len(cpus)] if cpus else None, stack)
-            for index, plan in enumerate(worker_plans)
-        ]
-        watching = stack.enter_context(selectors.DefaultSelector())
-        for worker in workers:
-            assert worker.process.stdout is not None
-            watching.register(worker.process.stdout, selectors.EVENT_READ, worker)
+    arrived: dict[int, Event] = {}
+    results: dict[int, Event] = {}
 
-        def until(done: Callable[[], bool], limit_s: float, what: str) -> None:
-            deadline = time.monotonic() + limit_s
-            while not done():
-                for key, _ in watching.select(timeout=glance_s):
-                    for event in key.data.read():
-                        _take(key.data, event, on_sample)
-                    if key.data.result is not None:
-                        watching.unregister(key.fileobj)
-                if reason := server_gone():
-                    raise ClientFailed(reason)
-                if time.monotonic() > deadline:
-                    raise ClientFailed(f"the client gave no {what} within {limit_s:g} s")
-                on_wait()
+    def until(known: dict[int, Event], limit_s: float, what: str) -> list[Event]:
+        """The events of all workers, in their order."""
+        deadline = time.monotonic() + limit_s
+        while len(known) < len(crew.plans):
+            for number, event in crew.said(glance_s):
+                match event.get("event"):
+                    case "connected":
+                        arrived[number] = event
+                    case "sample":
+                        on_sample()
+                    case "result":
+                        results[number] = event
+            on_wait()
+            if time.monotonic() > deadline:
+                raise ClientFailed(f"the client gave no {what} within {limit_s:g} s")
+        return [event for _, event in sorted(known.items())]
 
-        until(
-            lambda: all(worker.connected for worker in workers),
-            first["connect_timeout_s"] + _GRACE_S,
-            "word that it is connected",
-        )
-        connected = _barrier([worker.connected or {} for worker in workers])
-        on_connected(connected)
-        if connected.served == 0 and not storm:
-            raise ClientFailed("no client was served")
-        for worker in workers:
-            worker.tell("go")
-        until(
-            lambda: all(worker.result for worker in workers),
-            (first["connect_timeout_s"] if storm else first["warmup_s"] + first["duration_s"])
-            + first["drain_s"]
-            + _GRACE_S,
-            "result",
-        )
-        busy = [cpus[index % len(cpus)] if cpus else index for index in range(len(workers))]
-        return _merge([worker.result or {} for worker in workers], busy)
-
-
-def _take(worker: _Worker, event: dict[str, Any], on_sample: Callable[[], None]) -> None:
-    match event.get("event"):
-        case "connected":
-            worker.connected = event
-        case "sample":
-            on_sample()
-        case "result":
-            worker.result = event
+    connected = _barrier(
+        until(arrived, first["connect_timeout_s"] + _GRACE_S, "word that it is connected")
+    )
+    on_connected(connected)
+    if connected.served == 0 and not storm:
+        raise ClientFailed("no client was served")
+    crew.go()
+    loading_s = first["connect_timeout_s"] if storm else first["warmup_s"] + first["duration_s"]
+    ended = until(results, loading_s + first["drain_s"] + _GRACE_S, "result")
+    return replace(
+        merge(ended, crew.cores), hosts=crew.hosts(ended), start_spread_s=crew.start_spread_s
+    )
 
 
 def _barrier(events: Sequence[dict[str, Any]]) -> Connected:
@@ -280,7 +349,7 @@ def _barrier(events: Sequence[dict[str, Any]]) -> Connected:
     )
 
 
-def _merge(results: Sequence[dict[str, Any]], cores: Sequence[int]) -> Driven:
+def merge(results: Sequence[Event], cores: Sequence[Core]) -> Driven:
     """Adds up what the workers saw; cores: the one that each worker had."""
     clients = sum(result["clients"] for result in results)
     squares = sum(result["count_square_sum"] for result in results)

@@ -144,6 +144,7 @@ FIGURES: dict[str, Figure] = {
     "slowest_share": lambda m: m.slowest_share,
     "longest_silence_s": longest_silence_s,
     "retried": lambda m: m.retried,
+    "start_spread_s": lambda m: m.start_spread_s,
     "accept_queue_max": lambda m: m.server.accept_queue_max,
     "listen_overflows": lambda m: m.server.listen_overflows,
     "threads_max": lambda m: m.server.threads_max,

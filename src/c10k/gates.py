@@ -5,7 +5,7 @@ are kept and published. A trial in which the client was the limit is not gated, 
 bound: the server is at least as good as the figure, and repeating would not change that.
 """
 
-from .model import Measurement
+from .model import Host, Measurement
 
 STEAL_SHARE = 0.01
 OTHERS_CORES = 0.05
@@ -17,11 +17,15 @@ BOUND_SHARE = 0.9  # of a core: a busier client is what limits, in the other kin
 def gates(measured: Measurement) -> tuple[str, ...]:
     """Why this trial's figures are rejected; empty when they stand."""
     reasons = []
-    steal, others = measured.noise.steal_share, measured.noise.others_cores
-    if steal is not None and steal > STEAL_SHARE:
-        reasons.append(f"steal: the hypervisor took {steal:.1%} of the cores")
-    if others is not None and others > OTHERS_CORES:
-        reasons.append(f"others: other processes used {others:.0%} of a core")
+    if measured.vanished:
+        reasons.append(f"host: {measured.vanished} was gone before the trial's end")
+    for host in measured.hosts or (Host("", "server", noise=measured.noise),):
+        on = f" on {host.name}" if host.name else ""
+        steal, others = host.noise.steal_share, host.noise.others_cores
+        if steal is not None and steal > STEAL_SHARE:
+            reasons.append(f"steal: the hypervisor took {steal:.1%} of the cores{on}")
+        if others is not None and others > OTHERS_CORES:
+            reasons.append(f"others: other processes used {others:.0%} of a core{on}")
     rate, load = measured.rate_achieved, measured.trial.load
     if rate is not None and rate < RATE_SHARE * load.rate:
         reasons.append(f"rate: the client sent {rate:,.0f} of {load.rate:,.0f} messages/s")
@@ -29,7 +33,7 @@ def gates(measured: Measurement) -> tuple[str, ...]:
 
 
 def bound_by(measured: Measurement) -> str:
-    """What of the client limited this trial; "" when nothing did.
+    """What of the client limited this trial, and on which of several hosts; "": nothing did.
 
     An open loop's client spins while it waits, so its CPU time says nothing there; the
     schedule's lag does. It is part of every latency from the intended send. On one core
@@ -42,9 +46,17 @@ def bound_by(measured: Measurement) -> str:
     if measured.one_core:
         share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
     if share >= BOUND_SHARE and (kind != "open" or measured.one_core):
-        return "client CPU"
+        return "client CPU" + _where({host.name: host.cpu_share for host in measured.hosts})
+    lags = {host.name: host.lag_p99_us for host in measured.hosts}
     lag = measured.schedule_lag.p99_us if measured.schedule_lag else None
+    lag = max((each for each in (lag, *lags.values()) if each is not None), default=None)
     latency = measured.latency.p99_us if measured.latency else None
     if kind == "open" and lag is not None and latency is not None and lag > LAG_SHARE * latency:
-        return "client lag"
+        return "client lag" + _where(lags)
     return ""
+
+
+def _where(figures: dict[str, float | None]) -> str:
+    """The host that has most of it; "" for one machine alone."""
+    known = {name: figure for name, figure in figures.items() if figure is not None}
+    return f" on {max(known, key=lambda name: known[name])}" if known else ""

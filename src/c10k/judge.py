@@ -133,10 +133,20 @@ def _row(
         versions=trials[-1].versions if trials else {},
         python=trials[-1].python if trials else "",
         gil=trials[-1].gil if trials else None,
+        hosts="; ".join(dict.fromkeys(_hosts(trial) for trial in shown if trial.hosts)),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
     figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
     return replace(row, **figures)
+
+
+def _hosts(trial: Measurement) -> str:
+    """Who served, and who the clients were."""
+    of = {
+        role: ", ".join(host.name for host in trial.hosts if host.role == role)
+        for role in ("server", "client")
+    }
+    return f"{of['server']} ← {of['client']}"
 
 
 def _status(trials: Iterable[Measurement]) -> Status:

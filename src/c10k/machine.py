@@ -136,14 +136,15 @@ def capacity(
     addresses: int = 1,
     processes: int = 1,
     budget_bytes: int | None = None,
+    each_bytes: int = _CLIENT_BYTES,
 ) -> Capacity:
     """How many clients fit, of wanted; limits: None reads this machine's.
 
     Each of the server's processes needs a descriptor per client that it serves and RESERVE
     more; the launcher raises the soft limit to the hard one, so the hard one counts. (The
     clients' side starts as many workers as it needs.) Each of the clients' source addresses
-    has the local port range. budget_bytes: memory that a trial may take. Threads are no
-    reason to refuse: a server that runs out of them is a result.
+    has the local port range. budget_bytes: memory that a trial may take, of which a client
+    takes each_bytes. Threads are no reason to refuse: a server that runs out of them is a result.
     """
     limits = read_limits() if limits is None else limits
     needed = math.ceil((wanted / processes + RESERVE) / 1000) * 1000
@@ -160,8 +161,8 @@ def capacity(
         raising = 'sudo sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
         rooms.append((ports * addresses, "ports", why, raising))
     if budget_bytes is not None:
-        why = f"{budget_bytes // _MIB:,} MiB may be taken, at {_CLIENT_BYTES // 1024} KiB a client"
-        rooms.append((budget_bytes // _CLIENT_BYTES, "memory", why, "--memory 80%"))
+        why = f"{budget_bytes // _MIB:,} MiB may be taken, at {each_bytes // 1024} KiB a client"
+        rooms.append((budget_bytes // each_bytes, "memory", why, "--memory 80%"))
     if not rooms:
         return Capacity(None, wanted)
     room, bound, why, remedy = min(rooms)
@@ -214,7 +215,7 @@ def _cores(cores: Sequence[int]) -> str:
 
 def cores(processes: int = 1) -> Pinning:
     """pinning() of this machine's cores, as this process may use them."""
-    allowed = _allowed()
+    allowed = cores_allowed()
     return pinning(allowed, _beside(min(allowed)) if allowed else (), os.cpu_count(), processes)
 
 
@@ -410,7 +411,7 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "model": known.get("cpu_model_name") or platform.processor() or platform.machine(),
             "architecture": platform.machine(),
             "cores_logical": os.cpu_count(),
-            "cores_allowed": _allowed(),
+            "cores_allowed": cores_allowed(),
             "governors": list(_governors()),
             "smt": _smt_active(),
             "turbo": _turbo_on(),
@@ -538,7 +539,7 @@ def read_limits() -> Limits:
 
 def read_facts(watch_s: float = 1.0) -> Facts:
     """All that doctor() judges; watches the machine's CPU for watch_s seconds."""
-    allowed = _allowed()
+    allowed = cores_allowed()
     flags = _python_flags()
     return Facts(
         limits=read_limits(),
@@ -646,7 +647,8 @@ def _quota() -> float | None:
     return min(quotas, default=None)
 
 
-def _allowed() -> list[int] | None:
+def cores_allowed() -> list[int] | None:
+    """The cores that this process may use; None where the system cannot pin."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 

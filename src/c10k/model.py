@@ -167,6 +167,7 @@ class Memory(Struct, frozen=True):
     shared_bytes: int  # pages that others have, too
     kernel_stacks_bytes: int | None = None  # of all threads of the machine
     sockets_bytes: int | None = None  # buffers of all TCP sockets of the machine
+    slab_bytes: int | None = None  # the kernel's own objects: sockets, files and all else
 
 
 class ServerUse(Struct, frozen=True):
@@ -187,6 +188,18 @@ class Noise(Struct, frozen=True):
 
     steal_share: float | None = None  # of the cores' time, taken by the hypervisor
     others_cores: float | None = None  # cores that other processes kept busy
+
+
+class Host(Struct, frozen=True):
+    """One of several machines, and what it had to do with a trial."""
+
+    name: str
+    role: Literal["server", "client"]
+    clients: int = 0
+    workers: int = 0
+    cpu_share: float | None = None  # of the busiest core that its workers have, in the slice
+    lag_p99_us: float | None = None  # open loop: of its workers' schedule
+    noise: Noise = Noise()
 
 
 class Measurement(Struct, frozen=True):
@@ -224,6 +237,9 @@ class Measurement(Struct, frozen=True):
     launched_s: float | None = None  # storm: until the last client began to connect
     server: ServerUse = ServerUse()
     noise: Noise = Noise()
+    hosts: tuple[Host, ...] = ()  # of several machines: each; none for one alone
+    start_spread_s: float | None = None  # of several machines: their starts lay within
+    vanished: str = ""  # the host that was gone before the trial's end
     pinned: str = ""
     versions: dict[str, str] = {}
     python: str = ""  # the interpreter's version; "" for a program in another language
@@ -382,6 +398,8 @@ class Row(Struct, frozen=True):
     versions: dict[str, str] = {}  # of its framework and dependencies
     python: str = ""  # the interpreter that ran it
     gil: bool | None = None
+    hosts: str = ""  # of several machines: the server's and the clients'
+    start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()
 
 

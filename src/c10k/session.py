@@ -5,15 +5,31 @@ does raise (an interrupt, a full disk) ends the session early, with everything m
 so far on disk and nothing left running.
 """
 
+import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
 from . import drive, gates, launch
-from .model import Conformance, Measurement, Plan, Runtime, Server, Session, Status, Trial
+from .model import (
+    Conformance,
+    Host,
+    Measurement,
+    Noise,
+    Plan,
+    Runtime,
+    Server,
+    ServerUse,
+    Session,
+    Status,
+    Trial,
+)
 from .store import Writer
 from .watch import Surroundings, Watch, available_bytes
 
@@ -27,6 +43,10 @@ class Refusal(Exception):
     def __init__(self, reason: str, *, failed: bool = False) -> None:
         super().__init__(reason)
         self.status: Status = "failed" if failed else "not run"
+
+
+class Lost(Exception):
+    """What trials run on is gone; the session ends early, and can be resumed."""
 
 
 def refusals(
@@ -92,42 +112,139 @@ def run(
         queue = more()
 
 
-class LocalExecutor:
-    """Runs a trial on this machine: one server process, one or more client workers."""
+class Site(Protocol):
+    """A server under test, wherever it serves, and what is read beside it."""
+
+    host: str  # its name; "" for this machine alone
+    address: tuple[str, int] | str
+
+    def glance(self) -> None:
+        """Cheap readings. Raises ClientFailed when the trial must end."""
+
+    def sample(self) -> None:
+        """A worker's sample has come."""
+
+    def connected(self, there: bool) -> None:
+        """All wait at the barrier: dear readings, when the clients are there already."""
+
+    def use(self) -> ServerUse:
+        """What the server used, so far."""
+
+    def noise(self) -> Noise:
+        """What else its machine did since the barrier."""
+
+    def stop(self) -> None:
+        """Ends the server and all it started; its log is there afterwards."""
+
+
+class Machines(Protocol):
+    """What a session runs on: this machine, or several."""
+
+    def environment(self) -> dict[str, Any]:
+        """What its results depend on, to be published with them."""
+
+    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
+        """Says why a trial does not fit; "" when it does."""
+
+    def executor(self, planned: Plan, logs: Path, **common: Any) -> "Executor":
+        """What runs the plan's trials; common: what every Executor is told."""
+
+    def close(self) -> None:
+        """Lets go of the machines; nothing of ours is left on them."""
+
+
+class LocalSite:
+    """A server under test on this machine. Raises launch.NotServing when it does not serve."""
+
+    host = ""
+
+    def __init__(
+        self,
+        server: Server,
+        log: Path,
+        cpus: tuple[int, ...],
+        memory_share: float,
+        bind: str = "127.0.0.1:0",
+        python: str = sys.executable,
+    ) -> None:
+        self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
+        self.address = self.running.address
+        self.watch = Watch(self.running.pids, self.running.backlog)
+        self.memory_share = memory_share
+        self.free_bytes = available_bytes()
+        self.surroundings: Surroundings | None = None
+
+    def glance(self) -> None:
+        if reason := self.running.gone():
+            raise drive.ClientFailed(reason)
+        self.watch.glance()
+        stop_for_memory(self.free_bytes, self.memory_share)
+
+    def sample(self) -> None:
+        self.watch.sample()
+
+    def connected(self, there: bool) -> None:
+        if there:
+            self.watch.connected()
+        self.surroundings = Surroundings()
+
+    def use(self) -> ServerUse:
+        return self.watch.use()
+
+    def noise(self) -> Noise:
+        return self.surroundings.noise() if self.surroundings else Noise()
+
+    def stop(self) -> None:
+        self.running.stop()
+
+
+def stop_for_memory(free_bytes: int, share: float) -> None:
+    """Raises ClientFailed when more than that share of what was free is taken."""
+    left = available_bytes()
+    if left < free_bytes * (1 - share):
+        raise drive.ClientFailed(
+            f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
+            f"free before it, and {share:.0%} may be taken"
+        )
+
+
+class Executor(ABC):
+    """Runs a trial: all that is the same wherever its server and its clients are."""
+
+    note: str  # where server and clients are, in a few words
 
     def __init__(
         self,
         plan: Plan,
         logs: Path,
         *,
-        server_cpus: tuple[int, ...],
-        client_cpus: tuple[int, ...],
-        workers: int,
-        worker_clients: int | None = None,
         memory_share: float = MEMORY_SHARE,
-        pinned: str,
-        one_core: bool = False,
         runtimes: Mapping[str, Runtime],
         refuse: Callable[[Trial], None],
     ) -> None:
-        """Empty cpus: not pinned. refuse raises Refusal for a trial that is not to run.
+        """refuse raises Refusal for a trial that is not to run.
 
-        worker_clients: what one worker can hold; more clients get more workers.
         memory_share: of the memory that is free, what a trial may take. runtimes: what each
         server that can run here runs on.
         """
         self.plan = plan
         self.logs = logs
-        self.server_cpus = server_cpus
-        self.client_cpus = client_cpus
-        self.workers = workers
-        self.worker_clients = worker_clients
         self.memory_share = memory_share
-        self.pinned = pinned
-        self.one_core = one_core
         self.runtimes = runtimes
         self.refuse = refuse
         self.servers: dict[str, Server] = {server.name: server for server in plan.servers}
+
+    @abstractmethod
+    def setting(self, trial: Trial) -> dict[str, Any]:
+        """Decides where the trial runs, and says it in fields of its measurement."""
+
+    @abstractmethod
+    def serve(self, server: Server, log: Path) -> Site:
+        """A serving server. Raises launch.NotServing or drive.ClientFailed."""
+
+    @abstractmethod
+    def crew(self, site: Site, trial: Trial, seed: int) -> AbstractContextManager[drive.Crew]:
+        """The workers of a trial, none of which is left after the with block."""
 
     def __call__(self, trial: Trial) -> Measurement:
         self.refuse(trial)
@@ -136,79 +253,52 @@ class LocalExecutor:
             trial,
             "failed",
             started_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            workers=self._workers(trial.load.clients),
-            pinned=self.pinned,
-            one_core=self.one_core,
             versions=runtime.versions,
             python=runtime.python,
             gil=runtime.gil,
             notes=runtime.notes,
+            **self.setting(trial),
         )
         log = self.logs / f"{trial.key}.log"
         try:
-            running = launch.start(
-                self.servers[trial.server],
-                log,
-                cpus=self.server_cpus or None,
-                python=runtime.executable,
-            )
+            site = self.serve(self.servers[trial.server], log)
         except launch.NotServing as error:
             return replace(measurement, reason=str(error))
+        except drive.ClientFailed as error:
+            return replace(measurement, reason=str(error), vanished=error.vanished)
         try:
-            return self._load(running, measurement)
+            return self._load(site, measurement)
         except OSError as error:  # the suite itself is out of something
             return replace(measurement, reason=f"the load cannot be driven: {error.strerror}")
         finally:
-            running.stop()
-            if not log.stat().st_size:
+            site.stop()
+            if log.exists() and not log.stat().st_size:
                 log.unlink()  # a server that said nothing leaves nothing
-
-    def _workers(self, clients: int) -> int:
-        needed = -(-clients // self.worker_clients) if self.worker_clients else 1
-        return min(max(self.workers, needed), clients)
 
     def _seed(self, trial: Trial) -> int:
         """Of the schedule: the same for all servers of a block, another in the next."""
         return (self.plan.seed + 1000 * trial.block) % 2**62
 
-    def _load(self, running: launch.Running, measurement: Measurement) -> Measurement:
+    def _load(self, site: Site, measurement: Measurement) -> Measurement:
         """Drives the load against a serving server."""
         trial = measurement.trial
         load = trial.load
-
-        watch = Watch(running.pids, running.backlog)
-        free_bytes = available_bytes()
         barrier: list[drive.Connected] = []
-        surroundings: list[Surroundings] = []
-
-        def waited() -> None:
-            watch.glance()
-            left = available_bytes()
-            if left < free_bytes * (1 - self.memory_share):
-                raise drive.ClientFailed(
-                    f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
-                    f"free before it, and {self.memory_share:.0%} may be taken"
-                )
 
         def connected(seen: drive.Connected) -> None:
             barrier.append(seen)
-            if load.kind != "storm":  # else nobody is there yet
-                watch.connected()
-            surroundings.append(Surroundings())
+            site.connected(load.kind != "storm")  # else nobody is there yet
 
         try:
-            seen = drive.drive(
-                drive.plans(
-                    running, self.plan.workload, load, measurement.workers, self._seed(trial)
-                ),
-                self.client_cpus,
-                server_gone=running.gone,
-                on_wait=waited,
-                on_connected=connected,
-                on_sample=watch.sample,
-            )
+            with self.crew(site, trial, self._seed(trial)) as crew:
+                seen = drive.drive(
+                    crew, on_wait=site.glance, on_connected=connected, on_sample=site.sample
+                )
+                used, noise = site.use(), site.noise()
         except drive.ClientFailed as error:
-            failed = replace(measurement, reason=str(error), server=watch.use())
+            failed = replace(
+                measurement, reason=str(error), vanished=error.vanished, server=site.use()
+            )
             return _with_barrier(failed, barrier)
         if seen.arrived is not None:
             barrier = [seen.arrived]
@@ -232,11 +322,59 @@ class LocalExecutor:
             retried=seen.retried,
             launched_s=seen.launched_s,
             clients_without_echo=seen.clients_without_echo,
-            server=watch.use(),
-            noise=surroundings[0].noise(),
+            hosts=(Host(site.host, "server", noise=noise), *seen.hosts) if seen.hosts else (),
+            start_spread_s=seen.start_spread_s,
+            server=used,
+            noise=noise,
         )
         reason = faults(measured, seen.faults, seen.unsent)
         return replace(measured, status="failed" if reason else "ok", reason=reason)
+
+
+class LocalExecutor(Executor):
+    """Runs a trial on this machine: its server's processes, one or more client workers."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        logs: Path,
+        *,
+        server_cpus: tuple[int, ...],
+        client_cpus: tuple[int, ...],
+        workers: int,
+        worker_clients: int | None = None,
+        pinned: str,
+        one_core: bool = False,
+        **common: Any,
+    ) -> None:
+        """Empty cpus: not pinned. common: what every executor is told.
+
+        worker_clients: what one worker can hold; more clients get more workers.
+        """
+        super().__init__(plan, logs, **common)
+        self.server_cpus = server_cpus
+        self.client_cpus = client_cpus
+        self.workers = workers
+        self.worker_clients = worker_clients
+        self.pinned = self.note = pinned
+        self.one_core = one_core
+
+    def setting(self, trial: Trial) -> dict[str, Any]:
+        workers = self._workers(trial.load.clients)
+        return {"workers": workers, "pinned": self.pinned, "one_core": self.one_core}
+
+    def serve(self, server: Server, log: Path) -> Site:
+        python = self.runtimes[server.name].executable
+        return LocalSite(server, log, self.server_cpus, self.memory_share, python=python)
+
+    def crew(self, site: Site, trial: Trial, seed: int) -> AbstractContextManager[drive.Crew]:
+        shares = drive.even(trial.load.clients, self._workers(trial.load.clients))
+        plans = drive.plans(site.address, self.plan.workload, trial.load, shares, seed)
+        return drive.LocalCrew(plans, self.client_cpus)
+
+    def _workers(self, clients: int) -> int:
+        needed = -(-clients // self.worker_clients) if self.worker_clients else 1
+        return min(max(self.workers, needed), clients)
 
 
 def _with_barrier(measurement: Measurement, barrier: list[drive.Connected]) -> Measurement:

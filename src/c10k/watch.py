@@ -58,6 +58,7 @@ def memory(pids: Sequence[int]) -> Memory | None:
         shared_bytes=(held["Shared_Clean:"] + held["Shared_Dirty:"]) * 1024,
         kernel_stacks_bytes=_number_after("/proc/meminfo", "KernelStack:", 1024),
         sockets_bytes=_number_after("/proc/net/sockstat", "TCP:.* mem", os.sysconf("SC_PAGESIZE")),
+        slab_bytes=_number_after("/proc/meminfo", "Slab:", 1024),
     )
 
 

@@ -364,6 +364,8 @@ _COLUMNS = (
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
     Column("runs on", lambda row: _runs_on(row), right=False),
+    Column("starts within ms", _figure("start_spread_s", 1e3), optional=True),
+    Column("server ← clients", lambda row: row.hosts or UNKNOWN, right=False, optional=True),
 )
 
 

@@ -1,0 +1,151 @@
+"""What running through Dask changes of the figures: nothing that can be seen, or how much.
+
+The same load on the same cores of this machine, in turns within each block: run here, run
+here again (the control: two of the same differ by as much), through a scheduler with one
+client host, and with two that share the client's core. Each is compared with the first by
+its ratio within a block.
+
+  python benchmarks/instrument/cluster_cost.py [--blocks 12] [--json]
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+
+from c10k import (
+    catalog,
+    cluster,
+    figures,
+    judge,
+    launch,
+    local,
+    places,
+    plan,
+    runtime,
+    session,
+    stats,
+)
+from c10k.model import Load, Measurement, Trial, Workload
+
+LOAD = Load("closed", 100, 64, 1, warmup_s=0.5, duration_s=2.0)
+SERVER = "asyncio_streams"  # one that is the limit itself, so that its rate is a figure
+FIGURES = ("messages_per_s", "latency_p50_us", "server_cpu_us_per_message")
+HOSTS = {"one client host": 1, "two client hosts": 2}
+REFERENCE = "here"
+
+
+def planned() -> plan.Plan:
+    """One load on one server; its trials are run by every variant."""
+    times = {"connecting": 64, "connect_timeout_s": 10.0, "drain_s": 5.0}
+    workload = Workload(
+        "", "", (SERVER,), 1, (LOAD,), reference=SERVER, control=False, repeats=0, **times
+    )
+    return plan.make(workload, [catalog.read(places.SERVERS / f"{SERVER}.py")], seed=1)
+
+
+def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
+    """A scheduler and its workers on loopback, with the cores that a local run has."""
+    cores = sorted(os.sched_getaffinity(0))
+    file = folder / f"scheduler-{clients}.json"
+    words = ["scheduler", "--port", "0", "--scheduler-file", str(file)]
+    _dask(stack, folder, words, cores)
+    while not file.exists() or not file.read_text():
+        time.sleep(0.1)
+    address = json.loads(file.read_text())["address"]
+    for name in ("srv", *(f"c{number}" for number in range(clients))):
+        label = f"{'server' if name == 'srv' else 'client'}=1"
+        words = ["worker", address, "--name", name, "--resources", label, "--no-nanny"]
+        _dask(stack, folder, words, cores[:1] if name == "srv" else cores[1:2])
+    while True:
+        try:
+            machines = cluster.connect(address)
+        except cluster.ClusterError:  # the workers are on their way
+            time.sleep(0.5)
+            continue
+        if len(machines.hosts) == 1 + clients:
+            stack.callback(machines.close)
+            return machines
+        machines.close()
+
+
+def _dask(stack: ExitStack, folder: Path, words: list[str], cores: list[int]) -> None:
+    common = ["--host", "127.0.0.1", "--no-dashboard"]
+    with (folder / "dask.log").open("ab") as log:
+        pinned = ["taskset", "-c", ",".join(map(str, cores)), sys.executable, "-m", "dask"]
+        process = subprocess.Popen([*pinned, *words, *common], stdout=log, stderr=log)
+    stack.callback(process.wait)
+    stack.callback(process.kill)
+
+
+def measure(blocks: int) -> dict[str, list[Measurement]]:
+    """One trial a block of each variant, in an order drawn anew."""
+    launch.raise_descriptor_limit()
+    whole = planned()
+    runtimes = {server.name: runtime.prepare(server) for server in whole.servers}
+    common = {"runtimes": runtimes, "refuse": lambda trial: None}
+    seen: dict[str, list[Measurement]] = {}
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="c10k-cluster-")))
+        here = local.Here().executor(whole, folder, **common)
+        variants: dict[str, session.Executor] = {REFERENCE: here, "here again": here}
+        for name, clients in HOSTS.items():
+            variants[name] = start(stack, folder, clients).executor(whole, folder, **common)
+        order = random.Random(1)
+        for block in range(blocks):
+            for name in order.sample(list(variants), len(variants)):
+                trial = Trial(block, 0, SERVER, LOAD)
+                seen.setdefault(name, []).append(variants[name](trial))
+    return seen
+
+
+def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
+    """A row for each figure of each variant but the first: its ratio to the first's."""
+    rows: list[dict[str, object]] = []
+    for name, trials in seen.items():
+        for figure in FIGURES if name != REFERENCE else ():
+            values, reference = (
+                judge.by_block(each, figures.FIGURES[figure]) for each in (trials, seen[REFERENCE])
+            )
+            ratio = judge.ratio_of(stats.median_interval(stats.log_ratios(values, reference)))
+            spread = judge.spread(trial.start_spread_s for trial in trials)
+            rows.append(
+                {
+                    "variant": name,
+                    "figure": figure,
+                    "ratio": ratio.median,
+                    "low": ratio.low,
+                    "high": ratio.high,
+                    "blocks": ratio.blocks,
+                    "start_spread_ms": spread and spread.median * 1e3,
+                }
+            )
+    return sorted(rows, key=lambda row: str(row["variant"]))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    options = parser.parse_args()
+    rows = compared(measure(options.blocks))
+    if options.json:
+        print(json.dumps({"rows": rows}, indent=1))
+        return
+    for row in rows:
+        low, high = (row[end] if row[end] is not None else float("nan") for end in ("low", "high"))
+        said = f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
+        print(f"{row['variant']:18} {row['figure']:28} {said} over {row['blocks']} blocks")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""What runs on the hosts: the server's side of a trial, and the clients'.
+
+Both are actors of Dask. All their methods run in the one thread that a Dask worker keeps
+for actors as long as it lives; so what they start, which the kernel ends together with the
+*thread* that started it, is not ended too early, and ends with the worker even when that is
+killed. (The pool's other threads come and go.) Therefore nothing is started in __init__,
+which runs in the pool.
+
+Whoever gave the order may vanish: what is not asked for by anybody for a while ends itself.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .. import drive, keeper, launch
+from ..model import Noise, Server, ServerUse
+from ..session import LocalSite, stop_for_memory
+from ..watch import Surroundings, available_bytes
+
+LEASE_S = 30.0
+
+
+class _Lease:
+    """Calls `end` when it was not renewed for so long."""
+
+    def __init__(self, lease_s: float, end: Callable[[], None]) -> None:
+        self.lease_s = lease_s
+        self.end = end
+        self.over = threading.Event()
+        self.renew()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def renew(self) -> None:
+        self.renewed = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self.over.wait(self.lease_s / 10):
+            if time.monotonic() - self.renewed > self.lease_s:
+                self.over.set()
+                self.end()
+
+
+def _prepare() -> None:
+    """The environment that servers and workers have elsewhere, too.
+
+    A worker's nanny sets variables (how malloc gives memory back, among them) that whatever
+    is started here would inherit.
+    """
+    import dask
+
+    for name in dask.config.get("distributed.nanny.pre-spawn-environ", {}):
+        os.environ.pop(name, None)
+    launch.raise_descriptor_limit()
+
+
+class ServerHost:
+    """A server under test on this host. stop() ends it and gives back its log."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.site: LocalSite | None = None
+
+    def start(
+        self, server: Server, cpus: tuple[int, ...], memory_share: float, bind: str
+    ) -> tuple[str, int] | str:
+        """Its address. Raises launch.NotServing."""
+        _prepare()
+        try:
+            self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
+            self.log = Path(self.folder.name) / "log"
+            self.site = LocalSite(server, self.log, cpus, memory_share, bind)
+        except (OSError, ValueError) as error:
+            raise launch.NotServing(str(error)) from None
+        self.lease = _Lease(self.lease_s, self._end)
+        return self.site.address
+
+    def glance(self) -> None:
+        self._held().glance()
+
+    def sample(self) -> None:
+        self._held().sample()
+
+    def connected(self, there: bool) -> None:
+        self._held().connected(there)
+
+    def use(self) -> ServerUse:
+        return self._held().use()
+
+    def noise(self) -> Noise:
+        return self._held().noise()
+
+    def stop(self) -> bytes:
+        """Ends the server; what it said on standard error."""
+        if self.site is not None:
+            self._held()
+            self._end()
+            self.lease.over.set()
+        with suppress(OSError):
+            return self.log.read_bytes()
+        return b""
+
+    def _held(self) -> LocalSite:
+        assert self.site is not None
+        self.lease.renew()
+        return self.site
+
+    def _end(self) -> None:
+        if self.site is not None:
+            self.site.stop()
+
+
+class ClientHost:
+    """The workers of one trial on this host."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.crew: drive.LocalCrew | None = None
+        self.surroundings: Surroundings | None = None
+
+    def start(
+        self, plans: Sequence[dict[str, Any]], cpus: tuple[int, ...], memory_share: float
+    ) -> None:
+        """Starts a worker a plan. Raises ClientFailed."""
+        _prepare()
+        self.memory_share, self.free_bytes = memory_share, available_bytes()
+        try:
+            self.crew = drive.LocalCrew(plans, cpus)
+        except OSError as error:
+            raise drive.ClientFailed(f"its workers cannot be started: {error}") from None
+        self.lease = _Lease(self.lease_s, self.end)
+
+    def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:
+        """What workers said. Raises ClientFailed."""
+        found = self._held().said(timeout_s)
+        stop_for_memory(self.free_bytes, self.memory_share)
+        return found
+
+    def ready(self) -> None:
+        """All is there: what else the host does is watched from now on."""
+        self._held()
+        self.surroundings = Surroundings()
+
+    def go(self) -> None:
+        self._held().go()
+
+    def noise(self) -> Noise:
+        self._held()
+        return self.surroundings.noise() if self.surroundings else Noise()
+
+    def end(self) -> None:
+        if self.crew is not None:
+            self.crew.stack.close()
+            self.lease.over.set()
+
+    def _held(self) -> drive.LocalCrew:
+        assert self.crew is not None
+        self.lease.renew()
+        return self.crew
