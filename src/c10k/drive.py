@@ -176,6 +176,11 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
+def glance_s(kind: str) -> float:
+    """How often the server is looked at while nothing is said, s."""
+    return _CLOSE_GLANCE_S if kind in ("storm", "churn") else _GLANCE_S
+
+
 def even(clients: int, workers: int) -> list[int]:
     """How many clients each worker has when they are split evenly; none has none."""
     workers = min(workers, clients)
@@ -304,7 +309,7 @@ def drive(
     """
     first = crew.plans[0]
     storm = first["kind"] == "storm"
-    glance_s = _CLOSE_GLANCE_S if first["kind"] in ("storm", "churn") else _GLANCE_S
+    wait_s = glance_s(first["kind"])
     arrived: dict[int, Event] = {}
     results: dict[int, Event] = {}
 
@@ -312,7 +317,7 @@ def drive(
         """The events of all workers, in their order."""
         deadline = time.monotonic() + limit_s
         while len(known) < len(crew.plans):
-            for number, event in crew.said(glance_s):
+            for number, event in crew.said(wait_s):
                 match event.get("event"):
                     case "connected":
                         arrived[number] = event

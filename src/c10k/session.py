@@ -239,8 +239,8 @@ class Executor(ABC):
         """Decides where the trial runs, and says it in fields of its measurement."""
 
     @abstractmethod
-    def serve(self, server: Server, log: Path) -> Site:
-        """A serving server. Raises launch.NotServing or drive.ClientFailed."""
+    def serve(self, trial: Trial, log: Path) -> Site:
+        """Its server, serving. Raises launch.NotServing or drive.ClientFailed."""
 
     @abstractmethod
     def crew(self, site: Site, trial: Trial, seed: int) -> AbstractContextManager[drive.Crew]:
@@ -261,7 +261,7 @@ class Executor(ABC):
         )
         log = self.logs / f"{trial.key}.log"
         try:
-            site = self.serve(self.servers[trial.server], log)
+            site = self.serve(trial, log)
         except launch.NotServing as error:
             return replace(measurement, reason=str(error))
         except drive.ClientFailed as error:
@@ -363,9 +363,14 @@ class LocalExecutor(Executor):
         workers = self._workers(trial.load.clients)
         return {"workers": workers, "pinned": self.pinned, "one_core": self.one_core}
 
-    def serve(self, server: Server, log: Path) -> Site:
-        python = self.runtimes[server.name].executable
-        return LocalSite(server, log, self.server_cpus, self.memory_share, python=python)
+    def serve(self, trial: Trial, log: Path) -> Site:
+        return LocalSite(
+            self.servers[trial.server],
+            log,
+            self.server_cpus,
+            self.memory_share,
+            python=self.runtimes[trial.server].executable,
+        )
 
     def crew(self, site: Site, trial: Trial, seed: int) -> AbstractContextManager[drive.Crew]:
         shares = drive.even(trial.load.clients, self._workers(trial.load.clients))

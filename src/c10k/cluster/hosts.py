@@ -65,11 +65,17 @@ class ServerHost:
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
         self.site: LocalSite | None = None
+        self.failed: drive.ClientFailed | None = None
 
     def start(
-        self, server: Server, cpus: tuple[int, ...], memory_share: float, bind: str
+        self,
+        server: Server,
+        cpus: tuple[int, ...],
+        memory_share: float,
+        bind: str,
+        glance_s: float,
     ) -> tuple[str, int] | str:
-        """Its address. Raises launch.NotServing."""
+        """Its address; from now on it is looked at as often as that. Raises launch.NotServing."""
         _prepare()
         try:
             self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
@@ -78,10 +84,23 @@ class ServerHost:
         except (OSError, ValueError) as error:
             raise launch.NotServing(str(error)) from None
         self.lease = _Lease(self.lease_s, self._end)
+        threading.Thread(target=self._look, args=(self.site, glance_s), daemon=True).start()
         return self.site.address
 
+    def _look(self, site: LocalSite, glance_s: float) -> None:
+        """Here and not from afar: an accept queue comes and goes within a word's way."""
+        while not self.lease.over.wait(glance_s):
+            try:
+                site.glance()
+            except drive.ClientFailed as error:
+                self.failed = error
+                return
+
     def glance(self) -> None:
-        self._held().glance()
+        """Raises ClientFailed when the trial must end."""
+        self._held()
+        if self.failed is not None:
+            raise self.failed
 
     def sample(self) -> None:
         self._held().sample()
@@ -98,9 +117,8 @@ class ServerHost:
     def stop(self) -> bytes:
         """Ends the server; what it said on standard error."""
         if self.site is not None:
-            self._held()
-            self._end()
             self.lease.over.set()
+            self._end()
         with suppress(OSError):
             return self.log.read_bytes()
         return b""

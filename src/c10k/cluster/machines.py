@@ -21,11 +21,12 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from .. import drive, launch, machine, session
-from ..model import Host, Noise, Plan, Server, ServerUse, Trial
+from ..model import Host, Noise, Plan, ServerUse, Trial
 from . import facts, hosts, share
 from .facts import ClusterError, Facts, Labelled, Role
 
 CONNECT_S = 10.0
+ASK_S = 0.5  # how often hosts are asked during a trial: each word costs a millisecond or two
 ANSWER_S = 10.0
 SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
 _SLOW = {"start", "connected", "stop", "end"}
@@ -368,9 +369,13 @@ class RemoteSite:
         self.log = log
         self.host = remote.host.name
         self.address: tuple[str, int] | str = remote.ask("start", *start)
+        self.asked = time.monotonic()
 
     def glance(self) -> None:
-        self.remote.ask("glance")
+        """Now and then: the host looks closely by itself."""
+        if time.monotonic() - self.asked > ASK_S:
+            self.remote.ask("glance")
+            self.asked = time.monotonic()
 
     def sample(self) -> None:
         self.remote.ask("sample")
@@ -421,6 +426,7 @@ class RemoteCrew:
         self.pool = ThreadPoolExecutor(len(seats), thread_name_prefix="c10k-hosts")
         self.listening: dict[int, Future[list[tuple[int, drive.Event]]]] = {}
         self.heard: list[tuple[int, drive.Event]] = []
+        self.results = [0] * len(seats)  # that have come, of each host
         self.memory_share = memory_share
 
     def __enter__(self) -> "RemoteCrew":
@@ -443,10 +449,12 @@ class RemoteCrew:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:
-        """What workers said, by their numbers; each host is listened to all the time."""
+        """What workers said, by their numbers; each host is listened to until its results came."""
         for number, remote in enumerate(self.remotes):
-            if number not in self.listening:
-                self.listening[number] = self.pool.submit(remote.ask, "said", timeout_s)
+            if number not in self.listening and self.results[number] < len(
+                self.seats[number].shares
+            ):
+                self.listening[number] = self.pool.submit(remote.ask, "said", ASK_S)
         wait(self.listening.values(), timeout_s, FIRST_COMPLETED)
         return self._collect()
 
@@ -460,7 +468,6 @@ class RemoteCrew:
 
     def hosts(self, results: Sequence[drive.Event]) -> tuple[Host, ...]:
         """Each client host with what its workers saw."""
-        wait(self.listening.values())
         noises = [noise for _, _, noise in self._all("noise")]
         found = []
         for seat, part, noise in zip(self.seats, self.parts, noises, strict=True):
@@ -484,7 +491,9 @@ class RemoteCrew:
             if future.done():
                 del self.listening[number]
                 first = self.parts[number].start
-                found += [(first + index, event) for index, event in future.result()]
+                events = future.result()
+                found += [(first + index, event) for index, event in events]
+                self.results[number] += sum(e.get("event") == "result" for _, e in events)
         return found
 
     def _all(
@@ -525,11 +534,13 @@ class ClusterExecutor(session.Executor):
         workers = sum(len(seat.shares) for seat in self.placed.clients)
         return {"workers": workers, "pinned": self.placed.note}
 
-    def serve(self, server: Server, log: Path) -> session.Site:
+    def serve(self, trial: Trial, log: Path) -> session.Site:
         seat = self.placed.server
         remote = self.cluster.start(seat.host, hosts.ServerHost)
         wire = f"[{seat.host.wire}]" if ":" in seat.host.wire else seat.host.wire
-        return RemoteSite(remote, log, server, seat.cores, self.memory_share, f"{wire}:0")
+        server, glance_s = self.servers[trial.server], drive.glance_s(trial.load.kind)
+        start = (server, seat.cores, self.memory_share, f"{wire}:0", glance_s)
+        return RemoteSite(remote, log, *start)
 
     def crew(
         self, site: session.Site, trial: Trial, seed: int
