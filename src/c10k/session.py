@@ -144,7 +144,7 @@ class LocalExecutor:
             gil=runtime.gil,
             notes=runtime.notes,
         )
-        log = self.logs / f"{trial.key}.log"
+        log = self.logs / trial.log
         try:
             running = launch.start(
                 self.servers[trial.server],
