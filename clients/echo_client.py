@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import ipaddress
 import itertools
 import os
 import random
@@ -403,6 +404,15 @@ def command_line() -> Plan:
         raise PlanError(f"--plan {source}: {(error.strerror or str(error)).lower()}") from None
 
 
+def elsewhere(plan: Plan) -> str:
+    """What the plan loads when that is not this machine's loopback, in words; else ""."""
+    try:
+        near = bool(plan.path) or ipaddress.ip_address(plan.host).is_loopback
+    except ValueError:
+        near = plan.host == "localhost"
+    return "" if near else f"loads {plan.host!r} port {plan.port} over the network, unencrypted"
+
+
 def allow_descriptors(plan: Plan) -> None:
     """Raises the soft limit to the hard one. Raises PlanError when the clients do not fit."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -422,6 +432,8 @@ def main() -> int:
     except PlanError as error:
         print(f"echo_client: {error}", file=sys.stderr)
         return 2
+    if said := elsewhere(plan):
+        print(f"echo_client: {said}", file=sys.stderr)
     try:
         uvloop.run(Worker(plan).run())
     except KeyboardInterrupt:

@@ -646,7 +646,7 @@ def test_quick_runs_across_three_hosts(network, tmp_path):
         assert {host.name for host in measured.hosts} == {"srv", "c1", "c2"}
         assert not [reason for reason in measured.gates if "host" in reason]
     assert {row["hosts"] for row in json.loads(done.stdout)["rows"]} == {"srv ← c1, c2"}
-    assert set(stored.environment["hosts"]) == {"c1", "c2"}
+    assert {"c1: cpu", "c2: cpu"} <= stored.environment.keys()
 
 
 def test_a_delay_on_the_wire_is_in_the_latency(network, tmp_path):

@@ -10,7 +10,6 @@ import re
 import shlex
 import shutil
 import sys
-import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from . import places
+from . import places, reading
 from .model import Server
 
 # The reference implementation's expression, from PEP 723.
@@ -56,19 +55,10 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
 def read(path: Path) -> Server:
     """Reads one contender file (.py with a PEP 723 block, or .toml)."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise CatalogError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise CatalogError(f"{path}: not UTF-8 text, so not a server file") from None
-    except ValueError as error:  # a path that holds a NUL
-        raise CatalogError(f"{str(path)!r}: no path: {error}") from None
-    if path.suffix == ".py":
-        text = _script_block(path, text)
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise CatalogError(f"{path}: the TOML does not parse: {error}") from None
+        text = reading.text(path)
+        document = reading.toml(_script_block(path, text) if path.suffix == ".py" else text)
+    except reading.Unreadable as error:
+        raise CatalogError(f"{path}: {error}") from None
     return _server(path, document)
 
 
@@ -85,6 +75,11 @@ def _script_block(path: Path, text: str) -> str:
 
 
 def _server(path: Path, document: dict[str, Any]) -> Server:
+    if not _NAME.fullmatch(path.stem):
+        raise CatalogError(f"{path}: {path.stem!r} is no name for a server: letters, digits, _")
+    named = places.name_of(path)
+    if not named.isprintable():
+        raise CatalogError(f"{named!r}: a session cannot name this path; move the file")
     tool = document.get("tool")
     table = tool.get("c10k") if isinstance(tool, dict) else None
     if not isinstance(table, dict):
@@ -97,7 +92,7 @@ def _server(path: Path, document: dict[str, Any]) -> Server:
                 **fields,
                 "prefers": prefers,
                 "name": path.stem,
-                "path": places.name_of(path),
+                "path": named,
                 "requires_python": document.get("requires-python", ""),
                 "dependencies": document.get("dependencies", []),
             },
@@ -202,15 +197,24 @@ def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ..
                     f"{word}: another server is named {found.name!r} already: "
                     f"{chosen[found.name].path}; rename one of the files"
                 )
+    if not chosen:
+        raise CatalogError("no server is named; c10k list shows which there are")
     return tuple(chosen.values())
 
 
 def _parts(word: str) -> tuple[str, list[str]]:
     """What a word names, and its overrides."""
-    if _COMMAND.fullmatch(word) or Path(word).is_file():
+    if _COMMAND.fullmatch(word) or _is_file(word):
         return word, []
     first, *rest = word.removeprefix("@").split("@")
     return ("@" if word.startswith("@") else "") + first, rest
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError:  # longer than any name
+        return False
 
 
 def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
@@ -240,7 +244,7 @@ def _program(name: str, command: str) -> Server:
     found = shutil.which(first)
     if found is None:
         raise CatalogError(f"{name}={command}: no program {first!r} is here or on PATH")
-    files = {each: Path(each).absolute() for each in rest if Path(each).is_file()}
+    files = {each: Path(each).absolute() for each in rest if _is_file(each)}
     start = [str(Path(found).absolute()), *(str(files.get(each, each)) for each in rest)]
     return Server(
         name=name,
@@ -249,8 +253,13 @@ def _program(name: str, command: str) -> Server:
         model="not known",
         unit="not known",
         tier="variant",
-        start=tuple(each.replace("{", "{{").replace("}", "}}") for each in start),
+        start=tuple(map(_portable, start)),
     )
+
+
+def _portable(word: str) -> str:
+    """A word of a command as launch.command() reads it: {{ for {, {home} for the home folder."""
+    return places.homeless(word.replace("{", "{{").replace("}", "}}"), "{home}")
 
 
 def _overridden(server: Server, overrides: Sequence[str]) -> Server:
@@ -286,6 +295,7 @@ def _with_requirement(server: Server, override: str) -> Server:
 
 def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
     """Python servers with an environment of their own each, made with python where given."""
+    python = places.homeless(python)
     return tuple(
         each if each.start else replace(each, isolated=True, python=each.python or python)
         for each in servers
@@ -319,6 +329,27 @@ def code(server: Server) -> str:
     for source in places.sources(server.path):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()[:16]
+
+
+def foreign(servers: Iterable[Server]) -> list[str]:
+    """What would run for these servers and is not the suite's or a plug-in's, a line each.
+
+    A session's plan may name any program as a server; a person must see which.
+    """
+    here = {server.path: _commands(server) for server in known().servers}
+    found = {server: _commands(server) for server in servers}
+    return [
+        f"{server.name}: {'; '.join(commands)}"
+        for server, commands in found.items()
+        if commands != here.get(server.path)
+    ]
+
+
+def _commands(server: Server) -> list[str]:
+    """What is run for a server, in the order in which it is."""
+    installed = ["install", *server.dependencies] if server.isolated else []
+    started = server.start or (server.python or "python", server.path)
+    return [shlex.join(words) for words in (installed, server.build, started) if words]
 
 
 def distributions(server: Server) -> set[str]:

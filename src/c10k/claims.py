@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 
-from . import stats
+from . import places, stats
 from .model import ClaimsHead, Decision, Figure, Outcome, Part
 from .watch import Surroundings
 
@@ -235,7 +235,7 @@ def keep(folder: Path, line: ClaimsHead | Outcome) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / FILE).open("ab") as file:
-            file.write(msgspec.json.encode(line) + b"\n")
+            file.write(places.homeless(msgspec.json.encode(line).decode()).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
@@ -255,5 +255,5 @@ def load(folder: Path) -> tuple[ClaimsHead, tuple[Outcome, ...]]:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         raise ClaimError(f"{path}: cannot be read: {why}") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ClaimError(f"{path}: not what c10k claims writes: {error}") from None

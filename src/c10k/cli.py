@@ -20,7 +20,7 @@ from types import FrameType
 from typing import Annotated, Literal, NoReturn
 
 import msgspec
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, validators
 from msgspec.structs import replace
 from rich.console import Console
 from rich.prompt import Prompt
@@ -34,6 +34,7 @@ from . import (
     cluster,
     compare,
     figures,
+    histograms,
     judge,
     keeper,
     launch,
@@ -60,6 +61,7 @@ from .model import (
     Session,
     Trial,
 )
+from .plain import plain
 from .render import conformance, export, html, markdown, progress, table, terminal, verdicts
 
 DONE, FAILED, WRONG, EARLY = 0, 1, 2, 3
@@ -74,6 +76,7 @@ app = App(
 )
 Many = Parameter(consume_multiple=True, negative="")
 Flag = Parameter(negative="")
+_SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.Whole
 
 
 class Wrong(Exception):
@@ -90,9 +93,15 @@ def main() -> NoReturn:
         compare.NothingInCommon,
         claims.ClaimError,
         cluster.ClusterError,
+        export.ExportError,
+        histograms.HistogramError,
     )
     try:
-        code = app(exit_on_error=False, print_error=False, result_action="return_value")
+        words = sys.argv[1:]
+        for word in words:
+            if any("\ud800" <= each <= "\udfff" for each in word):
+                raise Wrong(f"{word!r}: not UTF-8 text")
+        code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
         code = _say(f"{' '.join(str(error).split())} (c10k --help shows the commands)")
@@ -107,7 +116,7 @@ def main() -> NoReturn:
 
 
 def _say(line: str) -> int:
-    print(f"c10k: {line}", file=sys.stderr)
+    print(f"c10k: {plain(line)}", file=sys.stderr)
     return WRONG
 
 
@@ -121,7 +130,7 @@ def run(
     blocks: int | None = None,
     processes: int | None = None,
     sharing: Annotated[list[Literal["one-socket", "reuseport"]] | None, Many] = None,
-    seed: int | None = None,
+    seed: Annotated[int | None, Parameter(validator=_SEEDS)] = None,
     out: Path | None = None,
     resume: Path | None = None,
     force: Annotated[bool, Flag] = False,
@@ -194,6 +203,8 @@ def run(
             raise Wrong("--resume takes the plan of the session: give no other option with it")
         folder = resume
         begun = store.unfinished(resume)
+        for line in catalog.foreign(begun.plan.servers):
+            _line(console, f"! as the session says, this is run: {line}")
         runtimes, cannot = _prepare(begun.plan.servers, console)
         changed = session.changes(
             begun,
@@ -325,7 +336,8 @@ def list_(*, as_json: Annotated[bool, Parameter(name="--json", negative="")] = F
     for server in servers:
         version = catalog.versions(server).get(server.framework, "")
         here = catalog.why_not(server) or f"{server.framework} {version}".strip() or "–"
-        grid.add_row(*map(Text, (server.name, server.tier, server.model, server.unit, here)))
+        cells = (server.name, server.tier, server.model, server.unit, here)
+        grid.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console()
     console.width = max(console.width, Console(width=1000).measure(grid).maximum)
     console.print(grid)
@@ -494,8 +506,10 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
             with _interruptible():
                 where = running.address
                 at = where if isinstance(where, str) else "{}:{}".format(*where)
-                print(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it")
+                print(plain(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it"))
                 sys.stdout.flush()
+                if exposed := launch.exposed(where):
+                    print(f"c10k: {exposed}", file=sys.stderr)
                 running.process.wait()
                 raise Wrong(f"{chosen.name}: {running.gone()}")
         except KeyboardInterrupt:
@@ -608,7 +622,7 @@ def report(
         page.write_text(html.render(parts, different, outcomes), encoding="utf-8")
     except OSError as error:
         raise Wrong(f"{page}: {(error.strerror or str(error)).lower()}; try --out") from None
-    print(page)
+    print(plain(str(page)))
     return DONE
 
 
@@ -650,7 +664,7 @@ def export_(
             (out / name).write_text(text, encoding="utf-8")
         except OSError as error:
             raise Wrong(f"{out / name}: {(error.strerror or str(error)).lower()}") from None
-        print(out / name)
+        print(plain(str(out / name)))
     return DONE
 
 
@@ -711,8 +725,8 @@ def compare_(
         )
     elif form == "csv":
         writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow([title for title, _ in shown.headings])
-        writer.writerows(line.cells for line in shown.lines)
+        writer.writerow([export.cell(title) for title, _ in shown.headings])
+        writer.writerows(map(export.cell, line.cells) for line in shown.lines)
     elif form == "markdown":
         for line in (*(f"environment: {each}" for each in different), *found.warnings):
             print(f"- {markdown.escape(line)}")
@@ -720,15 +734,15 @@ def compare_(
     else:
         console = Console()
         for line in different:
-            console.print(Text(f"! environment: {line}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"! environment: {plain(line)}", style="yellow"), soft_wrap=True)
         for line in found.warnings:
-            console.print(Text(f"! {line}", style="yellow"), soft_wrap=True)
+            console.print(Text(f"! {plain(line)}", style="yellow"), soft_wrap=True)
         drawn = terminal.grid(shown)
         console.width = max(console.width, Console(width=1000).measure(drawn).maximum)
         console.print(drawn)
     for row in failed:
         say = f"{row.server}, {row.clients:,} clients, {row.load}: {row.figure}"
-        print(f"c10k: worse than allowed: {say} {table.ratio(row.ratio)}", file=sys.stderr)
+        _say(f"worse than allowed: {say} {table.ratio(row.ratio)}")
     return FAILED if failed else DONE
 
 
@@ -975,7 +989,7 @@ def _named(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
 
 def _line(console: Console, text: str) -> None:
     """A plain line: no markup, no colours, never wrapped (a program may read it)."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(Text(plain(text)), soft_wrap=True)
 
 
 def _split(words: Sequence[str] | None) -> list[str]:
@@ -1047,8 +1061,8 @@ def _goal(precision: str | None, max_blocks: int | None, time: str | None) -> Go
         goal = Goal(workload.share(precision), 50 if max_blocks is None else max_blocks, limit_s)
     except ValueError as error:
         raise Wrong(f"--precision, --time: {error}") from None
-    if goal.max_blocks < 1:
-        raise Wrong(f"--max-blocks: {goal.max_blocks} is not at least 1")
+    if not 1 <= goal.max_blocks <= 10_000:
+        raise Wrong(f"--max-blocks: {goal.max_blocks} is not between 1 and 10000")
     return goal
 
 

@@ -20,11 +20,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 from msgspec.structs import replace
 
-from . import keeper, places, stats
+from . import histograms, keeper, places, stats
 from .launch import child_setup, last_line
 from .model import Host, Latency, Load, Workload
 
@@ -411,9 +410,9 @@ def _add(counts: Any) -> dict[str, int]:
 
 def _latency(encoded: Sequence[str]) -> Latency:
     """The workers' histograms added up; percentiles with too few samples beyond are left out."""
-    merged = HdrHistogram.decode(encoded[0])
-    for other in encoded[1:]:
-        merged.add(HdrHistogram.decode(other))
+    merged = histograms.empty()
+    for each in encoded:
+        merged.add(histograms.decoded(each))
     count = int(merged.get_total_count())
 
     def at(percent: float) -> float | None:

@@ -60,7 +60,8 @@ def unsettled(measurement: Measurement) -> bool:
         return False
     at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
     counts = np.array([0.0, *(count for _, count in measurement.bins)])
-    edges = np.arange(0.0, at_s[-1], BIN_S)
+    end_s = min(at_s[-1], load.warmup_s + load.duration_s + 1.0)  # no reading is later
+    edges = np.arange(0.0, end_s, BIN_S)
     bins = np.diff(np.interp(edges, at_s, counts))
     start = round(load.warmup_s / BIN_S)
     if len(bins) < stats.MIN_BINS or start >= len(bins):

@@ -45,7 +45,8 @@ SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
 def judge(session: Session) -> Judged:
     """The rows of a session, finished or not, in the plan's order of loads and servers."""
     plan = session.plan
-    limits: Limits = session.environment.get("limits", {})
+    told = session.environment.get("limits", {})
+    limits: Limits = {key: value for key, value in told.items() if isinstance(value, int)}
     by_cell: dict[tuple[Load, str], list[Measurement]] = {}
     for measurement in session.measurements:
         trial = measurement.trial
@@ -302,7 +303,7 @@ def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float |
 
 def ratio_of(interval: stats.Interval) -> Ratio:
     def end(value: float) -> float | None:
-        return float(np.exp(value)) if np.isfinite(value) else None
+        return float(np.exp(value)) if abs(value) < 700 else None  # else beyond any float
 
     return Ratio(
         float(np.exp(interval.median)), end(interval.low), end(interval.high), interval.blocks

@@ -18,8 +18,10 @@ import contextlib
 import ctypes
 import errno
 import hashlib
+import ipaddress
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -38,6 +40,7 @@ import psutil
 
 from . import confine, keeper, places
 from .model import Server
+from .plain import plain
 
 BACKLOG = 4096
 READY_S = 10.0
@@ -218,6 +221,13 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     return listener
 
 
+def exposed(address: tuple[str, int] | str) -> str:
+    """What listening on an address exposes to others, in words; "" for nothing."""
+    if isinstance(address, str) or ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+        return ""
+    return f"whoever can reach {address[0]} port {address[1]} can use this server, unencrypted"
+
+
 def _bind_apart(listener: socket.socket, host: str) -> None:
     """Binds to a port that no client gets of its own accord.
 
@@ -251,13 +261,27 @@ def command(server: Server, python: str = sys.executable) -> list[str]:
     if not server.start:
         return [python, "-P", str(places.file_of(server.path))]
     binary = _build(server) if server.build else ""
-    here = str(places.file_of(server.path).parent)
-    return [word.format(out=binary, here=here) for word in server.start]
+    return _filled(server.start, server, binary)
+
+
+def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
+    """A command with its places filled in; {{ and }} are braces, any other stays as it is.
+
+    Not str.format: that would read attributes for whoever wrote the file.
+    """
+    known = {
+        "{{": "{",
+        "}}": "}",
+        "{out}": out,
+        "{here}": str(places.file_of(server.path).parent),
+        "{home}": str(Path.home()),
+    }
+    pattern = "|".join(map(re.escape, known))
+    return [re.sub(pattern, lambda found: known[found[0]], word) for word in words]
 
 
 def _build(server: Server) -> str:
     """Builds into the cache, under a name made of the sources and the command."""
-    path = places.file_of(server.path)
     digest = hashlib.sha256(repr(server.build).encode())
     for source in places.sources(server.path):
         digest.update(source.read_bytes())
@@ -271,8 +295,8 @@ def _build(server: Server) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         out = Path(scratch) / server.name
-        words = [word.format(out=out, here=path.parent) for word in server.build]
-        built = subprocess.run(words, capture_output=True, text=True, check=False)
+        words = _filled(server.build, server, str(out))
+        built = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
         if built.returncode:
             first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
             raise NotServing(f"it does not compile: {first}")
@@ -468,17 +492,22 @@ def last_line(log: Path) -> str:
     except OSError:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return "".join(c for c in lines[-1] if c.isprintable())[:200] if lines else ""
+    return plain(lines[-1])[:200] if lines else ""
 
 
 def trim(log: Path) -> None:
-    """Keeps the first and the last half of LOG_BYTES and says how much is left out."""
-    size = log.stat().st_size if log.exists() else 0
-    if size <= LOG_BYTES:
+    """Keeps the first and the last half of LOG_BYTES and says how much is left out.
+
+    It goes with the results: the home folder's path does not stay in it.
+    """
+    if not log.exists():
         return
-    half = LOG_BYTES // 2
+    size, half = log.stat().st_size, LOG_BYTES // 2
     with log.open("rb") as file:
-        head = file.read(half)
-        file.seek(size - half)
-        tail = file.read()
-    log.write_bytes(head + b"\n[... %d bytes left out ...]\n" % (size - LOG_BYTES) + tail)
+        kept = file.read(LOG_BYTES if size <= LOG_BYTES else half)
+        if size > LOG_BYTES:
+            file.seek(size - half)
+            kept += b"\n[... %d bytes left out ...]\n" % (size - LOG_BYTES) + file.read()
+    published = os.fsencode(places.homeless(os.fsdecode(kept)))
+    if size > LOG_BYTES or published != kept:
+        log.write_bytes(published)

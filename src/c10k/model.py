@@ -4,11 +4,14 @@ Server, Workload → Trial → Measurement (failures are values, not exceptions)
 → Session (environment + measurements) → Judged (rows) → text or page.
 
 Units are in the names. A figure that was not taken is None, never zero.
+
+What is read from files is bounded by these types, once for all who read: beyond the bounds
+nothing was measured, and arithmetic on it would end in infinities.
 """
 
-from typing import Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 Kind = Literal["closed", "open", "idle", "storm", "churn"]
 Sharing = Literal["", "one-socket", "reuseport"]
@@ -18,6 +21,15 @@ Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
 Grade = Literal["ok", "unclean", "informational", "failed"]
+
+# A server's or a workload's: part of file names, so no path, and whole in UTF-8.
+Name = Annotated[str, Meta(pattern=r"\A\w[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z", max_length=200)]
+Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
+Whole = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+Real = Annotated[float, Meta(ge=-1e15, le=1e15)]
+Clients = Annotated[int, Meta(ge=1, le=10_000_000)]
+Told = str | bool | int | float | list[str | int | float] | None  # by a machine, of itself
+Environment = dict[str, dict[str, Told]]
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
@@ -30,8 +42,8 @@ class Note(Struct, frozen=True, forbid_unknown_fields=True):
 class Server(Struct, frozen=True):
     """One contender file, as its PEP 723 block (or its .toml) describes it."""
 
-    name: str  # the file's stem
-    path: str  # within the suite relative to it, else absolute (places.file_of)
+    name: Name  # the file's stem
+    path: Line  # within the suite relative to it, under the home ~/…, else absolute
     title: str
     model: str  # thread per client, greenlets, callbacks, coroutines ...
     unit: str  # thread, greenlet, task, protocol object ...
@@ -45,7 +57,7 @@ class Server(Struct, frozen=True):
     prefers: str = ""  # an interpreter to be isolated on, where it is on the machine: "3.11"
     python: str = ""  # an interpreter that was asked for: a path, "3.13", "python3.14t"
     isolated: bool = False  # in an environment of its own
-    processes: int = 1  # copies of it that serve together
+    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # copies of it that serve together
     sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
 
 
@@ -63,12 +75,14 @@ class Load(Struct, frozen=True, omit_defaults=False):
     """What the clients of one trial do: one point of a workload."""
 
     kind: Kind
-    clients: int
-    message_bytes: int
-    depth: int  # closed: messages each client keeps on their way
-    warmup_s: float
-    duration_s: float  # the measured slice
-    rate: float = 0.0  # open: messages/s of all clients together
+    clients: Clients
+    message_bytes: Annotated[int, Meta(ge=16, le=64 * 1024 * 1024)]
+    # closed: messages each client keeps on their way
+    depth: Annotated[int, Meta(ge=1, le=1000)]
+    warmup_s: Annotated[float, Meta(ge=0, le=3600)]
+    duration_s: Annotated[float, Meta(ge=0.01, le=86400)]  # the measured slice
+    # open: messages/s of all clients together
+    rate: Annotated[float, Meta(ge=0, le=10_000_000)] = 0.0
     arrivals: Arrivals = ""  # open: how the intended times are drawn
 
     @property
@@ -87,61 +101,71 @@ class Search(Struct, frozen=True):
     and what did not are `within` (a share) of each other.
     """
 
-    least: int
-    most: int
-    p99_ms: float = 100.0
-    within: float = 0.01
+    least: Clients
+    most: Clients
+    p99_ms: Annotated[float, Meta(ge=0.001, le=3_600_000)] = 100.0
+    within: Annotated[float, Meta(ge=0.0001, le=1)] = 0.01
 
 
 class Workload(Struct, frozen=True):
     """A declared session: which servers, which loads, how many blocks."""
 
-    name: str
+    name: Name
     title: str
     servers: tuple[str, ...]  # names, or @tier for all of a tier
-    blocks: int
-    loads: tuple[Load, ...]
+    blocks: Annotated[int, Meta(ge=1, le=10_000)]
+    loads: Annotated[tuple[Load, ...], Meta(min_length=1, max_length=1000)]
     reference: str  # the server that the others are compared with
     control: bool  # whether the reference is entered a second time, under another name
-    repeats: int  # how often a gated trial is repeated at most
-    connecting: int  # connections in flight while the clients connect
-    connect_timeout_s: float  # until every client's first echo has come
-    drain_s: float  # how long after the slice the last echoes may take
+    # how often a gated trial is repeated at most
+    repeats: Annotated[int, Meta(ge=0, le=2)]
+    # connections in flight while the clients connect
+    connecting: Annotated[int, Meta(ge=1, le=100_000)]
+    # until every client's first echo has come
+    connect_timeout_s: Annotated[float, Meta(ge=0.01, le=3600)]
+    # how long after the slice the last echoes may take
+    drain_s: Annotated[float, Meta(ge=0, le=3600)]
     search: Search | None = None  # clients of the one load are then what is looked for
-    processes: int = 1  # of each server
+    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # of each server
     sharing: tuple[Sharing, ...] = ("one-socket",)  # with several: each way is entered
 
 
 class Trial(Struct, frozen=True):
     """One server under one load, once."""
 
-    block: int
-    position: int  # its place in the block's random order
-    server: str
+    block: Whole
+    position: Whole  # its place in the block's random order
+    server: Name
     load: Load
 
     @property
     def key(self) -> str:
-        """Names the trial within its session; also the stem of its log file."""
+        """Names the trial within its session."""
         return f"{self.block:03d}-{self.position:03d}-{self.server}-{self.load.clients}"
+
+    @property
+    def log(self) -> str:
+        """The name of its log file, within the 255 bytes that a file system takes."""
+        return f"{self.key[:60]}.log"
 
 
 class Plan(Struct, frozen=True):
     """Every trial of a session, in the order they run."""
 
     workload: Workload
-    servers: tuple[Server, ...]  # the control among them
+    # the control among them
+    servers: Annotated[tuple[Server, ...], Meta(min_length=1)]
     trials: tuple[Trial, ...]
-    seed: int
+    seed: Whole
     control: str = ""  # the name under which the reference is entered again; "" for none
 
 
 class Goal(Struct, frozen=True):
     """Blocks on request: how narrow every ratio's interval is to be, and when to give up."""
 
-    precision: float  # 0.03: each end within 3 % of the ratio
-    max_blocks: int
-    time_s: float | None = None
+    precision: Real  # 0.03: each end within 3 % of the ratio
+    max_blocks: Whole
+    time_s: Real | None = None
 
 
 class Latency(Struct, frozen=True):
@@ -150,44 +174,44 @@ class Latency(Struct, frozen=True):
     A percentile with fewer than 100 samples beyond it is None (see docs/method.md).
     """
 
-    count: int
-    p50_us: float | None
-    p90_us: float | None
-    p99_us: float | None
-    p999_us: float | None
-    max_us: float | None
+    count: Whole
+    p50_us: Real | None
+    p90_us: Real | None
+    p99_us: Real | None
+    p999_us: Real | None
+    max_us: Real | None
     histogram: str = ""  # HdrHistogram V2, base64; values in ns
 
 
 class Memory(Struct, frozen=True):
     """What a server's processes hold, and what the kernel holds for the whole machine."""
 
-    pss_bytes: int  # allocated: heap, stacks, shared memory; mapped files left out
-    private_bytes: int  # pages that nobody else has
-    shared_bytes: int  # pages that others have, too
-    kernel_stacks_bytes: int | None = None  # of all threads of the machine
-    sockets_bytes: int | None = None  # buffers of all TCP sockets of the machine
-    slab_bytes: int | None = None  # the kernel's own objects: sockets, files and all else
+    pss_bytes: Whole  # allocated: heap, stacks, shared memory; mapped files left out
+    private_bytes: Whole  # pages that nobody else has
+    shared_bytes: Whole  # pages that others have, too
+    kernel_stacks_bytes: Whole | None = None  # of all threads of the machine
+    sockets_bytes: Whole | None = None  # buffers of all TCP sockets of the machine
+    slab_bytes: Whole | None = None  # the kernel's own objects: sockets, files and all else
 
 
 class ServerUse(Struct, frozen=True):
     """What the server used during the measured slice (cpu) or held; all processes together."""
 
-    cpu_s: float | None = None
+    cpu_s: Real | None = None
     before: Memory | None = None  # serving, no client
     after: Memory | None = None  # every client connected and echoed once
-    threads_max: int | None = None
-    descriptors_max: int | None = None  # of the process that has most
-    accept_queue_max: int | None = None
-    accept_queue_limit: int | None = None
-    listen_overflows: int | None = None  # connections dropped, as a listener's queue was full
+    threads_max: Whole | None = None
+    descriptors_max: Whole | None = None  # of the process that has most
+    accept_queue_max: Whole | None = None
+    accept_queue_limit: Whole | None = None
+    listen_overflows: Whole | None = None  # connections dropped, as a listener's queue was full
 
 
 class Noise(Struct, frozen=True):
     """What the machine did besides the trial, while its slice ran."""
 
-    steal_share: float | None = None  # of the cores' time, taken by the hypervisor
-    others_cores: float | None = None  # cores that other processes kept busy
+    steal_share: Real | None = None  # of the cores' time, taken by the hypervisor
+    others_cores: Real | None = None  # cores that other processes kept busy
 
 
 class Host(Struct, frozen=True):
@@ -195,10 +219,10 @@ class Host(Struct, frozen=True):
 
     name: str
     role: Literal["server", "client"]
-    clients: int = 0
-    workers: int = 0
-    cpu_share: float | None = None  # of the busiest core that its workers have, in the slice
-    lag_p99_us: float | None = None  # open loop: of its workers' schedule
+    clients: Whole = 0
+    workers: Whole = 0
+    cpu_share: Real | None = None  # of the busiest core that its workers have, in the slice
+    lag_p99_us: Real | None = None  # open loop: of its workers' schedule
     noise: Noise = Noise()
 
 
@@ -209,36 +233,36 @@ class Measurement(Struct, frozen=True):
     status: Status
     reason: str = ""
     started_at: str = ""  # UTC, ISO 8601
-    connected: int | None = None
-    served: int | None = None  # clients that had at least one echo
-    connect_s: float | None = None  # until every client had its first echo
-    duration_s: float | None = None
-    messages: int | None = None
-    messages_per_s: float | None = None
-    lost: int | None = None
-    altered: int | None = None
-    errors: dict[str, int] = {}
+    connected: Whole | None = None
+    served: Whole | None = None  # clients that had at least one echo
+    connect_s: Real | None = None  # until every client had its first echo
+    duration_s: Real | None = None
+    messages: Whole | None = None
+    messages_per_s: Real | None = None
+    lost: Whole | None = None
+    altered: Whole | None = None
+    errors: dict[str, Whole] = {}
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
-    rate_achieved: float | None = None  # open loop: messages/s sent
-    bins: tuple[tuple[int, int], ...] = ()  # ns since the load began, echoes so far
+    rate_achieved: Real | None = None  # open loop: messages/s sent
+    bins: tuple[tuple[Whole, Whole], ...] = ()  # ns since the load began, echoes so far
     gates: tuple[str, ...] = ()  # why the trial is rejected
-    attempt: int = 0  # 0, then one more for each repeat of a gated trial
-    client_cpu_share: float | None = None  # of the busiest core that workers have, in the slice
-    client_cpu_s: float | None = None  # of all workers, in the slice
+    attempt: Whole = 0  # 0, then one more for each repeat of a gated trial
+    client_cpu_share: Real | None = None  # of the busiest core that workers have, in the slice
+    client_cpu_s: Real | None = None  # of all workers, in the slice
     one_core: bool = False  # server and workers had to share one
-    workers: int = 1
-    client_bytes_per_connection: float | None = None
-    fairness: float | None = None  # Jain's index over the clients' message counts
-    slowest_share: float | None = None  # the slowest client's echoes, over an even share
-    clients_without_echo: int | None = None  # in the measured slice
-    retried: int | None = None  # storm, churn: clients for which the kernel sent again
-    launched_s: float | None = None  # storm: until the last client began to connect
+    workers: Whole = 1
+    client_bytes_per_connection: Real | None = None
+    fairness: Real | None = None  # Jain's index over the clients' message counts
+    slowest_share: Real | None = None  # the slowest client's echoes, over an even share
+    clients_without_echo: Whole | None = None  # in the measured slice
+    retried: Whole | None = None  # storm, churn: clients for which the kernel sent again
+    launched_s: Real | None = None  # storm: until the last client began to connect
     server: ServerUse = ServerUse()
     noise: Noise = Noise()
     hosts: tuple[Host, ...] = ()  # of several machines: each; none for one alone
-    start_spread_s: float | None = None  # of several machines: their starts lay within
+    start_spread_s: Real | None = None  # of several machines: their starts lay within
     vanished: str = ""  # the host that was gone before the trial's end
     pinned: str = ""
     versions: dict[str, str] = {}
@@ -258,7 +282,7 @@ class CaseResult(Struct, frozen=True):
     case: str
     verdict: Grade  # unclean: shown, still timed; informational: told, not judged
     detail: str = ""
-    took_s: float = 0.0
+    took_s: Real = 0.0
 
 
 class Conformance(Struct, frozen=True):
@@ -287,7 +311,7 @@ class Session(Struct, frozen=True):
     c10k: str  # the suite's version
     started_at: str
     plan: Plan
-    environment: dict[str, Any]
+    environment: Environment
     conformance: dict[str, Conformance]
     goal: Goal | None = None
     code: dict[str, str] = {}  # server → digest of its files
@@ -441,7 +465,7 @@ class Judged(Struct, frozen=True):
     rows: tuple[Row, ...]
     noise: tuple[NoiseFloor, ...]
     warnings: tuple[str, ...]
-    environment: dict[str, Any]
+    environment: Environment
     started_at: str
     finished: bool
     reference: str
@@ -454,10 +478,10 @@ class Figure(Struct, frozen=True):
     """A median over repetitions and its 95 % interval; no ends: too few to say."""
 
     name: str
-    median: float
-    low: float | None
-    high: float | None
-    repetitions: int
+    median: Real
+    low: Real | None
+    high: Real | None
+    repetitions: Whole
     unit: str = ""
 
 
@@ -479,8 +503,8 @@ class Outcome(Struct, frozen=True):
     decision: Decision
     parts: tuple[Part, ...]
     reason: str = ""  # why the experiment could not be made
-    samples: dict[str, tuple[float, ...]] = {}  # the evidence: one value a repetition
-    took_s: float = 0.0
+    samples: dict[str, tuple[Real, ...]] = {}  # the evidence: one value a repetition
+    took_s: Real = 0.0
     noise: Noise = Noise()
 
 
@@ -492,4 +516,4 @@ class ClaimsHead(Struct, frozen=True):
     started_at: str
     quick: bool
     ladder: str  # the session that some claims were decided by
-    environment: dict[str, Any]
+    environment: Environment

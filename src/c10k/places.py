@@ -3,10 +3,13 @@
 In a checkout servers/, clients/ and benchmarks/ stand at the top, beside src/; an
 installed wheel carries the same folders inside the package. Nothing else in the
 engine knows the difference.
+
+What is published names no home folder: there it stands as ~.
 """
 
 import glob
 import os
+import re
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -20,14 +23,25 @@ CLAIMS = SUITE / "benchmarks" / "claims"
 
 
 def name_of(path: Path) -> str:
-    """How a session names a file: within the suite relative to it, else absolute."""
+    """How a session names a file: within the suite relative to it, else absolute or ~/…."""
     path = path.absolute()
-    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else str(path)
+    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else homeless(str(path))
 
 
 def file_of(name: str) -> Path:
     """The file that name_of() named, here."""
+    if name.startswith("~/"):
+        return Path.home() / name[2:]
     return SUITE / name  # an absolute name stays what it is
+
+
+def homeless(text: str, home: str = "~") -> str:
+    """The text with ~, or what home says, for the path of this user's home folder."""
+    folder = Path.home()
+    if len(folder.parts) < 2:  # the root is everybody's
+        return text
+    whole = rf"(?<![\w.~-]){re.escape(str(folder))}(?![\w.-])"
+    return re.sub(whole, lambda _: home, text)
 
 
 def sources(name: str) -> list[Path]:

@@ -59,7 +59,7 @@ def prepare(server: Server) -> Runtime:
             raise Impossible(reason)
         try:
             launch.command(server)  # builds it
-        except launch.NotServing as error:
+        except (launch.NotServing, OSError) as error:
             raise Impossible(str(error)) from None
         return Runtime("", notes=catalog.notes(server))
     if server.isolated:
@@ -143,8 +143,9 @@ def _interpreter(server: Server) -> tuple[str, str]:
 
 def _find(request: str) -> tuple[str, str] | None:
     """Path and version of an interpreter on this machine: a path, 3.13, python3.14t, >=3.12."""
+    wanted = str(places.file_of(request)) if request.startswith("~/") else request
     try:
-        path = _run(["uv", "--no-config", "python", "find", "--system", request]).strip()
+        path = _run(["uv", "--no-config", "python", "find", "--system", wanted]).strip()
         return path, _run([path, "-c", "import platform; print(platform.python_version())"]).strip()
     except Impossible:
         return None

@@ -259,7 +259,7 @@ class Executor(ABC):
             notes=runtime.notes,
             **self.setting(trial),
         )
-        log = self.logs / f"{trial.key}.log"
+        log = self.logs / trial.log
         try:
             site = self.serve(trial, log)
         except launch.NotServing as error:

@@ -351,8 +351,11 @@ def settled(bins: Sequence[float]) -> int | None:
     x = np.asarray(bins, dtype=np.float64)
     first = len(x) % _BATCH  # the bins that fill no batch are the first to go
     batches = x[first:].reshape(-1, _BATCH).sum(axis=1)
-    rests = [batches[cut:] for cut in range(len(batches) - _TAIL)]
-    cut = int(np.argmin([np.square(rest - rest.mean()).sum() / len(rest) ** 2 for rest in rests]))
+    away = batches - batches[-1]  # sums of small numbers; a steady end has none
+    left = np.arange(len(away), 0, -1)
+    sums, squares = (np.cumsum(part[::-1])[::-1] for part in (away, np.square(away)))
+    errors = (squares - np.square(sums) / left) / np.square(left)
+    cut = int(np.argmin(errors[: len(batches) - _TAIL]))
     if cut > len(batches) / 2:
         return None
     return first + cut * _BATCH if cut else 0

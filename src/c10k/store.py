@@ -6,6 +6,7 @@ trials.torn    the beginning of a line that a crash cut short, kept aside
 finished.json  when it was finished, with a digest of the trials: from then on nothing is added
 logs/          what each server said, capped
 
+What is written names no home folder (places.homeless), whoever said it.
 Who writes holds a lock on trials.jsonl, which ends with its process, however that ends.
 """
 
@@ -19,6 +20,7 @@ from typing import IO, Any
 
 import msgspec
 
+from . import places
 from .model import Measurement, Session
 
 SCHEMA = 1
@@ -26,6 +28,7 @@ HEAD = "session.json"
 TRIALS = "trials.jsonl"
 FINISHED = "finished.json"
 LOGS = "logs"
+_MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ class Writer:
         return self.folder / LOGS
 
     def append(self, measurement: Measurement) -> None:
-        line = memoryview(msgspec.json.encode(measurement) + b"\n")
+        line = memoryview(_encoded(measurement) + b"\n")
         try:
             while line:  # what the disk has no room for is the torn end of the file
                 line = line[self._file.write(line) :]
@@ -120,7 +123,11 @@ def _write_head(folder: Path, session: Session) -> None:
     head = msgspec.to_builtins(session)
     for key in ("measurements", "finished_at", "altered"):
         del head[key]
-    _write(folder / HEAD, msgspec.json.encode(head))
+    _write(folder / HEAD, _encoded(head))
+
+
+def _encoded(thing: object) -> bytes:
+    return places.homeless(msgspec.json.encode(thing).decode()).encode()
 
 
 def _write(path: Path, text: bytes) -> None:
@@ -172,7 +179,7 @@ def load(folder: Path) -> Session:
         raise StoreError(f"{folder}: no session here ({HEAD} is missing)") from None
     except OSError as error:
         raise StoreError(f"{head}: cannot be read: {_why(error)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise StoreError(f"{head}: not JSON: {error}") from None
     schema = raw.get("schema") if isinstance(raw, dict) else None
     if schema != SCHEMA:
@@ -199,7 +206,7 @@ def _finished(folder: Path) -> Finished | None:
         return None
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _MALFORMED as error:
         raise StoreError(f"{path}: {error}") from None
 
 
@@ -222,7 +229,7 @@ def _trials(path: Path) -> list[Measurement]:
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
             measurements.append(msgspec.json.decode(line, type=Measurement))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _MALFORMED as error:
             raise StoreError(f"{path}:{number}: {error}") from None
     return measurements
 

@@ -7,17 +7,17 @@ load of its own.
 
 import itertools
 import re
-import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from .model import Arrivals, Kind, Load, Search, Sharing, Workload
+from . import reading
+from .model import Arrivals, Kind, Load, Real, Search, Sharing, Whole, Workload
 
-MOST_CLIENTS = 10_000_000
 MOST_LOADS = 1000
+MOST_CELLS = 20_000  # blocks × loads, of each server
 
 
 class WorkloadError(Exception):
@@ -26,61 +26,52 @@ class WorkloadError(Exception):
 
 class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     kind: Kind
-    clients: int | list[int]
-    message_bytes: int | list[int] = 64
-    depth: int | list[int] = 1
-    rate: float | list[float] = 0.0
+    clients: Whole | list[Whole]
+    message_bytes: Whole | list[Whole] = 64
+    depth: Whole | list[Whole] = 1
+    rate: Real | list[Real] = 0.0
     arrivals: Arrivals = ""
-    warmup_s: float = 0.5
-    duration_s: float = 2.0
+    warmup_s: Real = 0.5
+    duration_s: Real = 2.0
 
 
 class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
-    least: int
-    most: int
-    p99_ms: float = 100.0
-    within: float = 0.01
+    least: Whole
+    most: Whole
+    p99_ms: Real = 100.0
+    within: Real = 0.01
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     servers: list[str]
     load: list[_LoadTable]
-    blocks: int = 5
+    blocks: Whole = 5
     reference: str = ""
     control: bool = True
-    repeats: int = 2
-    connecting: int = 128
-    connect_timeout_s: float = 15.0
-    drain_s: float = 5.0
+    repeats: Whole = 2
+    connecting: Whole = 128
+    connect_timeout_s: Real = 15.0
+    drain_s: Real = 5.0
     search: _SearchTable | None = None
-    processes: int = 1
+    processes: Whole = 1
     sharing: tuple[Sharing, ...] = ("one-socket",)
 
 
-# key → (least, most)
-_LOAD_BOUNDS = {
-    "clients": (1, MOST_CLIENTS),
-    "message_bytes": (16, 64 * 1024 * 1024),
-    "depth": (1, 1000),
-    "warmup_s": (0.0, 3600.0),
-    "duration_s": (0.01, 86400.0),
-    "rate": (0.0, 10_000_000.0),
-}
-_BOUNDS = {
-    "blocks": (1, 10_000),
-    "repeats": (0, 2),
-    "connecting": (1, 100_000),
-    "connect_timeout_s": (0.01, 3600.0),
-    "drain_s": (0.0, 3600.0),
-    "processes": (1, 1000),
-}
-_SEARCH_BOUNDS = {
-    "least": (1, MOST_CLIENTS),
-    "most": (1, MOST_CLIENTS),
-    "p99_ms": (0.001, 3_600_000.0),
-    "within": (0.0001, 1.0),
-}
+def _bounds(kind: type) -> dict[str, tuple[float, float]]:
+    """Key → (least, most), as the types of the model have them."""
+    told = msgspec.inspect.type_info(kind)
+    assert isinstance(told, msgspec.inspect.StructType)
+    return {
+        field.name: (field.type.ge, field.type.le)
+        for field in told.fields
+        if isinstance(field.type, msgspec.inspect.IntType | msgspec.inspect.FloatType)
+        and field.type.ge is not None
+        and field.type.le is not None
+    }
+
+
+_LOAD_BOUNDS, _BOUNDS, _SEARCH_BOUNDS = _bounds(Load), _bounds(Workload), _bounds(Search)
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -101,20 +92,17 @@ def choose(word: str, folder: Path) -> Workload:
 def read(path: Path) -> Workload:
     """Reads and checks one workload file. Raises WorkloadError."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise WorkloadError(f"{path}: {(error.strerror or str(error)).lower()}") from None
-    except UnicodeDecodeError:
-        raise WorkloadError(f"{path}: not UTF-8 text") from None
-    return parse(text, str(path))
+        return parse(reading.text(path), str(path))
+    except reading.Unreadable as error:
+        raise WorkloadError(f"{path}: {error}") from None
 
 
 def parse(text: str, source: str) -> Workload:
     """The workload that TOML text declares; source is the file that errors name."""
     try:
-        document = msgspec.convert(tomllib.loads(text), _Document)
-    except tomllib.TOMLDecodeError as error:
-        raise WorkloadError(f"{source}: the TOML does not parse: {error}") from None
+        document = msgspec.convert(reading.toml(text), _Document)
+    except reading.Unreadable as error:
+        raise WorkloadError(f"{source}: {error}") from None
     except msgspec.ValidationError as error:
         raise WorkloadError(f"{source}: {_named(str(error))}") from None
     _check(f"{source}:", document, _BOUNDS)
@@ -125,13 +113,13 @@ def parse(text: str, source: str) -> Workload:
     loads: list[Load] = []
     for number, table in enumerate(document.load):
         loads += _expand(f"{source}: load[{number}].", table)
+        if len(loads) > MOST_LOADS:
+            raise WorkloadError(f"{source}: load: more than {MOST_LOADS} loads")
     if len(set(loads)) != len(loads):
         raise WorkloadError(f"{source}: load: the same load is declared twice")
-    if len(loads) > MOST_LOADS:
-        raise WorkloadError(f"{source}: load: {len(loads)} loads; at most {MOST_LOADS} are run")
     search = None
     if document.search is not None:
-        search = msgspec.convert(msgspec.to_builtins(document.search), Search)
+        search = Search(**msgspec.structs.asdict(document.search))
         _check(f"{source}: search.", search, _SEARCH_BOUNDS)
         if len(loads) != 1 or loads[0].kind != "open":
             raise WorkloadError(f"{source}: search: goes with one load, of kind open")
@@ -141,7 +129,7 @@ def parse(text: str, source: str) -> Workload:
     sharing = tuple(dict.fromkeys(document.sharing))
     if not sharing:
         raise WorkloadError(f"{source}: sharing: the list is empty")
-    return Workload(
+    found = Workload(
         name=Path(source).stem,
         title=document.title,
         servers=tuple(document.servers),
@@ -157,6 +145,22 @@ def parse(text: str, source: str) -> Workload:
         processes=document.processes,
         sharing=sharing,
     )
+    try:
+        msgspec.convert(msgspec.to_builtins(found), Workload)
+    except msgspec.ValidationError as error:
+        raise WorkloadError(f"{source}: {_named(str(error))}") from None
+    return _bounded(f"{source}: blocks:", found)
+
+
+def _bounded(where: str, workload: Workload) -> Workload:
+    """The workload itself when its blocks have no more trials than can be planned."""
+    cells = workload.blocks * len(workload.loads)
+    if cells > MOST_CELLS:
+        raise WorkloadError(
+            f"{where} {workload.blocks} of {len(workload.loads)} loads are {cells:,} trials of "
+            f"each server; at most {MOST_CELLS:,} are planned"
+        )
+    return workload
 
 
 def cut(
@@ -193,7 +197,7 @@ def cut(
         raise WorkloadError(f"--processes: {processes} is not between 1 and {most}")
     if blocks is not None and not 1 <= blocks <= _BOUNDS["blocks"][1]:
         raise WorkloadError(f"--blocks: {blocks} is not between 1 and {_BOUNDS['blocks'][1]}")
-    return msgspec.structs.replace(
+    found = msgspec.structs.replace(
         workload,
         servers=tuple(servers) or workload.servers,
         loads=loads,
@@ -202,6 +206,7 @@ def cut(
         processes=processes or workload.processes,
         sharing=tuple(sharing) or workload.sharing,
     )
+    return _bounded("--blocks:", found)
 
 
 def number(text: str) -> int:
@@ -271,7 +276,7 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
 
 
 def _check(
-    where: str, thing: object, bounds: dict[str, tuple[float, float]], named: bool = True
+    where: str, thing: object, bounds: Mapping[str, tuple[float, float]], named: bool = True
 ) -> None:
     gap = "" if where.endswith(".") else " "
     for key, (least, most) in bounds.items():

@@ -114,14 +114,12 @@ class Cluster:
     def environment(self) -> dict[str, Any]:
         """The server's host's, and beside it every client host's."""
         others = {
-            host.name: {
-                group: known
-                for group, known in self.facts[host.worker].environment.items()
-                if group != "moment"
-            }
+            f"{host.name}: {group}": known
             for host in self.clients()
+            for group, known in self.facts[host.worker].environment.items()
+            if group != "moment"
         }
-        return {**self.facts[self.having("server")[0].worker].environment, "hosts": others}
+        return {**self.facts[self.having("server")[0].worker].environment, **others}
 
     def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
         """Why a trial does not fit the hosts that were there when last looked."""

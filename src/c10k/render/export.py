@@ -8,23 +8,33 @@ pytest-benchmark    a file of its storage: `pytest-benchmark list` and `compare`
 hdr                 HdrHistogram: a V2 log with a line for each trial, tagged with the server,
                     and an .hgrm of each server and load, all its accepted trials together, for
                     HdrHistogram's plotter
+
+A name in a session is anybody's: it stays within the folder that is written to, and within
+its cell (a spreadsheet would compute what begins with =, so that gets an apostrophe first).
 """
 
 import csv
 import io
 import json
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from hdrh.histogram import HdrHistogram
 from msgspec import to_builtins
 
+from .. import histograms
 from ..model import Judged, Load, Measurement, Session
+from ..plain import plain
 from . import markdown, table
 
 Files = Mapping[str, str]  # name, with folders → content
+_FORMULA = ("=", "+", "-", "@")
+
+
+class ExportError(ValueError):
+    """A session that lacks what a format needs; the message says what, in one line."""
 
 
 def rows_as_csv(session: Session, judged: Judged) -> Files:
@@ -38,8 +48,34 @@ def rows_as_csv(session: Session, judged: Judged) -> Files:
             key: json.dumps(value) if isinstance(value, dict | list) else value
             for key, value in row.items()
         }
-        writer.writerow(cells)
+        writer.writerow({key: cell(value) for key, value in cells.items()})
     return {"rows.csv": out.getvalue()}
+
+
+def cell(value: object) -> object:
+    """A cell of CSV: text on one line that no spreadsheet takes for a formula."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?\d[\d,.]*(e[-+]?\d+)?", text) is not None
+
+
+def _within(word: str) -> str:
+    """A word as a part of a file's name: no way out of its folder."""
+    return re.sub(r"[^\w.@=+-]+", "-", word)[:100].lstrip(".") or "-"
+
+
+def _moment(text: str, what: str) -> datetime:
+    """A time of a session, in UTC. Raises ExportError."""
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        raise ExportError(f"{what}: {text!r} is no time") from None
 
 
 def rows_as_jsonl(session: Session, judged: Judged) -> Files:
@@ -60,8 +96,8 @@ def pytest_benchmark(session: Session, judged: Judged) -> Files:
     for (load, server), trials in _accepted(session).items():
         where = f"{load.label}, {load.clients:,} clients"
         extra = rows.get((server, load.label, load.clients), {})
-        rates = [1 / m.messages_per_s for m in trials if m.messages_per_s]
-        tails = [m.latency.p99_us / 1e6 for m in trials if m.latency and m.latency.p99_us]
+        rates = [1 / rate for m in trials if (rate := m.messages_per_s or 0) > 1e-9]
+        tails = [p99 / 1e6 for m in trials if m.latency and (p99 := m.latency.p99_us or 0) > 1e-9]
         for name, seconds in (("one message", rates), ("p99", tails)):
             if seconds:
                 benchmarks.append(_benchmark(f"{where}: {name}", server, seconds, extra))
@@ -69,13 +105,9 @@ def pytest_benchmark(session: Session, judged: Judged) -> Files:
     python, cpu = environment.get("python", {}), environment.get("cpu", {})
     system = environment.get("system", {})
     version = str(python.get("version", "3"))
-    folder = "-".join(
-        (
-            str(system.get("platform", "Linux")),
-            str(python.get("implementation", "CPython")),
-            ".".join(version.split(".")[:2]),
-            "64bit",
-        )
+    folder = _within(
+        f"{system.get('platform', 'Linux')}-{python.get('implementation', 'CPython')}-"
+        f"{'.'.join(version.split('.')[:2])}-64bit"
     )
     suite = environment.get("suite", {})
     document = {
@@ -93,40 +125,42 @@ def pytest_benchmark(session: Session, judged: Judged) -> Files:
         "datetime": session.started_at,
         "version": "5.0.0",
     }
-    began = datetime.fromisoformat(session.started_at)
-    name = f"{folder}/0001_{judged.workload.name}_{began:%Y%m%d_%H%M%S}.json"
+    began = _moment(session.started_at, "started_at")
+    name = f"{folder}/0001_{_within(judged.workload.name)}_{began:%Y%m%d_%H%M%S}.json"
     return {name: json.dumps(document, indent=1) + "\n"}
 
 
 def hdr(session: Session, judged: Judged) -> Files:
     """The log of all trials and a percentile distribution of each server under each load."""
     files = {}
-    began = datetime.fromisoformat(session.started_at).timestamp()
+    began = _moment(session.started_at, "started_at")
     log = [
-        f"#[c10k: {judged.workload.title}; latencies in ns]\n",
+        f"#[c10k: {plain(judged.workload.title)}; latencies in ns]\n",
         "#[Histogram log format version 1.3]\n",
-        f"#[StartTime: {began:.3f} (seconds since epoch), {session.started_at}]\n",
+        f"#[StartTime: {began.timestamp():.3f} (seconds since epoch), {began.isoformat()}]\n",
         '"StartTimestamp","Interval_Length","Interval_Max","Interval_Compressed_Histogram"\n',
     ]
     for (load, server), trials in _accepted(session).items():
         held = [m for m in trials if m.latency and m.latency.histogram]
         if not held:
             continue
-        merged = HdrHistogram(1, 3_600_000_000_000, 3)
+        merged = histograms.empty()
         for m in held:
             assert m.latency is not None
-            started = datetime.fromisoformat(m.started_at).timestamp() - began
-            tag = f"{server}/{load.label}/{load.clients}".replace(" ", "_").replace(",", "")
+            decoded = histograms.decoded(m.latency.histogram)
+            started = (_moment(m.started_at, f"trial {m.trial.key}") - began).total_seconds()
+            tag = f"{_within(server)}/{load.label}/{load.clients}".replace(" ", "_")
+            tag = tag.replace(",", "")
             longest_ms = (m.latency.max_us or 0.0) / 1000
             log.append(
                 f"Tag={tag},{started:.3f},{m.duration_s or 0.0:.3f},{longest_ms:.3f},"
                 f"{m.latency.histogram}\n"
             )
-            merged.add(HdrHistogram.decode(m.latency.histogram))
+            merged.add(decoded)
         out = io.BytesIO()
         merged.output_percentile_distribution(out, 1_000_000.0)  # ns to ms
-        stem = f"{server}-{load.label}-{load.clients}".replace("/", "-").replace(" ", "-")
-        files[f"{stem.replace(',', '')}.hgrm"] = out.getvalue().decode()
+        what = f"{load.label}-{load.clients}".replace("/", "-").replace(" ", "-")
+        files[f"{_within(server)}-{what.replace(',', '')}.hgrm"] = out.getvalue().decode()
     return {"session.hlog": "".join(log), **files}
 
 

@@ -4,6 +4,8 @@ No script or style from elsewhere, so that it opens from a file:// address. Filt
 table rows and the marks of pictures alike; their state is in the address after the #.
 """
 
+import base64
+import hashlib
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import Judged, Row, Session
+from ..plain import plain
 from . import pictures, table, verdicts
 
 
@@ -33,7 +36,9 @@ def render(
     from jinja2 import Environment  # late: only a report needs it
 
     folder = resources.files(__package__) / "page"
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_plain
+    )
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     servers = {
         server.name: server
@@ -53,12 +58,14 @@ def render(
         for name, server in servers.items()
     }
     counts = sorted({row.clients for part in parts for row in part.judged.rows})
+    known = json.dumps(described).replace("<", "\\u003c")
+    script = f"const SERVERS = {known};\n" + (folder / "page.js").read_text(encoding="utf-8")
     return template.render(
         title=" and ".join(dict.fromkeys(part.judged.workload.title for part in parts)),
         style=(folder / "page.css").read_text(encoding="utf-8"),
-        script=(folder / "page.js").read_text(encoding="utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         servers=described,
-        servers_json=json.dumps(described).replace("<", "\\u003c"),
         filters=_filters(described, counts),
         parts=[_part(part, index, len(parts) > 1) for index, part in enumerate(parts)],
         pictures=_pictures(parts),
@@ -66,6 +73,11 @@ def render(
         differences=differences,
         claims=_claims(outcomes) if outcomes else {},
     )
+
+
+def _plain(value: object) -> object:
+    """What an expression of the page shows; Markup is the page's own."""
+    return plain(value) if type(value) is str else value
 
 
 def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
@@ -215,16 +227,16 @@ def _together(parts: Sequence[Part]) -> str:
             if row.server != part.judged.control:
                 cells.setdefault((row.load, row.clients, row.server), {})[part.name] = row
     names = [part.name for part in parts]
-    head = "".join(f"<th scope=col class=right>{html.escape(name)}</th>" for name in names)
+    head = "".join(f"<th scope=col class=right>{html.escape(plain(name))}</th>" for name in names)
     lines = []
     for (load, clients, server), found in cells.items():
         if len(found) < 2:
             continue
         figures = "".join(f"<td class=right>{_primary(found.get(name))}</td>" for name in names)
         lines.append(
-            f'<tr data-server="{html.escape(server)}" data-clients="{clients}">'
+            f'<tr data-server="{html.escape(plain(server))}" data-clients="{clients}">'
             f"<td>{html.escape(load)}</td><td class=right>{clients:,}</td>"
-            f"<th scope=row>{html.escape(server)}</th>{figures}</tr>"
+            f"<th scope=row>{html.escape(plain(server))}</th>{figures}</tr>"
         )
     first = "<th scope=col>load</th><th scope=col class=right>clients</th><th scope=col>server</th>"
     return f"<table><thead><tr>{first}{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

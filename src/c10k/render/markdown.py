@@ -5,6 +5,7 @@ import re
 from tabulate import tabulate
 
 from ..model import Judged
+from ..plain import plain
 from . import table
 
 
@@ -32,4 +33,4 @@ def grid(shown: table.Table) -> str:
 
 def escape(text: str) -> str:
     """Text that Markdown shows as it is, also within a table's cell."""
-    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(plain(text).split()))

@@ -11,7 +11,9 @@ from typing import Any
 from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
+from .. import histograms
 from ..model import Judged, Row, Session, Spread
+from ..plain import plain
 from .table import kind_of, significant
 
 # Okabe & Ito's colours, legible to the colour-blind, and Vega's shapes
@@ -154,8 +156,8 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     for m in session.measurements:
         held = m.latency.histogram if m.latency else ""
         if m.trial.load == load and m.accepted and held:
-            into = merged.setdefault(m.trial.server, HdrHistogram(1, 3_600_000_000_000, 3))
-            into.add(HdrHistogram.decode(held))
+            into = merged.setdefault(m.trial.server, histograms.empty())
+            into.add(histograms.decoded(held))
     points = []
     for server, histogram in merged.items():
         count = histogram.get_total_count()
@@ -184,6 +186,14 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     )
 
 
+def _printable(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What stands in the SVG's text and labels is plain, whatever a server is called."""
+    return [
+        {key: plain(value) if isinstance(value, str) else value for key, value in point.items()}
+        for point in points
+    ]
+
+
 def _chart(
     points: Sequence[dict[str, Any]],
     x: str,
@@ -196,8 +206,8 @@ def _chart(
     import altair as alt  # late: slow to import
     import vl_convert
 
-    styles = looks(sorted({point["family"] for point in points}))
-    families = [name for name in styles if any(p["family"] == name for p in points)]
+    styles = looks(sorted({plain(point["family"]) for point in points}))
+    families = [name for name in styles if any(plain(p["family"]) == name for p in points)]
     axis: dict[str, Any] = {
         "labelColor": _INK, "titleColor": _INK, "tickColor": _INK, "domainColor": _INK,
         "gridColor": _INK, "gridOpacity": 0.15, "format": "~s", "labelFontSize": 12,
@@ -220,7 +230,7 @@ def _chart(
         scale=alt.Scale(domain=families, range=[styles[f].shape for f in families]),
         legend=None,
     )
-    base = alt.Chart(alt.Data(values=list(points)))
+    base = alt.Chart(alt.Data(values=_printable(points)))
     layers = [
         base.mark_line().encode(across, up, colour, detail="server:N", description="server:N")
     ]
@@ -232,7 +242,7 @@ def _chart(
     marks = base.mark_point(filled=True, size=60, opacity=1)
     layers.append(marks.encode(across, up, colour, shape, description="says:N"))
     if failed:
-        crosses = alt.Chart(alt.Data(values=list(failed)))
+        crosses = alt.Chart(alt.Data(values=_printable(failed)))
         crosses = crosses.mark_point(shape=_CROSS, size=90, strokeWidth=2.5, opacity=1)
         layers.append(
             crosses.encode(across, colour, y=alt.value(_HEIGHT - 8), description="says:N")

@@ -6,8 +6,10 @@ own. The line changes only between trials; without a terminal, each trial is a l
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
 
 from ..model import Measurement, Trial
+from ..plain import plain
 from .table import significant
 
 
@@ -22,7 +24,7 @@ class Lines:
         self.done: set[str] = set()
         self.bar = Progress(
             BarColumn(bar_width=20),
-            TextColumn("{task.completed}/{task.total}  {task.description}"),
+            TextColumn("{task.completed}/{task.total}  {task.description}", markup=False),
             console=console,
             auto_refresh=False,
             transient=True,
@@ -45,7 +47,7 @@ class Lines:
         about = f"about {duration(left_s)} left"
         self.bar.update(
             self.task,
-            description=f"{describe(trial, self.blocks)}, {about}",
+            description=plain(f"{describe(trial, self.blocks)}, {about}"),
             completed=len(self.done),
             total=self.trials,
         )
@@ -57,9 +59,9 @@ class Lines:
         line = f"{len(self.done)}/{self.trials} {describe(trial, self.blocks)}: "
         line += outcome(measurement)
         if not self.console.is_terminal:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.console.print(Text(plain(line)), soft_wrap=True)
         elif measurement.status == "failed" or measurement.gates:
-            self.console.print(line, markup=False, highlight=False, style="red")
+            self.console.print(Text(plain(line), style="red"))
 
 
 def outcome(measurement: Measurement) -> str:

@@ -139,10 +139,15 @@ def heading(judged: Judged) -> str:
     """One line: what was run, when and where."""
     environment = judged.environment
     cpu = environment.get("cpu", {}).get("model") or "unknown CPU"
-    cores = len(environment.get("cpu", {}).get("cores_allowed") or ())
+    allowed = environment.get("cpu", {}).get("cores_allowed")
+    cores = len(allowed) if isinstance(allowed, list) else 0
     kernel = environment.get("system", {}).get("kernel") or ""
     python = environment.get("python", {}).get("version") or ""
-    where = [f"{cores} cores of {cpu}" if cores else cpu, f"Linux {kernel}", f"Python {python}"]
+    where = [
+        f"{cores} cores of {cpu}" if cores else f"{cpu}",
+        f"Linux {kernel}",
+        f"Python {python}",
+    ]
     return f"{judged.workload.title}. {judged.started_at[:10]}, {', '.join(where)}"
 
 
@@ -422,7 +427,7 @@ def _ladder(judged: Judged) -> Table:
     found: dict[str, dict[int, Row]] = {}
     for row in closed:
         found.setdefault(row.server, {})[row.clients] = row
-    best = max(row.messages_per_s.median for row in closed if row.messages_per_s)
+    best = max(row.messages_per_s.median for row in closed if row.messages_per_s) or 1.0
     figure = _figure("messages_per_s")
     lines = []
     for server, by_count in found.items():
@@ -442,7 +447,7 @@ def _ladder(judged: Judged) -> Table:
 
 def _block(share: float) -> str:
     """An eighth of a column for each eighth of the greatest."""
-    return "▁▂▃▄▅▆▇█"[min(7, int(share * 8))]
+    return "▁▂▃▄▅▆▇█"[max(0, min(7, int(share * 8)))]
 
 
 def _memory(found: Sequence[MemoryRow]) -> Table:

@@ -6,17 +6,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ..model import Judged
+from ..plain import plain
 from . import table
 
 
 def render(judged: Judged, view: table.View | None = None) -> RenderableType:
     """The heading and the remarks, the tables, and the noise floor below them."""
-    lines: list[RenderableType] = [Text(table.heading(judged), style="bold")]
-    lines += [Text(f"! {remark}", style="yellow") for remark in table.remarks(judged)]
+    lines: list[RenderableType] = [Text(plain(table.heading(judged)), style="bold")]
+    lines += [Text(f"! {plain(remark)}", style="yellow") for remark in table.remarks(judged)]
     for each in table.tables(judged, view):
-        lines += [Text(f"\n{each.title}", style="bold")] if each.title else []
+        lines += [Text(f"\n{plain(each.title)}", style="bold")] if each.title else []
         lines.append(grid(each))
-    return Group(*lines, *map(Text, table.footers(judged)))
+    return Group(*lines, *(Text(plain(line)) for line in table.footers(judged)))
 
 
 def width(judged: Judged, view: table.View | None = None) -> int:
@@ -28,7 +29,7 @@ def width(judged: Judged, view: table.View | None = None) -> int:
 def grid(shown: table.Table) -> Table:
     grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=0)
     for title, right in shown.headings:
-        text = Text(title.replace("/", "\n/").replace(" ", "\n"))
+        text = Text(plain(title).replace("/", "\n/").replace(" ", "\n"))
         grid.add_column(text, justify="right" if right else "left", no_wrap=True)
     previous = None
     for line in shown.lines:
@@ -37,5 +38,5 @@ def grid(shown: table.Table) -> Table:
         previous = line.group
         style = "" if line.status == "ok" else "red" if line.status == "failed" else "dim"
         # Text, not markup: a server's name cannot colour or link anything
-        grid.add_row(*map(Text, line.cells), style=style)
+        grid.add_row(*(Text(plain(cell)) for cell in line.cells), style=style)
     return grid

@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..model import ClaimsHead, Figure, Outcome, Part
+from ..plain import plain
 from . import markdown, table
 
 _STYLES = {"supported": "green", "refuted": "red", "depends": "yellow", "not resolved": "cyan"}
@@ -26,8 +27,7 @@ def heading(found: Outcomes) -> str:
     """Where and when the outcomes were made."""
     machine = found.head.environment
     made = ", quick" if found.head.quick else ""
-    python = machine.get("python", {})
-    version = python.get("version", "") if isinstance(python, dict) else python
+    version = machine.get("python", {}).get("version", "")
     return f"{found.name}: {found.head.started_at[:10]}{made}, Python {version}"
 
 
@@ -79,21 +79,21 @@ def grid(outcome: Outcome) -> table.Table:
 
 def on_terminal(found: Outcomes) -> RenderableType:
     """Each claim with its verdict, and its parts below it."""
-    shown: list[RenderableType] = [Text(heading(found))]
-    shown += [Text(f"  {line}", style="dim") for line in remarks(found)]
+    shown: list[RenderableType] = [Text(plain(heading(found)))]
+    shown += [Text(f"  {plain(line)}", style="dim") for line in remarks(found)]
     for each in found.outcomes:
         title = Text("\n")
         title.append(f"{each.decision.upper()}  ", style=_STYLES.get(each.decision, ""))
-        title.append(each.words, style="bold")
+        title.append(plain(each.words), style="bold")
         shown.append(title)
         if each.reason:
-            shown.append(Text(f"  The experiment could not be made: {each.reason}", style="red"))
+            shown.append(Text(f"  The experiment could not be made: {plain(each.reason)}", "red"))
         for part in each.parts:
             line = Text("  ")
             line.append(
                 f"{part.decision or 'for comparison':14} ", style=_STYLES.get(part.decision, "dim")
             )
-            line.append(f"{part.what}: {evidence(part)}")
+            line.append(plain(f"{part.what}: {evidence(part)}"))
             shown.append(line)
     return Group(*shown)
 

@@ -1,0 +1,38 @@
+"""Reads what people wrote, text and TOML: bounded, and every fault is one kind of error."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+MOST_BYTES = 1024 * 1024  # of a file: far more than any workload or server has
+
+
+class Unreadable(ValueError):
+    """A text that cannot be read; the message says why in one line, the caller knows where."""
+
+
+def text(path: Path) -> str:
+    """A file's text. Raises Unreadable."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise Unreadable((error.strerror or str(error)).lower()) from None
+    except ValueError as error:  # a path that holds a NUL
+        raise Unreadable(f"no path: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise Unreadable(f"longer than {MOST_BYTES:,} bytes")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Unreadable("not UTF-8 text") from None
+
+
+def toml(document: str) -> dict[str, Any]:
+    """A TOML document. Raises Unreadable."""
+    try:
+        return tomllib.loads(document)
+    except ValueError as error:  # also a number of more digits than Python converts
+        raise Unreadable(f"the TOML does not parse: {error}") from None
+    except RecursionError:
+        raise Unreadable("the TOML is nested too deeply") from None
