@@ -90,7 +90,7 @@ def child(pid, word):
 
 def resume_whole(begin, kept, tmp_path):
     """Goes on to the end, and asserts that the session is the one that was planned."""
-    assert begin(resume=True).end() == 0
+    assert begin(resume=True).end(600) == 0
     whole = store.load(tmp_path / "s")
     assert [m.trial for m in kept()] == list(whole.plan.trials)
     return len(whole.plan.trials)
