@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from nonsense import TEXT, fuzzed
 from test_folders import CLAIMS, HEADS, TRIALS, as_folder
 
-from c10k import catalog, check, claims, cli, keeper, launch, machine, runtime, session
+from c10k import catalog, check, claims, cli, cluster, keeper, launch, machine, runtime, session
 from c10k.model import Conformance, Outcome, Runtime
 from c10k.render import html
 
@@ -54,8 +54,10 @@ FIT = {
     "--python": ("3.13", "python3.14t", "true", "nowhere"),
     "--framework": ("asyncio", "trio", "threads"),
     "--model": ("greenlets", "callbacks"),
-    "--cases": ("start", "echo", "none"),
+    "--cases": ("start", "echo", "none", "list"),
     "--bind": ("127.0.0.1:0", "0.0.0.0:0", "[::1]:0", "nonsense", ":", "unix:", "::1", "1:99999"),
+    "--scheduler": ("tcp://127.0.0.1:1",),
+    "--junit": ("junit.xml", "finished", "none"),
     "--sort": ("p99", "server", "CPU"),
     "--columns": ("p50", "errors", "load"),
     "--group": ("load", "server"),
@@ -138,6 +140,9 @@ def nothing_starts(somewhere):
     def wait(_):
         raise KeyboardInterrupt
 
+    def connect(scheduler):
+        raise cluster.ClusterError(f"--scheduler {scheduler}: none is asked here")
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", never)
         patch.setattr(time, "sleep", wait)
@@ -149,6 +154,7 @@ def nothing_starts(somewhere):
         patch.setattr(check, "remembered", lambda *_: conformance)
         patch.setattr(claims, "read", lambda path: SimpleNamespace(path=path))
         patch.setattr(claims, "run", lambda name, *_: msgspec.convert(CLAIMS[1], Outcome))
+        patch.setattr(cluster, "connect", connect)
         patch.setattr(html, "render", lambda *_: "")
         patch.setattr(keeper, "keeper", lambda: SimpleNamespace(folder="."))
         patch.setattr(launch, "start", start)
