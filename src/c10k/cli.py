@@ -278,6 +278,8 @@ def run(
         f"{planned.workload.title}: {len(left)} trials, about {progress.duration(expected_s)}, "
         f"{execute.note}, seed {planned.seed}",
     )
+    if scheduler:
+        _line(console, "! servers serve whoever can reach their hosts' addresses, unencrypted")
     code = DONE
     try:
         with (
@@ -916,7 +918,7 @@ def cluster_(
     for host in found:
         grid.add_row(
             *(
-                Text(f"{value:,}" if isinstance(value, int) else str(value))
+                Text(f"{value:,}" if isinstance(value, int) else plain(str(value)))
                 for value in host.values()
             )
         )

@@ -9,6 +9,7 @@ from .gates import BOUND_SHARE, bound_by
 from .model import Measurement
 
 UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
+MOST_S = 100_000.0  # of a trial that is looked at: a day, and some
 BIN_S = 0.02  # the slices that the warm-up's rule is applied to
 
 Figure = Callable[[Measurement], float | None]
@@ -60,8 +61,7 @@ def unsettled(measurement: Measurement) -> bool:
         return False
     at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
     counts = np.array([0.0, *(count for _, count in measurement.bins)])
-    end_s = min(at_s[-1], load.warmup_s + load.duration_s + 1.0)  # no reading is later
-    edges = np.arange(0.0, end_s, BIN_S)
+    edges = np.arange(0.0, min(at_s[-1], MOST_S), BIN_S)
     bins = np.diff(np.interp(edges, at_s, counts))
     start = round(load.warmup_s / BIN_S)
     if len(bins) < stats.MIN_BINS or start >= len(bins):

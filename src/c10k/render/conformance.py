@@ -12,6 +12,7 @@ from msgspec import Struct
 from rich.text import Text
 
 from ..model import CaseResult, Conformance
+from ..plain import plain
 
 _STYLES = {"failed": "red", "unclean": "yellow", "informational": "cyan"}
 
@@ -32,7 +33,7 @@ class Columns(Struct, frozen=True):
 
     def _line(self, server: str, case: str, verdict: str, took: str, detail: str) -> str:
         start = f"{server:{self.server}}  {case:{self.case}}  {verdict:13}  {took:>7}"
-        return f"{start}  {detail}".rstrip()
+        return plain(f"{start}  {detail}").rstrip()
 
 
 def columns(servers: Iterable[str], cases: Iterable[str]) -> Columns:
@@ -51,7 +52,7 @@ def junit(found: Sequence[Conformance], not_run: Mapping[str, str]) -> str:
     for server, reason in not_run.items():
         suite = ElementTree.SubElement(root, "testsuite", name=server, tests="1", errors="1")
         test = ElementTree.SubElement(suite, "testcase", classname=server, name="start")
-        ElementTree.SubElement(test, "error", message=f"not run: {reason}")
+        ElementTree.SubElement(test, "error", message=plain(f"not run: {reason}"))
     ElementTree.indent(root)
     body = ElementTree.tostring(root, encoding="unicode")
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
@@ -77,9 +78,10 @@ def _test(suite: ElementTree.Element, server: str, result: CaseResult) -> None:
     test = ElementTree.SubElement(
         suite, "testcase", classname=server, name=result.case, time=f"{result.took_s:.3f}"
     )
+    detail = plain(result.detail)  # XML has no place for controls
     if result.verdict == "failed":
-        ElementTree.SubElement(test, "failure", message=result.detail)
+        ElementTree.SubElement(test, "failure", message=detail)
     elif result.verdict == "unclean":
-        ElementTree.SubElement(test, "skipped", message=f"unclean: {result.detail}")
-    elif result.detail:
-        ElementTree.SubElement(test, "system-out").text = result.detail
+        ElementTree.SubElement(test, "skipped", message=f"unclean: {detail}")
+    elif detail:
+        ElementTree.SubElement(test, "system-out").text = detail
