@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from c10k import catalog, check, places
 
+pytestmark = pytest.mark.once
 HERE = Path(__file__).parent / "published"
 REQUIREMENTS = HERE / "requirements.txt"
 FETCH_S = 300.0

@@ -44,7 +44,8 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
     """At random moments: each time at most the running trial is lost, and nobody lives on."""
     kills = request.config.getoption("--kills")
     moments = random.Random(kills)
-    run = begin(blocks=4 + kills * 2 // 3, servers=("asyncio_streams", "threads_sockets"), duration=0.2)
+    both = ("asyncio_streams", "threads_sockets")
+    run = begin(blocks=4 + kills * 2 // 3, servers=both, duration=0.2)
     run.until("1/")  # from here on there is a session to resume
     repeated = orphans = 0
     for count in range(kills):
