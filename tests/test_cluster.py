@@ -527,7 +527,7 @@ def test_a_server_host_that_vanishes_ends_the_session_when_there_is_no_other(loo
 def test_a_scheduler_that_is_not_there_is_said_in_one_line(tmp_path):
     """Exit code 2, one line with the address, no traceback and no log of Dask's."""
     pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
-    for address in ("tcp://127.0.0.1:1", "nonsense", "tls://127.0.0.1:1"):
+    for address in ("tcp://127.0.0.1:1", "nonsense", "tcp://h:99999", "tls://127.0.0.1:1"):
         done = c10k("run", "--scheduler", address)
         assert done.returncode == 2
         (line,) = done.stderr.splitlines()

@@ -75,6 +75,7 @@ def connect(scheduler: str) -> "Cluster":
     # loggers have levels of their own; nothing else here logs.
     logging.disable()
     try:
+        _ = urlsplit(scheduler).port  # Dask asserts that it is one, after ten seconds
         client = distributed.Client(scheduler, timeout=CONNECT_S, name="c10k")
     except (OSError, ValueError, TypeError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
