@@ -11,6 +11,8 @@ from msgspec.structs import replace
 from c10k import catalog, check, launch, places
 from c10k.check import long
 
+pytestmark = pytest.mark.once
+
 BAD = Path(__file__).parent / "bad_servers"
 GOOD = places.SERVERS / "threads_sockets.py"
 

@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +15,8 @@ import psutil
 import pytest
 
 from c10k import check, cli, places, store
+
+pytestmark = pytest.mark.once
 
 QUICK = """
 title = "A short one"
@@ -194,39 +195,6 @@ def test_too_few_descriptors_is_said_first_and_smaller_counts_run(workload, tmp_
 
 def offspring(process):
     return psutil.Process(process.pid).children(recursive=True)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupt_ends_every_child_and_keeps_what_was_measured(workload, tmp_path, number):
-    """Whatever ends a run, nothing of it lives on, and the trials so far can be resumed."""
-    command = [sys.executable, "-m", "c10k.cli", "run", str(workload(blocks=4, duration=0.5))]
-    process = subprocess.Popen(
-        [*command, "--unchecked", "--out", str(tmp_path / "s")],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    while not process.stdout.readline().startswith("2/"):
-        assert process.poll() is None
-    time.sleep(0.7)  # in the middle of the third trial
-    started = offspring(process)
-    assert started
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=20)
-    deadline = time.monotonic() + 2
-    while alive(started) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert alive(started) == []
-    kept = store.load(tmp_path / "s").measurements
-    assert len(kept) >= 2
-    if number != signal.SIGKILL:
-        assert "Traceback" not in said
-        assert process.returncode == 3
-        assert "--resume" in said
-    c10k("run", "--resume", tmp_path / "s")
-    session = store.load(tmp_path / "s")
-    assert tuple(m.trial for m in session.measurements) == session.plan.trials
-    assert session.measurements[: len(kept)] == kept
 
 
 def test_what_has_changed_since_is_named_and_refused(workload, tmp_path):

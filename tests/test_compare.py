@@ -14,6 +14,8 @@ from test_cli import c10k
 
 from c10k import compare, store
 
+pytestmark = pytest.mark.once
+
 LOADS = (made.load(10), made.load(100))
 
 

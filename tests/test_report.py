@@ -16,6 +16,8 @@ from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Outcome
 from c10k.render import html, pictures, table
 
+pytestmark = pytest.mark.once
+
 LOADS = tuple(made.load(n) for n in (1, 10, 100, 10_000))
 NAMES = ("asyncio_streams", "threads_sockets", "trio_streams")
 

@@ -10,6 +10,8 @@ from c10k import cli, gates, places
 from c10k.judge import judge
 from c10k.model import Memory
 
+pytestmark = pytest.mark.once
+
 KNOWN = places.SUITE / "tests" / "known_servers"
 
 

@@ -28,6 +28,8 @@ from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Note, Outcome, Part
 from c10k.render import export, html, markdown, progress, terminal, verdicts
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 HOSTILE = (

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from c10k import stats
 
+pytestmark = pytest.mark.once
+
 # The log of the ratio of any two finite positive floats is within this.
 ratios = st.lists(st.floats(-1500, 1500), min_size=1, max_size=25)
 RUNS = 2000

@@ -18,6 +18,8 @@ from c10k import catalog, check, claims, cli, cluster, keeper, launch, machine, 
 from c10k.model import Conformance, Outcome, Runtime
 from c10k.render import html
 
+pytestmark = pytest.mark.once
+
 # What fits an option, or a command's first words; anything else is tried in its place, too.
 SERVERS = ("trio_streams", "asyncio_streams", "@canonical", "./mine.py", "./mine.toml", "x=true",
            "trio_streams@trio==0.24", "trio_streams@python3.13", "mine.py", "x=nowhere", "x='",

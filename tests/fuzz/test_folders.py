@@ -6,6 +6,7 @@ from pathlib import Path
 import made
 import msgspec
 import nonsense
+import pytest
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from nonsense import fuzzed, hurt
@@ -16,6 +17,8 @@ from test_texts import one_line
 from c10k import claims, compare, histograms, judge, machine, session, store
 from c10k.model import ClaimsHead, Figure, Outcome, Part, ServerUse
 from c10k.render import export, html, markdown, pictures, table, terminal, verdicts
+
+pytestmark = pytest.mark.once
 
 
 def measured(trial):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 import nonsense
+import pytest
 from hypothesis import strategies as st
 from nonsense import TEXT, edited, fuzzed, hurt
 from plan import Plan, PlanError
@@ -13,6 +14,8 @@ from plan import read as read_plan
 
 from c10k import catalog, histograms, launch, places, workload
 from c10k.plain import plain
+
+pytestmark = pytest.mark.once
 
 WORKLOADS = [path.read_text() for path in workload.find(places.WORKLOADS).values()]
 SERVERS = [
