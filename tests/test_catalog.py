@@ -149,6 +149,20 @@ def test_any_program_is_a_contender(tmp_path, monkeypatch):
     assert (script.start[1:], script.path) == ((str(tmp_path / "a.js"),), str(tmp_path / "a.js"))
 
 
+@pytest.mark.parametrize("word", ["trio==" + "9" * 5000, "trio==1; os_name == 'a/b'", "trio\x1b"])
+def test_an_override_that_makes_no_name_is_refused(word):
+    """It is part of the row's name, and so of files'."""
+    with pytest.raises(catalog.CatalogError, match="no name"):
+        catalog.choose([f"trio_streams@{word}"], catalog.find(places.SERVERS))
+
+
+@pytest.mark.parametrize("stem", ["a b", "x" * 101, "-x", "(1)"])
+def test_a_file_whose_name_makes_no_server_is_refused(write, stem):
+    """Its stem is the server's name."""
+    with pytest.raises(catalog.CatalogError, match="is no name for a server"):
+        catalog.read(write(BLOCK, f"{stem}.py"))
+
+
 def test_an_override_isolates_a_server(write):
     """Another version or interpreter stands in the name, and in the requirements."""
     known = catalog.find(places.SERVERS)

@@ -69,6 +69,36 @@ def test_a_list_that_explodes_is_refused_at_once():
         workload.parse(GOOD.replace("clients = 7", many), "w.toml")
 
 
+@pytest.mark.parametrize("name", ["-x", "x" * 201, "\x1b", "."])
+def test_a_file_whose_name_names_no_session_is_refused(name):
+    """The name becomes a part of folders' and files' names."""
+    with pytest.raises(WorkloadError, match="no name for a workload"):
+        workload.parse(GOOD, f"{name}.toml")
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (("blocks = 3", "blocks = 10_000"), "blocks"),
+        (("blocks = 3", f"blocks = {10**12}"), "blocks"),
+        (("clients = 7", "clients = 7\nduration_s = 1e308"), "load[1].duration_s"),
+        (("clients = 7", f"clients = 7\nmessage_bytes = {10**12}"), "load[1].message_bytes"),
+        (("clients = 7", f"clients = 0x{'f' * 5000}"), "load[1].clients"),
+        (("blocks = 3", f"blocks = {'[' * 5000}"), "nested"),
+    ],
+)
+def test_what_no_machine_could_run_is_refused_at_once(change, names):
+    """Sizes beyond all reason are told as such, with file and key, before anything is made."""
+    text = GOOD.replace("clients = [1, 10]", "clients = [1, 10, 100]").replace(*change)
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(text, "w.toml")
+    assert str(error.value).startswith("w.toml: ")
+    assert names in str(error.value)
+    many = "clients = 7\n[[load]]\nkind = 'idle'\n" + f"clients = {list(range(1, 999))}"
+    with pytest.raises(WorkloadError, match="more than 1000 loads"):
+        workload.parse(GOOD.replace("clients = 7", many), "w.toml")
+
+
 @given(st.text())
 def test_no_text_crashes_the_parser(text):
     """Whatever a file holds, it is read or refused with its name."""

@@ -28,8 +28,9 @@ from .model import Server
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 PLUG_INS = "c10k.servers"  # the entry-point group: NAME = "PACKAGE.MODULE"
-_NAME = re.compile(r"\w[\w.-]*")
-_COMMAND = re.compile(r"(?P<name>\w[\w.-]*)=(?P<command>[^=].*)", re.DOTALL)
+_NAME = re.compile(r"\w[\w.-]{0,99}")
+_MOST_CHARACTERS = 150  # of a name with overrides; what it gets besides fits model.Name
+_COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
 _INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
 _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
@@ -265,13 +266,18 @@ def _portable(word: str) -> str:
 def _overridden(server: Server, overrides: Sequence[str]) -> Server:
     """The server in an environment of its own, with other versions or another interpreter."""
     for override in overrides:
+        name = f"{server.name}@{override}"
         if server.start:
-            raise CatalogError(f"{server.name}@{override}: it is no Python server")
+            raise CatalogError(f"{name}: it is no Python server")
+        if len(name) > _MOST_CHARACTERS or not name.isprintable():
+            raise CatalogError(f"{name[:200]!r}: no name of {_MOST_CHARACTERS} characters or less")
         if _INTERPRETER.fullmatch(override):
             changed = replace(server, python=override)
         else:
             changed = _with_requirement(server, override)
-        server = replace(changed, name=f"{server.name}@{override}", isolated=True)
+        if "/" in name:
+            raise CatalogError(f"{name}: no name: a file's cannot hold a /")
+        server = replace(changed, name=name, isolated=True)
     return server
 
 

@@ -25,6 +25,8 @@ Grade = Literal["ok", "unclean", "informational", "failed"]
 # A server's or a workload's: part of file names, so no path, and whole in UTF-8.
 Name = Annotated[str, Meta(pattern=r"\A\w[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z", max_length=200)]
 Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
+# A version specifier or a requirement: Python converts no number of 5,000 digits.
+Specified = Annotated[str, Meta(max_length=1000)]
 Whole = Annotated[int, Meta(ge=-(10**15), le=10**15)]
 Real = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Clients = Annotated[int, Meta(ge=1, le=10_000_000)]
@@ -35,7 +37,7 @@ Environment = dict[str, dict[str, Told]]
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
     """A remark that a server's rows carry when it runs on a matching interpreter."""
 
-    python: str  # a version specifier, e.g. ">=3.12"
+    python: Specified  # e.g. ">=3.12"
     text: str
 
 
@@ -49,8 +51,8 @@ class Server(Struct, frozen=True):
     unit: str  # thread, greenlet, task, protocol object ...
     tier: Tier
     framework: str = ""  # the distribution whose version is recorded; "" for none
-    requires_python: str = ""
-    dependencies: tuple[str, ...] = ()
+    requires_python: Specified = ""
+    dependencies: tuple[Specified, ...] = ()
     notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter

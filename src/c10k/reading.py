@@ -31,6 +31,7 @@ def text(path: Path) -> str:
 def toml(document: str) -> dict[str, Any]:
     """A TOML document. Raises Unreadable."""
     try:
+        document.encode()  # TOML is UTF-8: it has no half of a surrogate pair
         return tomllib.loads(document)
     except ValueError as error:  # also a number of more digits than Python converts
         raise Unreadable(f"the TOML does not parse: {error}") from None

@@ -147,8 +147,10 @@ def parse(text: str, source: str) -> Workload:
     )
     try:
         msgspec.convert(msgspec.to_builtins(found), Workload)
-    except msgspec.ValidationError as error:
-        raise WorkloadError(f"{source}: {_named(str(error))}") from None
+    except msgspec.ValidationError:  # all but its name is checked already
+        raise WorkloadError(
+            f"{source}: {found.name[:200]!r} is no name for a workload: begin with a letter"
+        ) from None
     return _bounded(f"{source}: blocks:", found)
 
 
