@@ -230,14 +230,9 @@ def test_check_passes_a_good_server_and_fails_a_bad_one(tmp_path):
     good = json.loads(c10k("check", "asyncio_streams", "--json").stdout)["checks"]
     assert good[0]["status"] == "ok"
     assert c10k("check", "threads_sockets", "--cases", "one-byte").stdout.count("ok") >= 1
-    bad = tmp_path / "bad_server.py"
-    bad.write_text(
-        '# /// script\n# [tool.c10k]\n# title = "t"\n# model = "m"\n# unit = "u"\n'
-        '# tier = "variant"\n# ///\nimport socket\nlistener = socket.socket(fileno=0)\n'
-        "while True:\n    client, _ = listener.accept()\n    client.sendall(client.recv(1))\n"
-    )
-    done = c10k("check", bad, code=1)
-    assert re.search(r"^bad_server +half-close +failed ", done.stdout, re.MULTILINE)
+    bad = Path(__file__).parent / "bad_servers" / "loses_after_half_close.py"
+    done = c10k("check", bad, "--cases", "one-byte", "half-close", code=1)
+    assert re.search(r"^loses_after_half_close +half-close +failed ", done.stdout, re.MULTILINE)
 
 
 def test_check_tells_its_cases_and_writes_junit(tmp_path):
@@ -252,16 +247,11 @@ def test_check_tells_its_cases_and_writes_junit(tmp_path):
 
 def test_a_server_that_fails_its_check_is_not_timed(workload, tmp_path):
     """Its row names the case; nothing of it was measured."""
-    bad = tmp_path / "bad_server.py"
-    bad.write_text(
-        '# /// script\n# [tool.c10k]\n# title = "t"\n# model = "m"\n# unit = "u"\n'
-        '# tier = "variant"\n# ///\nimport socket\nlistener = socket.socket(fileno=0)\n'
-        "while True:\n    client, _ = listener.accept()\n    client.sendall(client.recv(1))\n"
-    )
+    bad = Path(__file__).parent / "bad_servers" / "chatters_on_stdout.py"
     c10k("run", workload(), "--servers", bad, "--out", tmp_path / "s")
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
     assert {row["status"] for row in rows} == {"failed"}
-    assert "fails the check" in rows[0]["reason"]
+    assert "fails the check silence" in rows[0]["reason"]
     assert rows[0]["messages_per_s"] is None
 
 

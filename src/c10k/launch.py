@@ -45,7 +45,7 @@ from .plain import plain
 BACKLOG = 4096
 READY_S = 10.0
 STOP_S = 2.0
-_REAP_S = 0.2  # from a process's last close to its end
+REAP_S = 0.5  # from a process's last close to its end
 _CALM_S = 0.2  # without work: a process has started and waits
 LOG_BYTES = 64 * 1024  # kept of a server's output, the first and the last half
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024  # the kernel's bound while it runs (RLIMIT_FSIZE)
@@ -426,11 +426,11 @@ def _await_echo(running: Running, deadline: float) -> None:
                 if first == b"?":
                     return
                 said = f"it said {first!r} unasked" if first else "it closed the first connection"
-                raise NotServing(running.gone(_REAP_S) or f"no first echo: {said}")
+                raise NotServing(running.gone(REAP_S) or f"no first echo: {said}")
             except TimeoutError:
                 pass
             except OSError as error:
-                raise NotServing(running.gone(_REAP_S) or f"no first echo: {error}") from None
+                raise NotServing(running.gone(REAP_S) or f"no first echo: {error}") from None
             if reason := running.gone():
                 raise NotServing(reason)
             if time.monotonic() > deadline:

@@ -127,14 +127,14 @@ def test_the_command_is_stopped_for_a_while(begin, kept, held):
 
 def test_a_second_run_in_the_same_folder(begin, kept, tmp_path, held):
     """Refused while the first lives; the first is not disturbed."""
-    run = begin(blocks=2)
+    run = begin(blocks=6)
     run.until("1/")
     second = Run("--resume", tmp_path / "s")
     assert second.end() == 2
     assert "another run is writing it" in second.said
-    assert (run.end(), len(kept())) == (0, 2)
+    assert (run.end(), len(kept())) == (0, 6)
     held(
         "a second run in the same folder",
         "it is refused in one line, the first goes on",
-        "exit 2 and exit 0, 2 of 2 trials kept",
+        "exit 2 and exit 0, 6 of 6 trials kept",
     )
