@@ -425,6 +425,23 @@ def allow_descriptors(plan: Plan) -> None:
         )
 
 
+async def run_and_leave(plan: Plan) -> None:
+    """Runs the plan and ends the process, its loop never closed.
+
+    The kernel closes ten thousand sockets faster than ten thousand transports do, and to
+    close the loop takes descriptors, of which there may be none left.
+    """
+    try:
+        await Worker(plan).run()
+    except BrokenPipeError:
+        os._exit(1)
+    except OSError as error:
+        print(f"echo_client: {error.strerror or error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    sys.stdout.flush()
+    os._exit(0)
+
+
 def main() -> int:
     try:
         plan = checked(command_line())
@@ -435,13 +452,10 @@ def main() -> int:
     if said := elsewhere(plan):
         print(f"echo_client: {said}", file=sys.stderr)
     try:
-        uvloop.run(Worker(plan).run())
+        uvloop.run(run_and_leave(plan))
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        return 1
-    sys.stdout.flush()
-    os._exit(0)  # the kernel closes ten thousand sockets faster than ten thousand transports do
+    return 0
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import sys
 
 import psutil
 import pytest
-from disturbed import resume_whole, started_by, wait_until
+from disturbed import child, resume_whole, started_by, wait_until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc"),
@@ -120,6 +120,24 @@ def test_the_engine_runs_out_of_descriptors(begin, kept, tmp_path, held, spare):
             "its trials fail with the reason, or it ends with exit 3; what was measured is kept",
             seen,
         )
+
+
+def test_a_client_worker_runs_out_of_descriptors(begin, kept, held):
+    """While clients come and go: those who cannot connect are counted, by their error."""
+    run = begin(blocks=2, kind="churn", clients=20, duration=2.0)
+    worker = child(run.process.pid, "echo_client.py")
+    assert wait_until(lambda: psutil.Process(worker).num_fds() > 20, 5)
+    _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (8, hard))
+    code = run.end()
+    first, second = kept()
+    assert (code, first.status, second.status) == (0, "failed", "ok"), run.said
+    assert "oo many open files" in first.reason
+    held(
+        "a client worker runs out of descriptors",
+        "its trial fails with the error and how often it came; the next is measured",
+        f"exit {code}, 2 of 2 trials kept, 1 failed: {first.reason[:150]}",
+    )
 
 
 def test_a_trial_takes_too_much_memory(begin, kept, held):
