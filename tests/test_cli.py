@@ -349,6 +349,7 @@ def test_precision_adds_blocks_until_it_is_reached_or_says_why_not(workload, tmp
     assert blocks == {0, 1, 2}
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="cannot pin")
 def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload, tmp_path):
     """A weak client decides no ranking: its rows are client-bound, printed as ≥, and tie."""

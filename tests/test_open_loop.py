@@ -168,6 +168,7 @@ def test_a_known_delay_is_what_is_reported(serving, client):
     assert 10 <= percentile_ms(seen, 50) < 50
 
 
+@pytest.mark.alone
 def test_the_time_that_messages_queued_counts(serving, client):
     """A tenth of all arrivals meets a stall of 100 ms a second, evenly spread over it.
 
@@ -193,6 +194,7 @@ def test_a_closed_loop_hides_the_same_stall(serving, client):
     assert percentile_ms(seen, 99) < 50
 
 
+@pytest.mark.alone
 def test_few_messages_over_many_clients(serving, client):
     """A thousand clients with one message a second each: all on time, nobody unserved."""
     port = serving("asyncio_streams").address[1]

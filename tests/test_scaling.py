@@ -29,6 +29,7 @@ def arguments(monkeypatch):
     monkeypatch.setattr(cli.sys, "argv", ["c10k"])
 
 
+@pytest.mark.alone
 def test_memory_per_client_is_what_the_server_keeps(tmp_path, capsys):
     """128 KiB a client more than the same server without: within 5 %, with its interval."""
     workload = tmp_path / "memory.toml"
