@@ -15,7 +15,7 @@ test: $(VENV)/ready
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo 'make: no Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11' >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[all]' 'tox>=4.20'
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[all]' 'tox>=4.60'
 	touch $@
 
 clean:
