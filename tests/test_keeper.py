@@ -22,12 +22,6 @@ confined = pytest.mark.skipif(
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 
 
-def carrying(mark):
-    """Processes that carry the mark and are no zombies."""
-    wanted = f"{keeper.MARK}={mark}".encode()
-    return [pid for pid in keeper._pids() if keeper._carries(pid, wanted)]
-
-
 def until(done, limit_s=5.0):
     deadline = time.monotonic() + limit_s
     while not (found := done()) and time.monotonic() < deadline:
@@ -45,7 +39,7 @@ def test_a_hostile_contender_ends_with_its_trial(tmp_path):
 
     def execute(trial):
         measured = local(trial)
-        assert carrying(keeper.keeper().mark) == []
+        assert keeper.carrying(keeper.keeper().mark) == []
         return measured
 
     local = session.LocalExecutor(
@@ -125,13 +119,13 @@ def test_nothing_outlives_its_owner(tmp_path, then, how):
     )  # fmt: skip
     mark, folder = owner.stdout.readline().split()
     if how:
-        assert len(carrying(mark)) >= 3  # itself, a child, and one in a session of its own
+        assert len(keeper.carrying(mark)) >= 3  # itself, a child, and one in a session of its own
         owner.send_signal(how)
     owner.wait(10)
     owner.stdout.close()
     left = [Path(folder), tmp_path / "socket"]
-    assert until(lambda: not carrying(mark) and not any(map(Path.exists, left)), 2.0), carrying(
-        mark
+    assert until(lambda: not keeper.carrying(mark) and not any(map(Path.exists, left)), 2.0), (
+        keeper.carrying(mark)
     )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from c10k import catalog, check, drive, launch, machine, places
+from c10k import catalog, check, drive, launch, machine, places, runtime
 from c10k.claims import Setting
 from c10k.model import Load, Server, Workload
 
@@ -41,7 +41,8 @@ def serving(
     setting: Setting, server: Server, cpus: Sequence[int] | None, python: str = sys.executable
 ) -> Iterator[launch.Running]:
     """A server that was checked, on these cores; None: on any. Raises launch.NotServing."""
-    found = check.checked(server, catalog.versions(server), places.cache() / "checks")
+    versions = runtime.prepare(server).depended_on
+    found = check.checked(server, versions, places.cache() / "checks")
     if found.failures:
         raise launch.NotServing(f"{server.name} {found.failure}")
     log = setting.folder / f"{server.name}.log"

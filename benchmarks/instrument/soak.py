@@ -109,14 +109,13 @@ def main() -> int:
             run.wait()
         trials = len(store.load(folder).measurements)
     longest = max(clients.values(), key=len)
-    marked = f"{keeper.MARK}={run.pid}-".encode()
     found = {
         "minutes": options.minutes,
         "trials": trials,
         "engine": ends(own),
         "client, from trial to trial": ends([each[0] for each in clients.values()]),
         "client, within the longest slice": ends(longest),
-        "left_running": sum(keeper._carries(pid, marked) for pid in keeper._pids()),
+        "left_running": len(keeper.carrying(f"{run.pid}-")),
     }
     if options.json:
         options.json.write_text(json.dumps(found, indent=1) + "\n")

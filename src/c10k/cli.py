@@ -1110,7 +1110,7 @@ def _check_all(
         name = server.name if server.isolated else Path(server.path).stem
         alone = replace(server, name=name, processes=1, sharing="")
         if alone not in made:
-            known = check.remembered(alone, _depends_on(on), folder)
+            known = check.remembered(alone, on.depended_on, folder)
             made[alone] = known or _check(alone, on, ())
             _line(
                 console,
@@ -1119,11 +1119,6 @@ def _check_all(
             )
         found[server.name] = made[alone]
     return found
-
-
-def _depends_on(found: Runtime) -> dict[str, str]:
-    """The versions that a check's result depends on."""
-    return {**found.versions, "python": found.python}
 
 
 def _check(
@@ -1135,7 +1130,7 @@ def _check(
 ) -> Conformance:
     """The kit on one server, now; a whole check that passes is remembered."""
     folder = places.cache() / "checks"
-    versions = _depends_on(on)
+    versions = on.depended_on
     try:
         result = check.check(
             server,

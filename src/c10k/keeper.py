@@ -82,16 +82,21 @@ def keeper() -> Keeper:
 
 def sweep(mark: str) -> None:
     """Kills every process whose mark begins so, until there is none or two seconds are over."""
-    wanted = f"{MARK}={mark}".encode()
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
-        found = [pid for pid in _pids() if _carries(pid, wanted)]
+        found = carrying(mark)
         if not found:
             return
         for pid in found:
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
+
+
+def carrying(mark: str) -> list[int]:
+    """The processes whose mark begins so."""
+    wanted = f"{MARK}={mark}".encode()
+    return [pid for pid in _pids() if _carries(pid, wanted)]
 
 
 def clean(mark: str, places: list[Path]) -> None:

@@ -72,6 +72,11 @@ class Runtime(Struct, frozen=True):
     versions: dict[str, str] = {}  # of the framework and the dependencies, by distribution
     notes: tuple[str, ...] = ()  # the server's remarks that hold on it
 
+    @property
+    def depended_on(self) -> dict[str, str]:
+        """The versions that the outcome of a check depends on."""
+        return {**self.versions, "python": self.python}
+
 
 class Load(Struct, frozen=True, omit_defaults=False):
     """What the clients of one trial do: one point of a workload."""

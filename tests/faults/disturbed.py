@@ -57,8 +57,7 @@ class Run:
 
 def started_by(pid):
     """Processes of a run that are no zombies, by the mark that it gave them."""
-    wanted = f"{keeper.MARK}={pid}-".encode()
-    return [each for each in keeper._pids() if keeper._carries(each, wanted)]
+    return keeper.carrying(f"{pid}-")
 
 
 def wait_until(done, limit_s):
