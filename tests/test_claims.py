@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from test_cli import c10k
 
@@ -52,6 +52,7 @@ def test_a_part_is_decided_by_its_whole_interval(values, bound, expected):
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=12), st.floats(-1e6, 1e6))
+@example([1.0, 14.0, 1.2e-279], 0.0)  # an interval whose end is beyond any float
 def test_above_and_below_never_agree(values, bound):
     """What is supported above a bound is not supported below it, whatever was measured."""
     above = claims.part("it", values, above=bound).decision

@@ -64,12 +64,14 @@ def figure(name: str, values: Sequence[float], unit: str = "") -> Figure | None:
     """
     if not len(values):
         return None
-    there, back = (math.log, math.exp) if min(values) > 0 else (float, float)
+    there, back, end = (
+        (math.log, math.exp, stats.undone) if min(values) > 0 else (float, float, float)
+    )
     found = stats.median_interval([there(value) for value in values])
     if len(set(values)) == 1 and found.blocks >= stats.MIN_BLOCKS:
         return Figure(name, values[0], values[0], values[0], found.blocks, unit)
     low, high = (
-        (back(found.low), back(found.high)) if found.blocks >= stats.MIN_BLOCKS else (None, None)
+        (end(found.low), end(found.high)) if found.blocks >= stats.MIN_BLOCKS else (None, None)
     )
     return Figure(name, back(found.median), low, high, found.blocks, unit)
 

@@ -302,12 +302,8 @@ def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float |
 
 
 def ratio_of(interval: stats.Interval) -> Ratio:
-    def end(value: float) -> float | None:
-        return float(np.exp(value)) if abs(value) < 700 else None  # else beyond any float
-
-    return Ratio(
-        float(np.exp(interval.median)), end(interval.low), end(interval.high), interval.blocks
-    )
+    low, high = stats.undone(interval.low), stats.undone(interval.high)
+    return Ratio(float(np.exp(interval.median)), low, high, interval.blocks)
 
 
 def enough(judged: Judged, goal: Goal, blocks: int, elapsed_s: float, block_s: float) -> str:

@@ -43,6 +43,11 @@ class Interval(msgspec.Struct, frozen=True):
         return self.low > 0 or self.high < 0
 
 
+def undone(logarithm: float) -> float | None:
+    """e to an end of an interval that was made of logarithms; None when it is beyond any float."""
+    return math.exp(logarithm) if abs(logarithm) < 700 else None
+
+
 class Comparison(msgspec.Struct, frozen=True):
     """Two servers, or a server and the reference, as far as the blocks tell them apart."""
 
