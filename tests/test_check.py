@@ -1,6 +1,8 @@
 """Guards the conformance kit: each bad server fails, and the case that says why is named."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from msgspec.structs import replace
 
 from c10k import catalog, check, launch, places
 from c10k.check import long
+from c10k.check.client import Subject
 
 pytestmark = pytest.mark.once
 
@@ -173,6 +176,16 @@ def test_a_limit_that_was_lowered_is_put_back(tmp_path, short_kit):
         GOOD, tmp_path, "overflow", "out-of-descriptors", "out-of-threads", "ipv6"
     ).results
     assert {each.verdict for each in results} == {"ok"}
+
+
+def test_what_a_process_held_goes_with_it(tmp_path, monkeypatch):
+    """A forking server's child may end between being listed and being counted."""
+    subject = Subject(catalog.read(GOOD), tmp_path / "log", "", 5.0, 0, sys.executable)
+    ended = subprocess.Popen(["true"])
+    gone = psutil.Process(ended.pid)
+    ended.wait()
+    monkeypatch.setattr(subject, "processes", lambda: [gone, psutil.Process()])
+    assert subject.together(psutil.Process.num_fds) > 0
 
 
 def test_room_is_counted_in_free_numbers():

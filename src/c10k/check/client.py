@@ -14,7 +14,7 @@ import signal
 import socket
 import struct
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -291,14 +291,18 @@ class Subject:
         process = psutil.Process(self.running.pid)
         return [process, *process.children(recursive=True)]
 
-    def memory_bytes(self) -> int:
-        """Resident memory of the server's processes."""
+    def together(self, count: Callable[[psutil.Process], int]) -> int:
+        """What the server's processes have of something; one that ends meanwhile has none."""
         total = 0
         with contextlib.suppress(psutil.Error):
             for process in self.processes():
                 with contextlib.suppress(psutil.Error):
-                    total += process.memory_info().rss
+                    total += count(process)
         return total
+
+    def memory_bytes(self) -> int:
+        """Resident memory of the server's processes."""
+        return self.together(lambda process: int(process.memory_info().rss))
 
     def gone(self, wait_s: float = 0.0) -> str:
         """Why the server is gone. wait_s: its sockets close a moment before it is reaped."""

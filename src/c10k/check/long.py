@@ -147,10 +147,9 @@ def _churn(subject: Subject) -> None:
 
 def _held(subject: Subject) -> dict[str, int]:
     """What the server's processes hold."""
-    processes = subject.processes()
     return {
-        "descriptors": sum(each.num_fds() for each in processes),
-        "threads": sum(each.num_threads() for each in processes),
+        "descriptors": subject.together(psutil.Process.num_fds),
+        "threads": subject.together(psutil.Process.num_threads),
         "bytes of memory": subject.memory_bytes(),
     }
 
