@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import made
@@ -245,7 +246,9 @@ def test_coming_and_going_is_measured(local, kind):
     assert (seen.connected, seen.served, seen.lost) == (20, 20, 0)
     assert seen.messages == 20 if kind == "storm" else seen.messages > 20
     assert seen.latency.count >= seen.messages
-    assert (seen.retried, seen.server.listen_overflows) == (0, 0)
+    assert seen.retried == 0
+    if sys.platform == "linux":  # of the whole machine: what other tests overflow is in it
+        assert seen.server.listen_overflows is not None
     assert (seen.launched_s is not None) == (kind == "storm")
     assert children() == []
 
