@@ -315,14 +315,15 @@ def crowd(path: Path) -> str:
 def through_dask(path: Path) -> str:
     """What benchmarks/instrument/cluster_cost.py --json printed."""
     lines = [
-        "| the same load | figure | ratio to a local run | blocks | starts within ms |",
-        "| --- | --- | ---: | ---: | ---: |",
+        "| figure | the same load | ratio | verdict | blocks | starts within ms |",
+        "| --- | --- | ---: | --- | ---: | ---: |",
     ]
     for row in json.loads(path.read_text())["rows"]:
         ratio = f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
         spread = "–" if row["start_spread_ms"] is None else f"{row['start_spread_ms']:.1f}"
         lines.append(
-            f"| {row['variant']} | {row['figure']} | {ratio} | {row['blocks']} | {spread} |"
+            f"| {row['figure']} | {row['variant']} to {row['against']} | {ratio} "
+            f"| {row['verdict']} | {row['blocks']} | {spread} |"
         )
     return "\n".join(lines) + "\n"
 

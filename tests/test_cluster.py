@@ -334,6 +334,25 @@ def until(condition, seconds=20.0):
     return found
 
 
+def test_dask_leaves_the_measured_cores_alone(loopback):
+    """What it does many times a second for itself is ended, on hosts that join later, too."""
+    from c10k.cluster import connect, hosts
+
+    def chatter(dask_worker=None, dask_scheduler=None):
+        calls = (dask_worker or dask_scheduler).periodic_callbacks
+        return [name for name in names if name in calls and calls[name].is_running()]
+
+    names = hosts.CHATTER
+    cluster = connect(loopback.address)
+    try:
+        loopback.worker("late", "client=1")
+        until(lambda: (cluster.look(), len(cluster.hosts) == 4)[1])
+        assert list(cluster.client.run(chatter).values()) == [[]] * 4
+        assert cluster.client.run_on_scheduler(chatter) == []
+    finally:
+        cluster.close()
+
+
 def test_a_worker_that_is_killed_takes_all_it_started_with_it(loopback, tmp_path):
     """SIGKILL of Dask's worker on the server's and a client's host: their children are gone."""
     path = workload(tmp_path, duration_s=30)

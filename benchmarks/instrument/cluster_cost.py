@@ -1,11 +1,15 @@
-"""What running through Dask changes of the figures: nothing that can be seen, or how much.
+"""Whether running through Dask changes the figures, and by how much.
 
-The same load on the same cores of this machine, in turns within each block: run here, run
-here again (the control: two of the same differ by as much), through a scheduler with one
-client host, and with two that share the client's core. Each is compared with the first by
-its ratio within a block.
+The same load on the same cores of this machine, in turns within each block, each variant
+compared by its ratio within a block with the local run that has as many client workers:
 
-  python benchmarks/instrument/cluster_cost.py [--blocks 12] [--json]
+  here             run here, by one worker
+  here again       the same once more, the control: its interval is the noise floor
+  here, two        run here, by two workers on the client's core
+  one host         through a scheduler, by one client host
+  two hosts        through a scheduler, by two client hosts that share the client's core
+
+  python benchmarks/instrument/cluster_cost.py [--blocks 40] [--json]
 """
 
 import argparse
@@ -38,8 +42,13 @@ from c10k.model import Load, Measurement, Trial, Workload
 LOAD = Load("closed", 100, 64, 1, warmup_s=0.5, duration_s=2.0)
 SERVER = "asyncio_streams"  # one that is the limit itself, so that its rate is a figure
 FIGURES = ("messages_per_s", "latency_p50_us", "server_cpu_us_per_message")
-HOSTS = {"one client host": 1, "two client hosts": 2}
-REFERENCE = "here"
+CONTROL = "here again"
+AGAINST = {  # variant → the local run that it is compared with
+    CONTROL: "here",
+    "one host": "here",
+    "two hosts": "here, two",
+    "here, two": "here",
+}
 
 
 def planned() -> plan.Plan:
@@ -95,8 +104,10 @@ def measure(blocks: int) -> dict[str, list[Measurement]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="c10k-cluster-")))
         here = local.Here().executor(whole, folder, **common)
-        variants: dict[str, session.Executor] = {REFERENCE: here, "here again": here}
-        for name, clients in HOSTS.items():
+        two = local.Here().executor(whole, folder, **common)
+        two.workers = 2
+        variants: dict[str, session.Executor] = {"here": here, CONTROL: here, "here, two": two}
+        for name, clients in (("one host", 1), ("two hosts", 2)):
             variants[name] = start(stack, folder, clients).executor(whole, folder, **common)
         order = random.Random(1)
         for block in range(blocks):
@@ -107,34 +118,47 @@ def measure(blocks: int) -> dict[str, list[Measurement]]:
 
 
 def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
-    """A row for each figure of each variant but the first: its ratio to the first's."""
+    """A row for each figure of each variant: its ratio to its reference, and the verdict."""
     rows: list[dict[str, object]] = []
-    for name, trials in seen.items():
-        for figure in FIGURES if name != REFERENCE else ():
-            values, reference = (
-                judge.by_block(each, figures.FIGURES[figure]) for each in (trials, seen[REFERENCE])
-            )
-            ratio = judge.ratio_of(stats.median_interval(stats.log_ratios(values, reference)))
-            spread = judge.spread(trial.start_spread_s for trial in trials)
+    for figure in FIGURES:
+        values = {
+            name: judge.by_block(trials, figures.FIGURES[figure]) for name, trials in seen.items()
+        }
+        ratios = {
+            name: stats.log_ratios(values[name], values[against])
+            for name, against in AGAINST.items()
+        }
+        noise = stats.noise_floor(stats.median_interval(ratios[CONTROL]))
+        judged = stats.compare(
+            {name: each for name, each in ratios.items() if name != CONTROL},
+            noise=noise,
+            margin=judge.SAME_MARGIN,
+            more_is_better=figures.MORE_IS_BETTER[figure],
+        )
+        for name, against in AGAINST.items():
+            ratio = judge.ratio_of(stats.median_interval(ratios[name]))
+            spread = judge.spread(trial.start_spread_s for trial in seen[name])
             rows.append(
                 {
                     "variant": name,
+                    "against": against,
                     "figure": figure,
                     "ratio": ratio.median,
                     "low": ratio.low,
                     "high": ratio.high,
                     "blocks": ratio.blocks,
+                    "verdict": judged[name].verdict if name in judged else "noise floor",
                     "start_spread_ms": spread and spread.median * 1e3,
                 }
             )
-    return sorted(rows, key=lambda row: str(row["variant"]))
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--blocks", type=int, default=12)
+    parser.add_argument("--blocks", type=int, default=40)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     options = parser.parse_args()
     rows = compared(measure(options.blocks))
@@ -143,8 +167,9 @@ def main() -> None:
         return
     for row in rows:
         low, high = (row[end] if row[end] is not None else float("nan") for end in ("low", "high"))
-        said = f"{row['ratio']:.3f} ({low:.3f} to {high:.3f})"
-        print(f"{row['variant']:18} {row['figure']:28} {said} over {row['blocks']} blocks")
+        pair = f"{row['variant']} to {row['against']}"
+        said = f"{row['ratio']:.3f} ({low:.3f} to {high:.3f}) over {row['blocks']} blocks"
+        print(f"{row['figure']:26} {pair:22} {said}: {row['verdict']}")
 
 
 if __name__ == "__main__":

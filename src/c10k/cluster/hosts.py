@@ -24,6 +24,16 @@ from ..session import LocalSite, stop_for_memory
 from ..watch import Surroundings, available_bytes
 
 LEASE_S = 30.0
+# What Dask does up to a hundred times a second for its own statistics, and against running out
+# of memory, which trials are stopped for anyway. It would wake the cores that are measured.
+CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
+
+
+def hush(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
+    """Ends the chatter of a worker, a nanny or the scheduler; Dask gives whichever it is."""
+    for name in CHATTER:
+        if (each := (dask_worker or dask_scheduler).periodic_callbacks.get(name)) is not None:
+            each.stop()
 
 
 class _Lease:

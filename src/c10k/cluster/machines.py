@@ -1,9 +1,4 @@
-"""The command's side: finds the labelled hosts of a scheduler and runs trials on them.
-
-No clock is compared between machines. Each client times its own round trips; the workers of
-all hosts are held at the barrier, and the command then tells every host to go at once. A
-host began somewhere between the sending of its word and the answer to it, so all began
-between the first sending and the last answer: that is the spread, an upper bound.
+"""The command's side: finds the labelled hosts of a scheduler and says where a trial runs.
 
 Only the scheduler need be reachable from here: all words go through it.
 """
@@ -12,7 +7,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,28 +14,17 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from .. import drive, launch, machine, session
-from ..model import Host, Noise, Plan, ServerUse, Trial
+from .. import drive, machine, session
+from ..model import Plan, Trial
 from . import facts, hosts, share
 from .facts import ClusterError, Facts, Labelled, Role
+from .remote import SLOW_S, Remote, RemoteCrew, RemoteSite, brief
+from .share import Seat
 
 CONNECT_S = 10.0
-ASK_S = 0.5  # how often hosts are asked during a trial: each word costs a millisecond or two
-ANSWER_S = 10.0
-SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
-_SLOW = {"start", "connected", "stop", "end"}
 SILENT_S = 15.0  # without a heartbeat, of which a host gives several in this time
 RETURN_S = 15.0  # for a host that vanished to come back, when there is no other
 _ALIVE_S = 5.0
-
-
-class Seat(Struct, frozen=True):
-    """A host and the cores that it gives to a trial; a client's workers, and their clients."""
-
-    host: Labelled
-    cores: tuple[int, ...]
-    sources: tuple[str, ...] = ()
-    shares: tuple[int, ...] = ()  # one a worker
 
 
 class Placed(Struct, frozen=True):
@@ -85,6 +68,7 @@ def connect(scheduler: str) -> "Cluster":
     cluster = Cluster(client, scheduler)
     try:
         cluster.look()
+        cluster.answer(lambda: client.run_on_scheduler(hosts.hush))
         for role in ("server", "client"):
             if not cluster.having(role):
                 raise ClusterError(
@@ -180,7 +164,7 @@ class Cluster:
             if roles:
                 found.append(Labelled(worker, name, address.hostname or "", roles))
         new = [host for host in found if host.worker not in self.facts]
-        said = self.client.run(facts.read, workers=[host.worker for host in new], on_error="return")
+        said = self._run(facts.read, new)
         for host in new:
             if not isinstance(said.get(host.worker), Facts):
                 raise ClusterError(_cannot_tell(host, said.get(host.worker)))
@@ -191,6 +175,9 @@ class Cluster:
             raise ClusterError(
                 f"the hosts differ: {'; '.join(unlike)}; install the same on all of them"
             )
+        for nanny in (False, True):
+            with suppress(KeyError):  # of a worker that left meanwhile: the next look tells
+                self._run(hosts.hush, new, nanny=nanny)
         self.facts.update(said)
         self.hosts = sorted(found, key=lambda host: host.name)
 
@@ -280,7 +267,7 @@ class Cluster:
 
     # Asking
 
-    def start(self, host: Labelled, kind: type) -> "Remote":
+    def start(self, host: Labelled, kind: type) -> Remote:
         """An actor on a host. Raises ClientFailed, Lost."""
 
         def make() -> Any:
@@ -289,24 +276,35 @@ class Cluster:
                     kind, hosts.LEASE_S, actor=True, workers=[host.worker], pure=False
                 ).result(timeout=SLOW_S)
 
-        return Remote(self, host, make)
+        return Remote(host, make, self.vanished)
 
     def vanished(self, host: Labelled, error: BaseException) -> drive.ClientFailed:
         """What an unanswered call means. Raises Lost when it is the scheduler that is gone."""
         self._info()
-        return drive.ClientFailed(f"the host {host.name} is gone ({_brief(error)})", host.name)
+        return drive.ClientFailed(f"the host {host.name} is gone ({brief(error)})", host.name)
 
     def _info(self) -> Any:
         """What the scheduler says of its workers. Raises Lost."""
         client = self.client
+        return self.answer(
+            lambda: client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=_ALIVE_S)
+        )
+
+    def _run(self, function: Callable[..., Any], on: Sequence[Labelled], **options: Any) -> Any:
+        """What it returns or raises on each worker, by their addresses. Raises Lost."""
+        workers = [host.worker for host in on]
+        return self.answer(
+            lambda: self.client.run(function, workers=workers, on_error="return", **options)
+        )
+
+    def answer(self, call: Callable[[], Any]) -> Any:
+        """What the scheduler answers. Raises Lost when it does not."""
         try:
-            if client.status != "running":
-                raise OSError(f"the connection is {client.status}")
-            return client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=_ALIVE_S)
+            if self.client.status != "running":
+                raise OSError(f"the connection is {self.client.status}")
+            return call()
         except (OSError, RuntimeError, AttributeError, asyncio.CancelledError) as error:
-            raise session.Lost(
-                f"the scheduler {self.scheduler} is gone ({_brief(error)})"
-            ) from None
+            raise session.Lost(f"the scheduler {self.scheduler} is gone ({brief(error)})") from None
 
 
 def _sources(known: Facts, number: int) -> tuple[str, ...]:
@@ -321,197 +319,11 @@ def _beyond_first(cores: tuple[int, ...]) -> tuple[int, ...]:
     return cores[1:] or cores
 
 
-def _brief(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
 def _cannot_tell(host: Labelled, said: object) -> str:
-    why = _brief(said) if isinstance(said, BaseException) else "it does not answer"
+    why = brief(said) if isinstance(said, BaseException) else "it does not answer"
     if "No module named" in why:  # Dask wraps what it cannot even unpack
         return f"the host {host.name} has no c10k ({why}): pip install 'c10k-bench[cluster]' there"
     return f"the host {host.name} cannot be asked what it is: {why}"
-
-
-class Remote:
-    """An actor on a host, asked one thing at a time."""
-
-    def __init__(self, cluster: Cluster, host: Labelled, make: Callable[[], Any]) -> None:
-        self.cluster = cluster
-        self.host = host
-        self.actor = self._answer(make)
-
-    def ask(self, method: str, *args: Any) -> Any:
-        """What the method returns or raises. Raises ClientFailed, Lost when nobody answers."""
-        limit_s = SLOW_S if method in _SLOW else ANSWER_S
-        return self._answer(lambda: getattr(self.actor, method)(*args).result(timeout=limit_s))
-
-    def _answer(self, call: Callable[[], Any]) -> Any:
-        try:
-            return call()
-        except launch.NotServing:
-            raise
-        except drive.ClientFailed as error:
-            raise drive.ClientFailed(f"on {self.host.name}: {error}") from None
-        except (OSError, RuntimeError, asyncio.CancelledError) as error:
-            raise self.cluster.vanished(self.host, error) from None
-        except Exception as error:
-            raise drive.ClientFailed(
-                f"on {self.host.name}: {type(error).__name__}: {_brief(error)}"
-            ) from None
-
-
-class RemoteSite:
-    """A server under test on its host."""
-
-    def __init__(self, remote: Remote, log: Path, *start: Any) -> None:
-        self.remote = remote
-        self.log = log
-        self.host = remote.host.name
-        self.address: tuple[str, int] | str = remote.ask("start", *start)
-        self.asked = time.monotonic()
-
-    def glance(self) -> None:
-        """Now and then: the host looks closely by itself."""
-        if time.monotonic() - self.asked > ASK_S:
-            self.remote.ask("glance")
-            self.asked = time.monotonic()
-
-    def sample(self) -> None:
-        self.remote.ask("sample")
-
-    def connected(self, there: bool) -> None:
-        self.remote.ask("connected", there)
-
-    def use(self) -> ServerUse:
-        try:
-            used: ServerUse = self.remote.ask("use")
-        except drive.ClientFailed:
-            return ServerUse()  # nobody can say any more
-        return used
-
-    def noise(self) -> Noise:
-        seen: Noise = self.remote.ask("noise")
-        return seen
-
-    def stop(self) -> None:
-        with suppress(drive.ClientFailed, session.Lost):
-            self.log.write_bytes(self.remote.ask("stop"))
-
-
-class RemoteCrew:
-    """The workers of a trial on all client hosts; as a with block."""
-
-    start_spread_s: float | None = None
-
-    def __init__(
-        self,
-        remotes: Sequence[Remote],
-        seats: Sequence[Seat],
-        plans: Sequence[dict[str, Any]],
-        memory_share: float,
-    ) -> None:
-        self.remotes = remotes
-        self.seats = seats
-        self.plans = plans
-        self.cores: Sequence[drive.Core] = [
-            (seat.host.name, seat.cores[index % len(seat.cores)] if seat.cores else index)
-            for seat in seats
-            for index in range(len(seat.shares))
-        ]
-        ends = [sum(len(seat.shares) for seat in seats[: n + 1]) for n in range(len(seats))]
-        self.parts = [
-            slice(end - len(seat.shares), end) for seat, end in zip(seats, ends, strict=True)
-        ]
-        self.pool = ThreadPoolExecutor(len(seats), thread_name_prefix="c10k-hosts")
-        self.listening: dict[int, Future[list[tuple[int, drive.Event]]]] = {}
-        self.heard: list[tuple[int, drive.Event]] = []
-        self.results = [0] * len(seats)  # that have come, of each host
-        self.memory_share = memory_share
-
-    def __enter__(self) -> "RemoteCrew":
-        try:
-            self._all(
-                "start",
-                [
-                    (self.plans[part], seat.cores, self.memory_share)
-                    for part, seat in zip(self.parts, self.seats, strict=True)
-                ],
-            )
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        with suppress(drive.ClientFailed, session.Lost):
-            self._all("end")
-        self.pool.shutdown(wait=False, cancel_futures=True)
-
-    def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:
-        """What workers said, by their numbers; each host is listened to until its results came."""
-        for number, remote in enumerate(self.remotes):
-            if number not in self.listening and self.results[number] < len(
-                self.seats[number].shares
-            ):
-                self.listening[number] = self.pool.submit(remote.ask, "said", ASK_S)
-        wait(self.listening.values(), timeout_s, FIRST_COMPLETED)
-        return self._collect()
-
-    def go(self) -> None:
-        """Tells all hosts at once, when none is busy with anything else."""
-        wait(self.listening.values())
-        self.heard = self._collect()
-        self._all("ready")
-        times = self._all("go")
-        self.start_spread_s = max(end for _, end, _ in times) - min(begin for begin, _, _ in times)
-
-    def hosts(self, results: Sequence[drive.Event]) -> tuple[Host, ...]:
-        """Each client host with what its workers saw."""
-        noises = [noise for _, _, noise in self._all("noise")]
-        found = []
-        for seat, part, noise in zip(self.seats, self.parts, noises, strict=True):
-            seen = drive.merge(results[part], self.cores[part])
-            found.append(
-                Host(
-                    name=seat.host.name,
-                    role="client",
-                    clients=sum(seat.shares),
-                    workers=len(seat.shares),
-                    cpu_share=seen.cpu_share,
-                    lag_p99_us=seen.schedule_lag.p99_us if seen.schedule_lag else None,
-                    noise=noise,
-                )
-            )
-        return tuple(found)
-
-    def _collect(self) -> list[tuple[int, drive.Event]]:
-        found, self.heard = self.heard, []
-        for number, future in list(self.listening.items()):
-            if future.done():
-                del self.listening[number]
-                first = self.parts[number].start
-                events = future.result()
-                found += [(first + index, event) for index, event in events]
-                self.results[number] += sum(e.get("event") == "result" for _, e in events)
-        return found
-
-    def _all(
-        self, method: str, arguments: Sequence[tuple[Any, ...]] = ()
-    ) -> list[tuple[float, float, Any]]:
-        """Asks all hosts at once: when each was asked, when it had answered, and what."""
-
-        def timed(remote: Remote, given: tuple[Any, ...]) -> tuple[float, float, Any]:
-            began = time.monotonic()
-            said = remote.ask(method, *given)
-            return began, time.monotonic(), said
-
-        given = arguments or [()] * len(self.remotes)
-        asked = [
-            self.pool.submit(timed, remote, each)
-            for remote, each in zip(self.remotes, given, strict=True)
-        ]
-        wait(asked)
-        return [each.result() for each in asked]
 
 
 class ClusterExecutor(session.Executor):

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from .. import machine
 from ..machine import Limits
+from .facts import Labelled
 
 # What a client takes of its own host: measured are 1.9 KiB of the worker's and 4.4 KiB of the
 # kernel's while nothing is on its way (docs/scale.md); as much again is left for buffers.
@@ -25,6 +26,15 @@ class Room(Struct, frozen=True):
     weight: float
     clients: int | None
     why: str = ""  # the arithmetic of a limit
+
+
+class Seat(Struct, frozen=True):
+    """A host and the cores that it gives to a trial; a client's workers, and their clients."""
+
+    host: Labelled
+    cores: tuple[int, ...]
+    sources: tuple[str, ...] = ()
+    shares: tuple[int, ...] = ()  # one a worker
 
 
 def of(
