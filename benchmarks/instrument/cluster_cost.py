@@ -9,6 +9,8 @@ compared by its ratio within a block with the local run that has as many client 
   one host         through a scheduler, by one client host
   two hosts        through a scheduler, by two client hosts that share the client's core
 
+It needs two cores, and takes no more.
+
   python benchmarks/instrument/cluster_cost.py [--blocks 40] [--json]
 """
 
@@ -30,7 +32,6 @@ from c10k import (
     figures,
     judge,
     launch,
-    local,
     places,
     plan,
     runtime,
@@ -61,7 +62,11 @@ def planned() -> plan.Plan:
 
 
 def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
-    """A scheduler and its workers on loopback, with the cores that a local run has."""
+    """A scheduler and its workers on loopback, whose server and clients have those cores.
+
+    The server's host has all of them, and gives its server those beyond the first: Dask, as
+    the command of a local run, goes where there is room.
+    """
     cores = sorted(os.sched_getaffinity(0))
     file = folder / f"scheduler-{clients}.json"
     words = ["scheduler", "--port", "0", "--scheduler-file", str(file)]
@@ -72,7 +77,7 @@ def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
     for name in ("srv", *(f"c{number}" for number in range(clients))):
         label = f"{'server' if name == 'srv' else 'client'}=1"
         words = ["worker", address, "--name", name, "--resources", label, "--no-nanny"]
-        _dask(stack, folder, words, cores[:1] if name == "srv" else cores[1:2])
+        _dask(stack, folder, words, cores if name == "srv" else cores[:1])
     while True:
         try:
             machines = cluster.connect(address)
@@ -103,9 +108,12 @@ def measure(blocks: int) -> dict[str, list[Measurement]]:
     seen: dict[str, list[Measurement]] = {}
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="c10k-cluster-")))
-        here = local.Here().executor(whole, folder, **common)
-        two = local.Here().executor(whole, folder, **common)
-        two.workers = 2
+        first, second, *_ = sorted(os.sched_getaffinity(0))
+        pins = {"client_cpus": (first,), "server_cpus": (second,), "pinned": ""}
+        here, two = (
+            session.LocalExecutor(whole, folder, workers=workers, **pins, **common)
+            for workers in (1, 2)
+        )
         variants: dict[str, session.Executor] = {"here": here, CONTROL: here, "here, two": two}
         for name, clients in (("one host", 1), ("two hosts", 2)):
             variants[name] = start(stack, folder, clients).executor(whole, folder, **common)
