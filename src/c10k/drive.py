@@ -303,8 +303,8 @@ def drive(
     """Takes a crew from the barrier to its results.
 
     on_wait is called now and then, and may raise ClientFailed; on_connected once, with all
-    workers held at the barrier; on_sample at each sample, the first when a slice starts,
-    the last when it ends. Raises ClientFailed when a worker fails or the time is over.
+    workers held at the barrier; on_sample when samples have come, first when a slice
+    starts, last when it ends. Raises ClientFailed when a worker fails or the time is over.
     """
     first = crew.plans[0]
     storm = first["kind"] == "storm"
@@ -316,14 +316,15 @@ def drive(
         """The events of all workers, in their order."""
         deadline = time.monotonic() + limit_s
         while len(known) < len(crew.plans):
-            for number, event in crew.said(wait_s):
+            said = crew.said(wait_s)
+            for number, event in said:
                 match event.get("event"):
                     case "connected":
                         arrived[number] = event
-                    case "sample":
-                        on_sample()
                     case "result":
                         results[number] = event
+            if any(event.get("event") == "sample" for _, event in said):
+                on_sample()
             on_wait()
             if time.monotonic() > deadline:
                 raise ClientFailed(f"the client gave no {what} within {limit_s:g} s")

@@ -24,6 +24,7 @@ from ..session import LocalSite, stop_for_memory
 from ..watch import Surroundings, available_bytes
 
 LEASE_S = 30.0
+EDGE_S = 0.1  # from a slice's begin or end; samples are more than twice as far apart
 # What Dask does up to a hundred times a second for its own statistics, and against running out
 # of memory, which trials are stopped for anyway. It would wake the cores that are measured.
 CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
@@ -157,6 +158,7 @@ class ClientHost:
         """Starts a worker a plan. Raises ClientFailed."""
         _prepare()
         self.memory_share, self.free_bytes = memory_share, available_bytes()
+        self.plans = plans
         try:
             self.crew = drive.LocalCrew(plans, cpus)
         except OSError as error:
@@ -164,10 +166,20 @@ class ClientHost:
         self.lease = _Lease(self.lease_s, self.end)
 
     def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:
-        """What workers said. Raises ClientFailed."""
-        found = self._held().said(timeout_s)
+        """What workers said in so long, or until one said what matters. Raises ClientFailed."""
+        crew, deadline = self._held(), time.monotonic() + timeout_s
+        found: list[tuple[int, drive.Event]] = []
+        while not any(self._matters(*each) for each in found):
+            if (left_s := deadline - time.monotonic()) <= 0:
+                break
+            found += crew.said(left_s)
         stop_for_memory(self.free_bytes, self.memory_share)
         return found
+
+    def _matters(self, number: int, event: drive.Event) -> bool:
+        """Anything but a sample in the middle of a slice: each word costs the measured cores."""
+        elapsed_s = event.get("elapsed_ns", 0) / 1e9
+        return not EDGE_S < elapsed_s < self.plans[number]["duration_s"] - EDGE_S
 
     def ready(self) -> None:
         """All is there: what else the host does is watched from now on."""

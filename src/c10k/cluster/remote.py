@@ -19,7 +19,8 @@ from ..model import Host, Noise, ServerUse
 from .facts import Labelled
 from .share import Seat
 
-ASK_S = 0.5  # how often hosts are asked during a trial: each word costs a millisecond or two
+ASK_S = 1.0  # how often hosts are asked during a trial: each word costs a millisecond or two
+ASK_AT_BARRIER_S = 0.2  # that is how long the others may wait when one is there
 ANSWER_S = 10.0
 SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
 _SLOW = {"start", "connected", "stop", "end"}
@@ -131,6 +132,7 @@ class RemoteCrew:
         self.heard: list[tuple[int, drive.Event]] = []
         self.results = [0] * len(seats)  # that have come, of each host
         self.memory_share = memory_share
+        self.ask_s = ASK_AT_BARRIER_S
 
     def __enter__(self) -> "RemoteCrew":
         try:
@@ -157,7 +159,7 @@ class RemoteCrew:
             if number not in self.listening and self.results[number] < len(
                 self.seats[number].shares
             ):
-                self.listening[number] = self.pool.submit(remote.ask, "said", ASK_S)
+                self.listening[number] = self.pool.submit(remote.ask, "said", self.ask_s)
         wait(self.listening.values(), timeout_s, FIRST_COMPLETED)
         return self._collect()
 
@@ -166,6 +168,7 @@ class RemoteCrew:
         wait(self.listening.values())
         self.heard = self._collect()
         self._all("ready")
+        self.ask_s = ASK_S
         times = self._all("go")
         self.start_spread_s = max(end for _, end, _ in times) - min(begin for begin, _, _ in times)
 
