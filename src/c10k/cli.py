@@ -891,8 +891,9 @@ def cluster_(
 
     Then: c10k run quick --scheduler tcp://10.0.0.1:8786
 
-    Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1 or to a
-    network of your own (SSHCluster binds to all), or use TLS: docs/several-machines.md.
+    Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1
+    or to a network of your own (SSHCluster binds to all), or use TLS; see
+    docs/several-machines.md.
 
     Example: c10k cluster tcp://10.0.0.1:8786
 
