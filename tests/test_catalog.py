@@ -227,6 +227,18 @@ def test_why_not_says_what_to_do(write, old, new, words):
     assert (words in reason) if words else not reason
 
 
+def test_what_is_to_be_installed_goes_where_the_suite_runs(tmp_path, monkeypatch):
+    """In an environment that is not activated a bare pip would install elsewhere."""
+    venv = tmp_path / ".venv" / "bin"
+    venv.mkdir(parents=True)
+    (venv / "pip").touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(venv / "python"))
+    assert places.pip_install("uv") == ".venv/bin/python -m pip install uv"
+    monkeypatch.setenv("PATH", str(venv))
+    assert places.pip_install("uv") == "pip install uv"
+
+
 @pytest.mark.parametrize(
     ("commands", "reason"),
     [

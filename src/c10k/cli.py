@@ -604,7 +604,8 @@ def report(
         import jinja2  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
-        raise Wrong(f"{error.name} is not installed: pip install 'c10k-bench[report]'") from None
+        remedy = places.pip_install("'c10k-bench[report]'")
+        raise Wrong(f"{error.name} is not installed: {remedy}") from None
     stored = [store.load(folder) for folder in folders]
     names = [folder.name for folder in folders]
     if len(set(names)) < len(names):

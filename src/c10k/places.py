@@ -10,6 +10,8 @@ What is published names no home folder: there it stands as ~.
 import glob
 import os
 import re
+import shutil
+import sys
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -48,6 +50,15 @@ def sources(name: str) -> list[Path]:
     """The files that a contender is made of: the one that is named and all of its stem."""
     path = file_of(name)
     return sorted(filter(Path.is_file, {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}))
+
+
+def pip_install(what: str) -> str:
+    """The command that installs something where this runs, and not where a bare pip would."""
+    here = Path(sys.executable)
+    if shutil.which("pip") == str(here.with_name("pip")):
+        return f"pip install {what}"
+    near = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
+    return f"{homeless(str(near))} -m pip install {what}"
 
 
 def cache() -> Path:

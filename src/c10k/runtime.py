@@ -122,7 +122,8 @@ def _environment(server: Server) -> Path:
 def _interpreter(server: Server) -> tuple[str, str]:
     """Path and version of the interpreter for its environment."""
     if shutil.which("uv", path=_path()) is None:
-        raise Impossible("an environment of its own is made by uv: pip install uv")
+        remedy = places.pip_install("uv")
+        raise Impossible(f"an environment of its own is made by uv: {remedy}")
     wanted = SpecifierSet(server.requires_python)
     if server.python:
         found = _find(server.python)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Struct
 
-from .. import drive, machine, session
+from .. import drive, machine, places, session
 from ..model import Plan, Trial
 from . import facts, hosts, share
 from .facts import ClusterError, Facts, Labelled, Role
@@ -51,20 +51,17 @@ def connect(scheduler: str) -> "Cluster":
     try:
         import distributed
     except ImportError:
-        raise ClusterError(
-            "--scheduler: Dask is not installed: pip install 'c10k-bench[cluster]'"
-        ) from None
+        remedy = places.pip_install("'c10k-bench[cluster]'")
+        raise ClusterError(f"--scheduler: Dask is not installed: {remedy}") from None
     # What Dask logs of hosts and schedulers that are gone is said in one line, by us. Its many
     # loggers have levels of their own; nothing else here logs.
     logging.disable()
     try:
         _ = urlsplit(scheduler).port  # Dask asserts that it is one, after ten seconds
         client = distributed.Client(scheduler, timeout=CONNECT_S, name="c10k")
-    except (OSError, ValueError, TypeError) as error:
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ClusterError(
-            f"--scheduler {scheduler}: no scheduler answers: {why} (c10k cluster shows how)"
-        ) from None
+    except Exception as error:  # whatever listens there: not all that answers speaks Dask's words
+        why = f"no scheduler answers: {brief(error)} (c10k cluster shows how)"
+        raise ClusterError(f"--scheduler {scheduler}: {why}") from None
     cluster = Cluster(client, scheduler)
     try:
         cluster.look()
@@ -322,7 +319,7 @@ def _beyond_first(cores: tuple[int, ...]) -> tuple[int, ...]:
 def _cannot_tell(host: Labelled, said: object) -> str:
     why = brief(said) if isinstance(said, BaseException) else "it does not answer"
     if "No module named" in why:  # Dask wraps what it cannot even unpack
-        return f"the host {host.name} has no c10k ({why}): pip install 'c10k-bench[cluster]' there"
+        return f"the host {host.name} has no c10k ({why}): install the same there as here"
     return f"the host {host.name} cannot be asked what it is: {why}"
 
 
