@@ -136,15 +136,15 @@ def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
             name: stats.log_ratios(values[name], values[against])
             for name, against in AGAINST.items()
         }
-        noise = stats.noise_floor(stats.median_interval(ratios[CONTROL]))
+        intervals = {name: stats.median_interval(each) for name, each in ratios.items()}
         judged = stats.compare(
             {name: each for name, each in ratios.items() if name != CONTROL},
-            noise=noise,
+            noise=stats.noise_floor(intervals[CONTROL]),
             margin=judge.SAME_MARGIN,
             more_is_better=figures.MORE_IS_BETTER[figure],
         )
         for name, against in AGAINST.items():
-            ratio = judge.ratio_of(stats.median_interval(ratios[name]))
+            ratio = judge.ratio_of(intervals[name])
             spread = judge.spread(trial.start_spread_s for trial in seen[name])
             rows.append(
                 {

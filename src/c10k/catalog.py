@@ -316,13 +316,16 @@ def why_not(server: Server) -> str:
     for dependency in map(Requirement, server.dependencies):
         if dependency.marker and not dependency.marker.evaluate():
             continue
-        remedy = places.pip_install(f"'{dependency}'")
         try:
             installed = metadata.version(dependency.name)
         except metadata.PackageNotFoundError:
-            return f"{dependency.name} is not installed: {remedy}"
-        if not dependency.specifier.contains(installed, prereleases=True):
-            return f"{dependency.name} {installed} is installed: {remedy}"
+            state = "is not installed"
+        else:
+            if dependency.specifier.contains(installed, prereleases=True):
+                continue
+            state = f"{installed} is installed"
+        remedy = places.pip_install(f"'{dependency}'")
+        return f"{dependency.name} {state}: {remedy}"
     for what, words in (("compiler", server.build), ("program", server.start)):
         if words and "{" not in words[0] and shutil.which(words[0]) is None:
             package = _PACKAGES.get(words[0], words[0])

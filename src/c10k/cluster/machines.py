@@ -160,7 +160,12 @@ class Cluster:
                 name = f"{address.hostname}:{address.port}"
             if roles:
                 found.append(Labelled(worker, name, address.hostname or "", roles))
-        new = [host for host in found if host.worker not in self.facts]
+        if new := [host for host in found if host.worker not in self.facts]:
+            self._meet(new)
+        self.hosts = sorted(found, key=lambda host: host.name)
+
+    def _meet(self, new: Sequence[Labelled]) -> None:
+        """Asks hosts what they are, and hushes them. Raises ClusterError, Lost."""
         said = self._run(facts.read, new)
         for host in new:
             if not isinstance(said.get(host.worker), Facts):
@@ -176,7 +181,6 @@ class Cluster:
             with suppress(KeyError):  # of a worker that left meanwhile: the next look tells
                 self._run(hosts.hush, new, nanny=nanny)
         self.facts.update(said)
-        self.hosts = sorted(found, key=lambda host: host.name)
 
     def await_hosts(self) -> None:
         """Looks until both labels are there. Raises Lost when one is not for a while."""
