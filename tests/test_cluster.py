@@ -23,8 +23,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from c10k import gates, judge, launch, machine, places, store
+from c10k import drive, gates, judge, launch, machine, places, store
 from c10k.cluster import facts, share
+from c10k.cluster import hosts as actors
 from c10k.model import Host, Latency, Noise
 
 CLI = [sys.executable, "-m", "c10k.cli"]
@@ -183,6 +184,18 @@ def test_a_late_schedule_on_one_host_bounds_the_open_loop():
 
 
 # -- without Dask --------------------------------------------------------------------------
+
+
+def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
+    """It answers: its trial fails with the reason, and the host is kept."""
+
+    def none_left():
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(actors, "available_bytes", none_left)
+    with pytest.raises(drive.ClientFailed, match="Too many open files") as failed:
+        actors.ClientHost(30.0).do("start", [], (), 0.5)
+    assert not failed.value.vanished
 
 
 def test_a_local_run_imports_nothing_of_dask(tmp_path):

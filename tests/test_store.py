@@ -1,6 +1,7 @@
 """Guards the session folder: what was measured is never lost, what is foreign is refused."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -116,6 +117,22 @@ def test_a_finished_session_stays_as_it_is(folder):
     trials.write_bytes(b"".join(lines[:-1]))
     assert store.load(folder).altered
     assert any("altered" in line for line in judge.judge(store.load(folder)).warnings)
+
+
+def test_what_cannot_be_read_a_second_time_is_not_called_altered(folder, monkeypatch):
+    """Its digest is unknown then: that is said, and nobody is accused."""
+    _, writer = store.resume(folder)
+    writer.finish("2026-01-02T04:00:00+00:00")
+    writer.close()
+
+    def nothing_left(path):
+        raise OSError(24, "Too many open files")
+
+    trials = tuple(store.load(folder).measurements)
+    monkeypatch.setattr(store, "_trials", lambda path: trials)
+    monkeypatch.setattr(hashlib, "sha256", nothing_left)
+    with pytest.raises(StoreError, match=r"trials.jsonl: cannot be read: too many open files"):
+        store.load(folder)
 
 
 def test_what_had_changed_is_kept_with_the_session(folder):

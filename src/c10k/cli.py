@@ -110,6 +110,8 @@ def main() -> NoReturn:
     except BrokenPipeError:  # the reader of our output has left, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = DONE
+    except OSError as error:  # the machine is out of something, and nobody expected it there
+        code = _say(str(error))
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
     sys.exit(code or DONE)

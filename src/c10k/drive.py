@@ -110,7 +110,9 @@ class _Worker:
     """One client process and the part of its output that has come."""
 
     def __init__(self, plan: dict[str, Any], cpu: int | None, stack: ExitStack) -> None:
-        folder = stack.enter_context(tempfile.TemporaryDirectory(dir=keeper.keeper().folder))
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(dir=keeper.keeper().folder, ignore_cleanup_errors=True)
+        )
         self.log = Path(folder) / "stderr"
         with self.log.open("wb") as errors:
             self.process = subprocess.Popen(

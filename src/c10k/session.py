@@ -102,6 +102,8 @@ def run(
                     measurement = execute(trial)
                 except Refusal as refusal:
                     measurement = Measurement(trial, refusal.status, str(refusal))
+                except OSError as error:
+                    measurement = Measurement(trial, "failed", out_of(error))
                 rejected = gates.gates(measurement)
                 measurement = replace(measurement, attempt=attempt, gates=rejected)
                 writer.append(measurement)
@@ -167,12 +169,16 @@ class LocalSite:
         bind: str = "127.0.0.1:0",
         python: str = sys.executable,
     ) -> None:
-        self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
-        self.address = self.running.address
-        self.watch = Watch(self.running.pids, self.running.backlog)
         self.memory_share = memory_share
-        self.free_bytes = available_bytes()
         self.surroundings: Surroundings | None = None
+        self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
+        try:
+            self.address = self.running.address
+            self.watch = Watch(self.running.pids, self.running.backlog)
+            self.free_bytes = available_bytes()
+        except BaseException:
+            self.running.stop()
+            raise
 
     def glance(self) -> None:
         if reason := self.running.gone():
@@ -266,10 +272,12 @@ class Executor(ABC):
             return replace(measurement, reason=str(error))
         except drive.ClientFailed as error:
             return replace(measurement, reason=str(error), vanished=error.vanished)
+        except OSError as error:
+            return replace(measurement, reason=out_of(error))
         try:
             return self._load(site, measurement)
-        except OSError as error:  # the suite itself is out of something
-            return replace(measurement, reason=f"the load cannot be driven: {error.strerror}")
+        except OSError as error:
+            return replace(measurement, reason=out_of(error))
         finally:
             site.stop()
             if log.exists() and not log.stat().st_size:
@@ -380,6 +388,11 @@ class LocalExecutor(Executor):
     def _workers(self, clients: int) -> int:
         needed = -(-clients // self.worker_clients) if self.worker_clients else 1
         return min(max(self.workers, needed), clients)
+
+
+def out_of(error: OSError) -> str:
+    """Why a trial failed when it was the suite itself that ran out of something."""
+    return f"the suite cannot run it: {error.strerror or error}"
 
 
 def _with_barrier(measurement: Measurement, barrier: list[drive.Connected]) -> Measurement:

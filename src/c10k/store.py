@@ -213,8 +213,10 @@ def _finished(folder: Path) -> Finished | None:
 def _sha256(path: Path) -> str:
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError:
+    except FileNotFoundError:
         return ""
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
 
 
 def _trials(path: Path) -> list[Measurement]:

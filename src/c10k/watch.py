@@ -221,11 +221,15 @@ def _stolen_ticks() -> int | None:
 
 
 def _ticks_of_others() -> dict[_Process, Used]:
-    """What each foreign process has used so far."""
+    """What each foreign process has used so far. Raises OSError when that cannot be read."""
     me = os.getpid()
     seen: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ValueError):
+        # gone, hidden from us or half gone; none is left out for any other reason, as its
+        # whole life would count as used when it is read again
+        with contextlib.suppress(
+            ProcessLookupError, FileNotFoundError, PermissionError, ValueError
+        ):
             text = (folder / "stat").read_text()
             # the name stands in brackets and may hold anything; state is a letter
             seen[int(folder.name)] = [int(word) for word in text.rpartition(")")[2].split()[1:20]]

@@ -29,9 +29,9 @@ duration_s = {duration}
 class Run:
     """`c10k run` as a process, with what it said so far."""
 
-    def __init__(self, *words, **options):
+    def __init__(self, *words, program=("-m", "c10k.cli"), **options):
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "c10k.cli", "run", *map(str, words)],
+            [sys.executable, *map(str, [*program, "run", *words])],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -5,6 +5,7 @@ import resource
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -120,6 +121,21 @@ def test_the_engine_runs_out_of_descriptors(begin, kept, tmp_path, held, spare):
             "its trials fail with the reason, or it ends with exit 3; what was measured is kept",
             seen,
         )
+
+
+def test_every_place_of_a_trial_may_find_no_descriptor(begin, kept, tmp_path):
+    """One place a trial, each in its turn: the trial has its row, and the next is measured."""
+    seen = tmp_path / "seen"
+    program = (Path(__file__).parent / "no_more_files.py", seen)
+    run = begin(blocks=60, duration=0.1, options={"program": program})
+    assert run.end(240) == 0, run.said
+    failed = [m for m in kept() if m.status != "ok"]
+    assert len(kept()) == 60
+    assert len(seen.read_text().splitlines()) > 30
+    assert failed
+    assert all("oo many open files" in m.reason for m in failed), {m.reason for m in failed}
+    assert kept()[-1].status == "ok"  # more trials than places: nothing failed there
+    assert wait_until(lambda: not started_by(run.process.pid), 2)
 
 
 def test_a_client_worker_runs_out_of_descriptors(begin, kept, held):

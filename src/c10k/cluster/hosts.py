@@ -20,7 +20,7 @@ from typing import Any
 
 from .. import drive, keeper, launch
 from ..model import Noise, Server, ServerUse
-from ..session import LocalSite, stop_for_memory
+from ..session import LocalSite, out_of, stop_for_memory
 from ..watch import Surroundings, available_bytes
 
 LEASE_S = 30.0
@@ -70,7 +70,18 @@ def _prepare() -> None:
     launch.raise_descriptor_limit()
 
 
-class ServerHost:
+class _Actor:
+    """Does here what the command asks for."""
+
+    def do(self, method: str, *args: Any) -> Any:
+        """What the method returns or raises; that this host runs out of something is no silence."""
+        try:
+            return getattr(self, method)(*args)
+        except OSError as error:
+            raise drive.ClientFailed(out_of(error)) from None
+
+
+class ServerHost(_Actor):
     """A server under test on this host. stop() ends it and gives back its log."""
 
     def __init__(self, lease_s: float) -> None:
@@ -92,7 +103,7 @@ class ServerHost:
             self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
             self.log = Path(self.folder.name) / "log"
             self.site = LocalSite(server, self.log, cpus, memory_share, bind)
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise launch.NotServing(str(error)) from None
         self.lease = _Lease(self.lease_s, self._end)
         threading.Thread(target=self._look, args=(self.site, glance_s), daemon=True).start()
@@ -105,6 +116,9 @@ class ServerHost:
                 site.glance()
             except drive.ClientFailed as error:
                 self.failed = error
+                return
+            except OSError as error:
+                self.failed = drive.ClientFailed(out_of(error))
                 return
 
     def glance(self) -> None:
@@ -144,7 +158,7 @@ class ServerHost:
             self.site.stop()
 
 
-class ClientHost:
+class ClientHost(_Actor):
     """The workers of one trial on this host."""
 
     def __init__(self, lease_s: float) -> None:
@@ -157,12 +171,9 @@ class ClientHost:
     ) -> None:
         """Starts a worker a plan. Raises ClientFailed."""
         _prepare()
-        self.memory_share, self.free_bytes = memory_share, available_bytes()
-        self.plans = plans
-        try:
-            self.crew = drive.LocalCrew(plans, cpus)
-        except OSError as error:
-            raise drive.ClientFailed(f"its workers cannot be started: {error}") from None
+        self.memory_share, self.plans = memory_share, plans
+        self.free_bytes = available_bytes()
+        self.crew = drive.LocalCrew(plans, cpus)
         self.lease = _Lease(self.lease_s, self.end)
 
     def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:

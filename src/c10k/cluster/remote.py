@@ -48,7 +48,7 @@ class Remote:
     def ask(self, method: str, *args: Any) -> Any:
         """What the method returns or raises. Raises ClientFailed, Lost when nobody answers."""
         limit_s = SLOW_S if method in _SLOW else ANSWER_S
-        return self._answer(lambda: getattr(self.actor, method)(*args).result(timeout=limit_s))
+        return self._answer(lambda: self.actor.do(method, *args).result(timeout=limit_s))
 
     def _answer(self, call: Callable[[], Any]) -> Any:
         try:
@@ -99,7 +99,7 @@ class RemoteSite:
         return seen
 
     def stop(self) -> None:
-        with suppress(drive.ClientFailed, session.Lost):
+        with suppress(drive.ClientFailed, session.Lost, OSError):
             self.log.write_bytes(self.remote.ask("stop"))
 
 
