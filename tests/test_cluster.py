@@ -192,6 +192,7 @@ def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
+    monkeypatch.setattr(actors, "_prepare", lambda: None)  # asks Dask
     monkeypatch.setattr(actors, "available_bytes", none_left)
     with pytest.raises(drive.ClientFailed, match="Too many open files") as failed:
         actors.ClientHost(30.0).do("start", [], (), 0.5)
