@@ -123,19 +123,25 @@ def test_the_engine_runs_out_of_descriptors(begin, kept, tmp_path, held, spare):
         )
 
 
-def test_every_place_of_a_trial_may_find_no_descriptor(begin, kept, tmp_path):
+def test_every_place_of_a_trial_may_find_no_descriptor(begin, kept, tmp_path, held):
     """One place a trial, each in its turn: the trial has its row, and the next is measured."""
     seen = tmp_path / "seen"
     program = (Path(__file__).parent / "no_more_files.py", seen)
     run = begin(blocks=60, duration=0.1, options={"program": program})
     assert run.end(240) == 0, run.said
+    places = len(seen.read_text().splitlines())
     failed = [m for m in kept() if m.status != "ok"]
     assert len(kept()) == 60
-    assert len(seen.read_text().splitlines()) > 30
+    assert places > 30
     assert failed
     assert all("oo many open files" in m.reason for m in failed), {m.reason for m in failed}
     assert kept()[-1].status == "ok"  # more trials than places: nothing failed there
     assert wait_until(lambda: not started_by(run.process.pid), 2)
+    held(
+        "the engine finds no descriptor at one of the places that open something, each in its turn",
+        "that trial has its row, with the reason where it fails; the next is measured",
+        f"exit 0, 60 of 60 trials kept, {places} places, {len(failed)} failed: too many open files",
+    )
 
 
 def test_a_client_worker_runs_out_of_descriptors(begin, kept, held):
