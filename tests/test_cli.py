@@ -7,6 +7,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -415,3 +416,19 @@ def test_watching_a_session_ends_when_it_is_finished(tmp_path, monkeypatch, caps
     assert out.count("ended early") == 2
     assert out.count("A made-up session.") == 3
     assert left == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_no_interrupt_is_lost_where_python_drops_it(number):
+    """In a destructor or in a hook at a fork nobody can be told: it is raised again."""
+
+    class Interrupted:
+        def __del__(self):
+            signal.raise_signal(number)
+
+    before = signal.getsignal(signal.SIGALRM), sys.unraisablehook
+    with pytest.raises(KeyboardInterrupt), cli._interruptible():
+        Interrupted()
+        time.sleep(5)
+        raise AssertionError("nothing came")
+    assert (signal.getsignal(signal.SIGALRM), sys.unraisablehook) == before
