@@ -104,6 +104,8 @@ class Hosts:
     def start(self, name, *words, core=None):
         """A process on a host, on one core; what it says goes to a file of its name."""
         pinned = ["taskset", "-c", str(core)] if core is not None else []
+        own = self.folder / "tmp"  # a host that is killed whole leaves what it had there
+        own.mkdir(exist_ok=True)
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 self.command(name, [*pinned, sys.executable, "-m", *words]),
@@ -111,6 +113,7 @@ class Hosts:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, "TMPDIR": str(own)},
             )
         return self._keep(name, process)
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -162,3 +163,16 @@ def test_workers_leave_no_folder(tmp_path):
             )
         assert set(folder.iterdir()) == before
     assert psutil.pid_exists(keeper.keeper().process.pid)
+
+
+def test_a_keeper_that_cannot_be_started_leaves_no_folder(tmp_path, monkeypatch):
+    """It is tried again for the next trial; the folder of this one is gone."""
+
+    def none_left(*words, **options):
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    with pytest.raises(OSError, match="Too many open files"):
+        keeper.Keeper()
+    assert list(tmp_path.iterdir()) == []

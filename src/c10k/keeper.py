@@ -30,13 +30,17 @@ class Keeper:
     def __init__(self) -> None:
         self.mark = f"{os.getpid()}-{secrets.token_hex(8)}"
         self.folder = Path(tempfile.mkdtemp(prefix="c10k-"))
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, self.mark, str(self.folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", "-S", __file__, self.mark, str(self.folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                start_new_session=True,
+                cwd="/",
+            )
+        except OSError:
+            self.folder.rmdir()
+            raise
         self.made = 0
         self.files: list[Path] = []
         atexit.register(self.end)
