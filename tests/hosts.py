@@ -60,6 +60,8 @@ class Hosts:
 
     def __init__(self, folder):
         self.folder = folder
+        self.tmp = folder / "tmp"  # a host that is killed whole leaves what it had there
+        self.tmp.mkdir()
         self.mark = f"c10k{secrets.token_hex(3)}"
         self.stack = contextlib.ExitStack()
         self.addresses = {}
@@ -104,8 +106,6 @@ class Hosts:
     def start(self, name, *words, core=None):
         """A process on a host, on one core; what it says goes to a file of its name."""
         pinned = ["taskset", "-c", str(core)] if core is not None else []
-        own = self.folder / "tmp"  # a host that is killed whole leaves what it had there
-        own.mkdir(exist_ok=True)
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 self.command(name, [*pinned, sys.executable, "-m", *words]),
@@ -113,7 +113,7 @@ class Hosts:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, "TMPDIR": str(own)},
+                env={**os.environ, "TMPDIR": str(self.tmp)},
             )
         return self._keep(name, process)
 

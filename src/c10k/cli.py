@@ -1173,8 +1173,11 @@ class _interruptible:
 
     def __enter__(self) -> None:
         self.why = ""
-        handlers = {signal.SIGTERM: self._raise, signal.SIGHUP: self._raise}
-        handlers[signal.SIGALRM] = self._again
+        handlers = {
+            signal.SIGTERM: self._raise,
+            signal.SIGHUP: self._raise,
+            signal.SIGALRM: self._again,
+        }
         self.old = {number: signal.signal(number, each) for number, each in handlers.items()}
         self.hook = sys.unraisablehook
         sys.unraisablehook = self._dropped

@@ -102,8 +102,6 @@ def run(
                     measurement = execute(trial)
                 except Refusal as refusal:
                     measurement = Measurement(trial, refusal.status, str(refusal))
-                except OSError as error:
-                    measurement = Measurement(trial, "failed", out_of(error))
                 rejected = gates.gates(measurement)
                 measurement = replace(measurement, attempt=attempt, gates=rejected)
                 writer.append(measurement)
@@ -268,20 +266,18 @@ class Executor(ABC):
         log = self.logs / trial.log
         try:
             site = self.serve(trial, log)
+            try:
+                return self._load(site, measurement)
+            finally:
+                site.stop()
+                if log.exists() and not log.stat().st_size:
+                    log.unlink()  # a server that said nothing leaves nothing
         except launch.NotServing as error:
             return replace(measurement, reason=str(error))
         except drive.ClientFailed as error:
             return replace(measurement, reason=str(error), vanished=error.vanished)
         except OSError as error:
             return replace(measurement, reason=out_of(error))
-        try:
-            return self._load(site, measurement)
-        except OSError as error:
-            return replace(measurement, reason=out_of(error))
-        finally:
-            site.stop()
-            if log.exists() and not log.stat().st_size:
-                log.unlink()  # a server that said nothing leaves nothing
 
     def _seed(self, trial: Trial) -> int:
         """Of the schedule: the same for all servers of a block, another in the next."""

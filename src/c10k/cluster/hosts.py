@@ -87,7 +87,7 @@ class ServerHost(_Actor):
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
         self.site: LocalSite | None = None
-        self.failed: drive.ClientFailed | None = None
+        self.failed: drive.ClientFailed | OSError | None = None
 
     def start(
         self,
@@ -114,11 +114,8 @@ class ServerHost(_Actor):
         while not self.lease.over.wait(glance_s):
             try:
                 site.glance()
-            except drive.ClientFailed as error:
+            except (drive.ClientFailed, OSError) as error:
                 self.failed = error
-                return
-            except OSError as error:
-                self.failed = drive.ClientFailed(out_of(error))
                 return
 
     def glance(self) -> None:
