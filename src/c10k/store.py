@@ -188,13 +188,13 @@ def load(folder: Path) -> Session:
         session = msgspec.convert(raw, Session)
     except msgspec.ValidationError as error:
         raise StoreError(f"{head}: {error}") from None
-    measurements = tuple(_trials(folder / TRIALS))
-    end = _finished(folder)
+    end = _finished(folder)  # first: what is finished does not grow while it is read
+    text = _text(folder / TRIALS)
     return msgspec.structs.replace(
         session,
-        measurements=measurements,
+        measurements=tuple(_trials(folder / TRIALS, text)),
         finished_at=end.finished_at if end else "",
-        altered=end is not None and end.sha256 != _sha256(folder / TRIALS),
+        altered=end is not None and end.sha256 != hashlib.sha256(text).hexdigest(),
     )
 
 
@@ -210,23 +210,17 @@ def _finished(folder: Path) -> Finished | None:
         raise StoreError(f"{path}: {error}") from None
 
 
-def _sha256(path: Path) -> str:
+def _text(path: Path) -> bytes:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return path.read_bytes()
     except FileNotFoundError:
-        return ""
+        return b""
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
 
 
-def _trials(path: Path) -> list[Measurement]:
+def _trials(path: Path, text: bytes) -> list[Measurement]:
     """Every whole line; a last line without its newline was torn and does not count."""
-    try:
-        text = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
     measurements = []
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
