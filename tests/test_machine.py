@@ -341,6 +341,14 @@ def test_the_environment_can_be_published() -> None:
         assert str(Path(__file__).parents[1]) not in text
 
 
+@pytest.mark.parametrize("now", [0.0, 4e9])
+def test_a_wrong_clock_spoils_no_environment(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    """A clock that says a time before the machine booted, or far in the future, is no error."""
+    right = machine.environment()
+    monkeypatch.setattr("time.time", lambda: now)
+    assert machine.differences(right, machine.environment()) == []
+
+
 def test_an_environment_does_not_differ_from_itself() -> None:
     """Two looks at one machine, one of them from a file, show no difference."""
     first = machine.environment()

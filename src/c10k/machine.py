@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import msgspec
 import psutil
-import pyperf
 
 BACKLOG = 4096  # what the launcher listens with; a smaller somaxconn cuts it short
 RESERVE = 64  # descriptors a process needs besides one per client
@@ -404,11 +403,10 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
     folder: the suite's checkout, whose git commit is recorded. All but the group "moment"
     is the same from run to run.
     """
-    known = pyperf.Run([1.0]).get_metadata()
     limits = msgspec.json.decode(msgspec.json.encode(read_limits()))
     return {
         "cpu": {
-            "model": known.get("cpu_model_name") or platform.processor() or platform.machine(),
+            "model": _cpu_model() or platform.processor() or platform.machine(),
             "architecture": platform.machine(),
             "cores_logical": os.cpu_count(),
             "cores_allowed": cores_allowed(),
@@ -424,7 +422,7 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "kernel": platform.release(),
             "libc": " ".join(platform.libc_ver()).strip() or None,
             "clocksource": _clock(),
-            "address_randomisation": known.get("aslr"),
+            "address_randomisation": _address_randomisation(),
         },
         "limits": {key: value for key, value in limits.items() if key != "privileged"},
         "python": {
@@ -474,6 +472,19 @@ def _show(value: object) -> str:
 def gil_enabled() -> bool:
     """Whether the interpreter's global lock is on now; importing an extension can turn it on."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _cpu_model() -> str | None:
+    """The processor's name as the kernel has it; None where it does not say."""
+    match = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo") or "", re.MULTILINE)
+    return match[1].strip() if match else None
+
+
+def _address_randomisation() -> str | None:
+    """How far the kernel randomises addresses, by the words of its manual."""
+    words = ("No randomization", "Conservative randomization", "Full randomization")
+    found = _number("/proc/sys/kernel/randomize_va_space")
+    return words[found] if found is not None and found < len(words) else None
 
 
 def _python_flags() -> list[str]:
