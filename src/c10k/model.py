@@ -87,10 +87,12 @@ class Load(Struct, frozen=True, omit_defaults=False):
     # closed: messages each client keeps on their way
     depth: Annotated[int, Meta(ge=1, le=1000)]
     warmup_s: Annotated[float, Meta(ge=0, le=3600)]
-    duration_s: Annotated[float, Meta(ge=0.01, le=86400)]  # the measured slice
+    duration_s: Annotated[float, Meta(ge=0.01, le=86400)]  # the measured slice, at least
     # open: messages/s of all clients together
     rate: Annotated[float, Meta(ge=0, le=10_000_000)] = 0.0
     arrivals: Arrivals = ""  # open: how the intended times are drawn
+    # closed, churn: the longest that a slice may become where round trips are long
+    ceiling_s: Annotated[float, Meta(ge=0.01, le=86400)] = 60.0
 
     @property
     def label(self) -> str:
@@ -199,14 +201,18 @@ class Memory(Struct, frozen=True):
     kernel_stacks_bytes: Whole | None = None  # of all threads of the machine
     sockets_bytes: Whole | None = None  # buffers of all TCP sockets of the machine
     slab_bytes: Whole | None = None  # the kernel's own objects: sockets, files and all else
+    page_tables_bytes: Whole | None = None  # of the server's processes
 
 
 class ServerUse(Struct, frozen=True):
-    """What the server used during the measured slice (cpu) or held; all processes together."""
+    """What the server used during the measured slice (cpu) or held; its whole process tree."""
 
-    cpu_s: Real | None = None
+    cpu_s: Real | None = None  # of its processes, those that ended meanwhile included
+    busy_cores: Real | None = None  # of the cores that it is pinned to, whoever kept them busy
     before: Memory | None = None  # serving, no client
     after: Memory | None = None  # every client connected and echoed once
+    loaded: Memory | None = None  # after the slice, all clients still connected
+    processes_max: Whole | None = None
     threads_max: Whole | None = None
     descriptors_max: Whole | None = None  # of the process that has most
     accept_queue_max: Whole | None = None
@@ -254,6 +260,16 @@ class Measurement(Struct, frozen=True):
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
     rate_achieved: Real | None = None  # open loop: messages/s sent
     bins: tuple[tuple[Whole, Whole], ...] = ()  # ns since the load began, echoes so far
+    intervals: str = ""  # latencies by time within the slice; see clients/README.md
+    longest_stall_s: Real | None = None  # in the slice: messages waited and nobody was answered
+    longest_stall_at_s: Real | None = None  # when it began, since the slice's start
+    stalls: Whole | None = None  # of 10 ms or longer, in the slice
+    slice_s: Real | None = None  # how long the slice was to be
+    round_trip_s: Real | None = None  # closed, churn: a client's, as seen in the warm-up
+    at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
+    little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
+    engine_cpu_s: Real | None = None  # of the suite's own process, in the slice
+    reading_gap_s: Real | None = None  # between the slice's ends and the readings of the CPU
     gates: tuple[str, ...] = ()  # why the trial is rejected
     attempt: Whole = 0  # 0, then one more for each repeat of a gated trial
     client_cpu_share: Real | None = None  # of the busiest core that workers have, in the slice
@@ -368,6 +384,9 @@ class MemoryRow(Struct, frozen=True):
     kernel_stacks: Slope | None
     sockets: Slope | None
     threads: Slope | None  # threads per client
+    page_tables: Slope | None = None
+    slab: Slope | None = None  # of the whole machine, the clients' side with it
+    total: Slope | None = None  # own, kernel stacks, page tables, slab and socket buffers
 
 
 class BreakingPoint(Struct, frozen=True):
@@ -393,19 +412,26 @@ class Row(Struct, frozen=True):
     model: str
     status: Status
     reason: str
-    blocks: int  # trials that succeeded
+    blocks: int  # in which it has an accepted trial
+    blocks_run: int = 0  # in which it has any
     messages_per_s: Spread | None = None
     bound: bool = False  # the client was the limit: the server is at least as good as this
     latency_p50_us: Spread | None = None
     latency_p99_us: Spread | None = None
+    latency_p999_us: Spread | None = None
+    longest_stall_s: Spread | None = None
+    stalls_per_s: Spread | None = None
     server_cpu_us_per_message: Spread | None = None
     client_cpu_us_per_message: Spread | None = None
-    memory_per_client_bytes: Spread | None = None
+    memory_per_client_bytes: Spread | None = None  # all that the machine gave up
+    own_memory_per_client_bytes: Spread | None = None  # the server's processes' part of it
+    loaded_memory_per_client_bytes: Spread | None = None  # all of it, after the slice
     connect_s: Spread | None = None
     fairness: Spread | None = None
     slowest_share: Spread | None = None
     longest_silence_s: Spread | None = None  # the longest that any client waited for an echo
     clients_without_echo: int | None = None  # the worst block
+    at_ceiling: int = 0  # trials whose slice was as long as allowed, and not as long as wanted
     retried: Spread | None = None
     accept_queue_max: Spread | None = None
     listen_overflows: Spread | None = None
