@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k.figures import limiter
-from c10k.judge import enough, judge, spread, widest
+from c10k.judge import enough, floor, judge, spread, widest
 from c10k.model import Goal, Latency, Measurement, ServerUse
 
 
@@ -288,3 +288,27 @@ def test_precision_is_judged_by_the_widest_interval():
     assert "as many as allowed" in enough(judged, Goal(width / 2, 8), 8, 0, 1)
     assert "time is over" in enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
     assert widest(judge(made.session(blocks=2))) == float("inf")
+
+
+def test_each_figure_has_a_noise_floor_of_its_own():
+    """What the control shows of one figure says nothing of another; a failure shows nothing."""
+    load = made.load(100)
+
+    def measure(trial):
+        other = 1.1 if trial.server.endswith("-control") else 1.0
+        return made.ok(trial, rate=1000.0, cpu_s=other, connect_s=None)
+
+    session = made.session(["alpha", "beta"], [load], 8, measure, control=True)
+    assert floor(session, load, "messages_per_s") == pytest.approx(0.0)
+    assert floor(session, load, "server_cpu_us_per_message") == pytest.approx(np.log(1.1))
+    assert floor(session, load, "connect_s") is None
+    assert floor(session, made.load(7), "messages_per_s") is None
+    failed = made.session(
+        ["alpha"],
+        [load],
+        8,
+        lambda t: made.failed(t) if t.server == "alpha" and not t.block else made.ok(t),
+        control=True,
+    )
+    assert floor(failed, load, "messages_per_s") is None
+    assert floor(made.session(loads=[load]), load, "messages_per_s") is None

@@ -103,7 +103,7 @@ def _row(
     ended = [trial for trial in trials if trial.messages is not None]
     # Gated or past its limit, what a server did is shown when there is nothing better.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
-    last = {trial.trial.block: trial for trial in trials}  # of each block, its last attempt
+    last = _last(trials)
     limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
     row = Row(
         server=server.name,
@@ -112,20 +112,18 @@ def _row(
         clients=load.clients,
         tier=server.tier,
         model=server.model,
-        status=_status(last.values()),
+        status=_status(last),
         reason="; ".join(
-            dict.fromkeys(
-                _reason(trial, len(last)) for trial in last.values() if trial.status != "ok"
-            )
+            dict.fromkeys(_reason(trial, len(last)) for trial in last if trial.status != "ok")
         ),
         blocks=len(good),
         bound=any(map(bound_by, shown)),
         # A gated attempt that was repeated is published with its trial, and not counted here.
-        connected=_least(trial.connected for trial in last.values()),
-        served=_least(trial.served for trial in last.values()),
-        lost=_sum(trial.lost for trial in last.values()),
-        altered=_sum(trial.altered for trial in last.values()),
-        errors=_errors(last.values()),
+        connected=_least(trial.connected for trial in last),
+        served=_least(trial.served for trial in last),
+        lost=_sum(trial.lost for trial in last),
+        altered=_sum(trial.altered for trial in last),
+        errors=_errors(last),
         clients_without_echo=_greatest(trial.clients_without_echo for trial in shown),
         gated=sum(bool(trial.gates) for trial in trials),
         unsettled=sum(map(unsettled, shown)),
@@ -139,6 +137,11 @@ def _row(
     )
     figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
     return replace(row, **figures)
+
+
+def _last(trials: Sequence[Measurement]) -> list[Measurement]:
+    """Of each block, its last attempt."""
+    return list({trial.trial.block: trial for trial in trials}.values())
 
 
 def _hosts(trial: Measurement) -> str:
@@ -294,6 +297,26 @@ def _ranks(
         if found.verdict in ("faster", "slower") and _stands(found.verdict, a in bound, b in bound):
             claims.append((a, b) if found.verdict == "faster" else (b, a))
     return stats.ranks_with_ties(names, claims)
+
+
+def floor(session: Session, load: Load, figure: str) -> float | None:
+    """What the control shows of a figure against itself under a load: nothing smaller is claimed.
+
+    A log-ratio (0.05: some 5 %), the farther end of the interval, infinite below 3 blocks. None
+    where it is not known: no control, none that shares a good block with the reference, or
+    either failed.
+    """
+    names = (session.plan.workload.reference, session.plan.control)
+    cells: dict[str, list[Measurement]] = {name: [] for name in names if name}
+    for measurement in session.measurements:
+        trial = measurement.trial
+        if trial.load == load and trial.server in cells:
+            cells[trial.server].append(measurement)
+    if len(cells) < 2 or any(_status(_last(trials)) != "ok" for trials in cells.values()):
+        return None
+    reference, control = (by_block(cells[name], FIGURES[figure]) for name in names)
+    itself = stats.log_ratios(control, reference)
+    return stats.noise_floor(stats.median_interval(itself)) if itself else None
 
 
 def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float | None]:
