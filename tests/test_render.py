@@ -79,7 +79,7 @@ def test_how_evenly_clients_were_served_is_in_every_table_from_100_on():
     """Fairness columns say something from 100 clients up, and nothing below."""
     judged = judge(made.session(loads=[made.load(10), made.load(100)]))
     titles = [column.title for column in table.columns(judged, "closed")]
-    for title in ("fairness", "no echo", "silence s"):
+    for title in ("fairness", "no echo, worst", "silence s"):
         column = table.columns(judged, "closed")[titles.index(title)]
         below, above = (column.cell(row) for row in judged.rows if row.server == "alpha")
         assert (below == table.UNKNOWN, above == table.UNKNOWN) == (True, False)

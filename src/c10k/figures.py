@@ -132,11 +132,21 @@ def longest_silence_s(measurement: Measurement) -> float | None:
     return latency.max_us / 1e6 if measurement.trial.load.kind in ("closed", "open") else None
 
 
+def stalls_per_s(measurement: Measurement) -> float | None:
+    """Stretches of 10 ms or longer in which messages waited and nobody was answered."""
+    if measurement.stalls is None or not measurement.duration_s:
+        return None
+    return measurement.stalls / measurement.duration_s
+
+
 # row field → the figure of one trial
 FIGURES: dict[str, Figure] = {
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
     "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
+    "latency_p999_us": lambda m: m.latency.p999_us if m.latency else None,
+    "longest_stall_s": lambda m: m.longest_stall_s,
+    "stalls_per_s": stalls_per_s,
     "server_cpu_us_per_message": server_cpu_us_per_message,
     "client_cpu_us_per_message": client_cpu_us_per_message,
     "memory_per_client_bytes": memory_per_client_bytes,
