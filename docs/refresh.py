@@ -62,7 +62,7 @@ def headline(path: Path) -> str:
         ("10,000", "closed", 10_000, "messages_per_s", 1.0),
         ("19,900", "closed", 19_900, "messages_per_s", 1.0),
         (
-            "no echo in a slice, of 10,000, worst block",
+            "no echo, of 10,000, worst block",
             "closed",
             10_000,
             "clients_without_echo",

@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "plain": set(),
     "reading": set(),
     "histograms": set(),
+    "intervals": set(),
     "stats": set(),
     "catalog": {"model", "places", "reading"},
     "workload": {"model", "reading"},
@@ -24,12 +25,12 @@ MAY_IMPORT = {
     "launch": {"model", "places", "plain", "confine", "keeper"},
     "new": {"model", "places"},
     "runtime": {"model", "places", "catalog", "launch"},
-    "drive": {"model", "launch", "keeper", "places", "stats", "histograms"},
+    "drive": {"model", "launch", "keeper", "places", "stats", "histograms", "intervals"},
     "watch": {"model"},
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
-    "figures": {"model", "stats", "gates"},
+    "figures": {"model", "stats", "gates", "histograms", "intervals"},
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
@@ -50,7 +51,7 @@ MAY_IMPORT = {
         "catalog",
     }
     | {"cluster"},
-    "render": {"model", "plain", "histograms", "render"},
+    "render": {"model", "plain", "histograms", "figures", "render"},
     "check": {"model", "launch", "check", "places"},
 }
 

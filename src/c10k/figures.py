@@ -1,10 +1,11 @@
 """The figures of one trial, and what limited it: pure. judge.py summarises them over the blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from . import stats
+from . import histograms, stats
+from . import intervals as intervals_of
 from .gates import BOUND_SHARE, bound_by
 from .model import Measurement
 
@@ -137,6 +138,19 @@ def stalls_per_s(measurement: Measurement) -> float | None:
     if measurement.stalls is None or not measurement.duration_s:
         return None
     return measurement.stalls / measurement.duration_s
+
+
+def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, int]:
+    """Percentile → ns, of those that enough of the trial's latencies lie beyond."""
+    if trial.latency is None or not trial.latency.histogram:
+        return {}
+    histogram = histograms.decoded(trial.latency.histogram)
+    count = int(histogram.get_total_count())
+    return {
+        percent: int(value_ns)
+        for percent, value_ns in histogram.get_percentile_to_value_dict(percents).items()
+        if stats.percentile_allowed(count, percent, intervals_of.holding(trial.intervals, value_ns))
+    }
 
 
 # row field → the figure of one trial

@@ -10,13 +10,12 @@ Nothing is pooled: what is drawn of several trials is their median, and their ra
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from .. import histograms, stats
-from .. import intervals as intervals_of
+from ..figures import by_percentile
 from ..model import Judged, Load, Measurement, Row, Session, Spread
 from ..plain import plain
 from .table import kind_of, significant, stands
@@ -204,7 +203,7 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     points = [
         _percentile(server, load, percent, [curve[percent] for curve in curves])
         for server in drawn
-        if (curves := [_by_percentile(m) for m in _trials(session, load, server)])
+        if (curves := [by_percentile(m, _PERCENTILES) for m in _trials(session, load, server)])
         for percent in _PERCENTILES
         if all(percent in curve for curve in curves)
     ]
@@ -237,21 +236,9 @@ def _trials(session: Session, load: Load, server: str) -> list[Measurement]:
     ]
 
 
-def _by_percentile(trial: Measurement) -> Mapping[float, float]:
-    """Percentile → ms, of those that enough lies beyond."""
-    assert trial.latency is not None
-    histogram = histograms.decoded(trial.latency.histogram)
-    count = histogram.get_total_count()
-    values_ns = histogram.get_percentile_to_value_dict(_PERCENTILES)
-    return {
-        percent: max(value_ns / 1e6, 1e-3)
-        for percent, value_ns in values_ns.items()
-        if stats.percentile_allowed(count, percent, intervals_of.holding(trial.intervals, value_ns))
-    }
-
-
 def _percentile(server: str, load: Load, percent: float, values: Sequence[float]) -> dict[str, Any]:
-    median, least, greatest = statistics.median(values), min(values), max(values)
+    ms = [max(value / 1e6, 1e-3) for value in values]
+    median, least, greatest = statistics.median(ms), min(ms), max(ms)
     said = f"{significant(median)} ({significant(least)} to {significant(greatest)}) ms"
     return {
         "server": server,

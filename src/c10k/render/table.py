@@ -98,8 +98,8 @@ def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
     shown = [row for row in judged.rows if kind_of(row) == kind]
     telling = {
         "load": len({row.load for row in shown}) > 1,
-        "ratio": any(row.ratio and row.ratio.low is not None for row in shown),
-        "verdict": any(row.verdict and row.ratio and row.ratio.low is not None for row in shown),
+        "ratio": any(_told(row.ratio) for row in shown),
+        "verdict": any(row.verdict and _told(row.ratio) for row in shown),
         "runs on": _mixed(shown),
     }
     return tuple(
@@ -107,6 +107,13 @@ def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
         for column in _COLUMNS
         if telling.get(column.title, True)
         and (not column.optional or any(column.cell(row) != UNKNOWN for row in shown))
+    )
+
+
+def _told(ratio: Ratio | None) -> bool:
+    """Whether a ratio says something: it has an end, or lies at one."""
+    return ratio is not None and (
+        (ratio.low, ratio.high) != (None, None) or ratio.median in (0.0, math.inf)
     )
 
 
