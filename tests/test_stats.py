@@ -465,8 +465,9 @@ def stalled(
     Poisson messages, 2,000/s, of 0.3 ms; at random times the server answers nobody for a while.
     """
     sent = np.sort(rng.uniform(0, slice_s, rng.poisson(2000 * slice_s)))
+    stalls = rng.uniform(0, slice_s, rng.poisson(stalls_per_s * slice_s))
     latency = 3e-4 * np.exp(0.3 * rng.normal(size=len(sent)))
-    for begun in rng.uniform(0, slice_s, rng.poisson(stalls_per_s * slice_s)):
+    for begun in stalls:
         first, last = np.searchsorted(sent, [begun, begun + stall_s])
         latency[first:last] += begun + stall_s - sent[first:last]
     value = float(np.percentile(latency, percent))
