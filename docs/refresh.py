@@ -23,8 +23,8 @@ from typing import Any
 from c10k import claims, figures, judge, store
 from c10k.model import Measurement
 from c10k.render import html, markdown, pictures, verdicts
+from c10k.render.table import figure, marked, significant
 from c10k.render.table import heading as table_heading
-from c10k.render.table import marked, significant
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADLINE = ROOT / "results" / "reference-c10k"
@@ -41,7 +41,8 @@ def table(path: Path) -> str:
 def headline(path: Path) -> str:
     """A line a server with what matters most of a session of c10k.toml."""
     judged = judge.judge(store.load(path))
-    memory = {row.server: row.pss.per_client / 1024 for row in judged.memory}
+    totals = all(row.total for row in judged.memory)
+    memory = {row.server: row.total if totals else row.pss for row in judged.memory}
 
     def cell(server: str, kind: str, clients: int, key: str, scale: float = 1.0) -> str:
         row = next(
@@ -50,11 +51,12 @@ def headline(path: Path) -> str:
             if (r.server, r.clients) == (server, clients) and r.load.startswith(kind)
         )
         value = getattr(row, key)
-        if value is None:
-            return "–"
-        number = value if isinstance(value, int) else value.median
-        told = marked(row, key, significant(number * scale))
-        return told if row.status == "ok" else f"{told} failed"
+        told = (
+            marked(row, key, f"{value:,}")
+            if isinstance(value, int)
+            else figure(key, scale, varied=True)(row)
+        )
+        return told if row.status == "ok" else f"{told} {row.status}"
 
     columns = (
         ("messages/s, 1 client", "closed", 1, "messages_per_s", 1.0),
@@ -73,16 +75,16 @@ def headline(path: Path) -> str:
         ("storm of 10,000: p99 s", "storm", 10_000, "latency_p99_us", 1e-6),
         ("churn/s", "churn", 10_000, "messages_per_s", 1.0),
     )
+    size = "KiB a client" if totals else "KiB a client, its own"
     lines = [
-        f"| server | {' | '.join(name for name, *_ in columns)} | KiB a client |",
+        f"| server | {' | '.join(name for name, *_ in columns)} | {size} |",
         "| --- |" + " ---: |" * (len(columns) + 1),
     ]
     for server in dict.fromkeys(row.server for row in judged.rows):
-        if server == judged.control:
-            continue
         cells = [cell(server, *column[1:]) for column in columns]
-        held = f"{memory[server]:.1f}" if server in memory else "–"
-        lines.append(f"| {server} | {' | '.join(cells)} | {held} |")
+        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else "–"
+        name = f"the same again ({server})" if server == judged.control else server
+        lines.append(f"| {name} | {' | '.join(cells)} | {held} |")
     notes = [f"- {line}" for line in judged.warnings]
     return "\n".join([f"{table_heading(judged)}.", "", *notes, "", *lines]) + "\n"
 

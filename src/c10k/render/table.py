@@ -414,11 +414,14 @@ _SPREADS = {name for name, kind in Row.__annotations__.items() if "Spread" in st
 
 def marked(row: Row, key: str, text: str) -> str:
     """A figure's text with the sign of a bound, in brackets where it is compared with nothing."""
-    text = (_BOUNDS[kind_of(row)].get(key, "") if row.bound else "") + text
+    sign = _BOUNDS[kind_of(row)].get(key, "") if row.bound else ""
+    text = text if (sign, text) == ("≤ ", "0") else sign + text  # nothing is less than none
     return text if stands(row) else f"({text})"
 
 
-def _figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row], str]:
+def figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row], str]:
+    """The text of a row's figure, varied: with half its range over the blocks."""
+
     def cell(row: Row) -> str:
         spread: Spread | None = getattr(row, key)
         if spread is None:
@@ -437,7 +440,7 @@ def _without_echo(row: Row) -> str:
 
 
 def _median_latency(row: Row) -> str:
-    return UNKNOWN if _is_uneven(row) else _figure("latency_p50_us", 1e-3)(row)
+    return UNKNOWN if _is_uneven(row) else figure("latency_p50_us", 1e-3)(row)
 
 
 def _errors(row: Row) -> str:
@@ -494,25 +497,25 @@ _COLUMNS = (
     Column("clients", lambda row: f"{row.clients:,}"),
     Column("rank", _rank, optional=True),
     Column("server", lambda row: row.server, right=False),
-    Column("messages/s", _figure("messages_per_s", varied=True), optional=True),
+    Column("messages/s", figure("messages_per_s", varied=True), optional=True),
     Column("ratio", lambda row: ratio(row.ratio), right=False),
     Column("verdict", _verdict, right=False),
     Column("p50 ms", _median_latency),
-    Column("p99 ms", _figure("latency_p99_us", 1e-3)),
-    Column("p99.9 ms", _of(("open",), 1, _figure("latency_p999_us", 1e-3)), optional=True),
-    Column("longest stall ms", _of(("open",), 1, _figure("longest_stall_s", 1e3)), optional=True),
-    Column("stalls/s", _of(("open",), 1, _figure("stalls_per_s")), optional=True),
-    Column("lag p99 µs", _figure("schedule_lag_p99_us"), optional=True),
+    Column("p99 ms", figure("latency_p99_us", 1e-3)),
+    Column("p99.9 ms", _of(("open",), 1, figure("latency_p999_us", 1e-3)), optional=True),
+    Column("longest stall ms", _of(("open",), 1, figure("longest_stall_s", 1e3)), optional=True),
+    Column("stalls/s", _of(("open",), 1, figure("stalls_per_s")), optional=True),
+    Column("lag p99 µs", figure("schedule_lag_p99_us"), optional=True),
     # Of an open loop these four would say how the schedule fell, not how clients were served.
-    Column("fairness", _of(("closed",), FAIR_FROM, _figure("fairness")), optional=True),
-    Column("slowest %", _of(("closed",), FAIR_FROM, _figure("slowest_share", 100)), optional=True),
+    Column("fairness", _of(("closed",), FAIR_FROM, figure("fairness")), optional=True),
+    Column("slowest %", _of(("closed",), FAIR_FROM, figure("slowest_share", 100)), optional=True),
     Column("no echo, worst", _of(("closed",), FAIR_FROM, _without_echo), optional=True),
-    Column("silence s", _of(("closed",), FAIR_FROM, _figure("longest_silence_s")), optional=True),
-    Column("retried", _of(_COMING, 1, _figure("retried")), optional=True),
-    Column("accept queue", _of(_COMING, 1, _figure("accept_queue_max")), optional=True),
-    Column("overflows", _of(_COMING, 1, _figure("listen_overflows")), optional=True),
-    Column("threads", _of(_COMING, 1, _figure("threads_max")), optional=True),
-    Column("CPU µs/message", _figure("server_cpu_us_per_message"), optional=True),
+    Column("silence s", _of(("closed",), FAIR_FROM, figure("longest_silence_s")), optional=True),
+    Column("retried", _of(_COMING, 1, figure("retried")), optional=True),
+    Column("accept queue", _of(_COMING, 1, figure("accept_queue_max")), optional=True),
+    Column("overflows", _of(_COMING, 1, figure("listen_overflows")), optional=True),
+    Column("threads", _of(_COMING, 1, figure("threads_max")), optional=True),
+    Column("CPU µs/message", figure("server_cpu_us_per_message"), optional=True),
     Column(
         "× floor",
         lambda row: (
@@ -522,14 +525,14 @@ _COLUMNS = (
         ),
         optional=True,
     ),
-    Column("KiB/client", _figure("memory_per_client_bytes", 1 / 1024), optional=True),
-    Column("of it own", _figure("own_memory_per_client_bytes", 1 / 1024), optional=True),
-    Column("loaded", _figure("loaded_memory_per_client_bytes", 1 / 1024), optional=True),
-    Column("connect s", _figure("connect_s")),
+    Column("KiB/client", figure("memory_per_client_bytes", 1 / 1024), optional=True),
+    Column("of it own", figure("own_memory_per_client_bytes", 1 / 1024), optional=True),
+    Column("loaded", figure("loaded_memory_per_client_bytes", 1 / 1024), optional=True),
+    Column("connect s", figure("connect_s")),
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
     Column("runs on", lambda row: _runs_on(row), right=False),
-    Column("starts within ms", _figure("start_spread_s", 1e3), optional=True),
+    Column("starts within ms", figure("start_spread_s", 1e3), optional=True),
     Column("server ← clients", lambda row: row.hosts or UNKNOWN, right=False, optional=True),
 )
 
@@ -592,7 +595,7 @@ def _ladder(judged: Judged) -> Table:
     for row in closed:
         found.setdefault(row.server, {})[row.clients] = row
     best = max(row.messages_per_s.median for row in closed if row.messages_per_s) or 1.0
-    figure = _figure("messages_per_s")
+    rate = figure("messages_per_s")
     lines = []
     for server, by_count in found.items():
         rates = [
@@ -601,7 +604,7 @@ def _ladder(judged: Judged) -> Table:
             else 0.0
             for n in counts
         ]
-        cells = [figure(by_count[n]) if n in by_count else UNKNOWN for n in counts]
+        cells = [rate(by_count[n]) if n in by_count else UNKNOWN for n in counts]
         lines.append(Line((server, "".join(map(_block, rates)), *cells)))
     headings = [("server", False), ("shape", False), *((f"{n:,}", True) for n in counts)]
     return Table(
