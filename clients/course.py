@@ -27,6 +27,7 @@ WARM_ROUNDS = 3  # round trips of every client, at least, before the slice
 SLICE_ROUNDS = 20  # and within it
 NEAR_NS = 50_000_000  # an open loop's slice is announced so long before it starts
 LATE_SHARE, LATE_ROUNDS = 0.02, 1.5  # how long a slice may wait for a whole round: the greater
+TALLIED = 4096  # values worth a tally
 INTERVAL_NS, INTERVALS = 100_000_000, 200  # an interval's least length; how many are enough
 
 
@@ -57,7 +58,7 @@ class Course:
         self.count, self.on_their_way, self.by_rounds = count, on_their_way, by_rounds
         self.on_start: Callable[[], None] = _nothing
         self.on_end: Callable[[], None] = _nothing
-        self.keep: Callable[[], object] = meter.latencies.tally  # what bounds memory
+        self.keep: Callable[[], object] = self._keep  # what bounds memory
         # whether the slice was: False when whoever was to say how long has gone
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.stalls = Stalls()
@@ -116,15 +117,20 @@ class Course:
 
     def _pass_by(self, now_ns: int, echoes: int, noted: int) -> None:
         """Bins and intervals that have ended by now, without what has just come."""
-        self.bins.pass_by(now_ns, self.count() - self._before - echoes)
-        if now_ns < self._row_ns:
+        if now_ns < self.bins.due_ns and now_ns < self._row_ns:
             return
+        self.bins.pass_by(now_ns, self.count() - self._before - echoes)
         while self._row_ns <= now_ns:
             if self._rows_left > 0:
                 self.meter.latencies.next_interval(noted)
                 self._rows_left -= 1
             self._row_ns += self._width_ns
         self.keep()
+
+    def _keep(self) -> None:
+        # Little and often: many thousands at once cost twice as much each, and a pause.
+        if self.meter.latencies.waiting > TALLIED:
+            self.meter.latencies.tally()
 
     def _arm(self, at_ns: int) -> None:
         """Sets the alarm, and a timer for when no echo comes to hear it."""

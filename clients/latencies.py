@@ -1,9 +1,8 @@
 """Latencies in constant memory: note each one cheaply, count them in bulk.
 
 Noting is one array append; an HdrHistogram's own record_value costs many times that and
-would be a good part of what a message costs. Ten times a second or less the
-noted values are sorted into log-linear buckets with numpy, which for a million values
-takes milliseconds.
+would be a good part of what a message costs. Some thousands at a time, the
+noted values are sorted into log-linear buckets with numpy, which takes some 15 ns each.
 
 So that one sees when the slow ones came, the slice is also cut into intervals, each with
 a coarse histogram of its own: four buckets for every doubling from 1,024 ns on.

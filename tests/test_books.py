@@ -4,6 +4,7 @@ import asyncio
 import collections
 import os
 import resource
+import select
 import socket
 import subprocess
 import sys
@@ -191,6 +192,29 @@ def test_many_connects_that_are_cut_off_end_in_time(client):
     assert result(events)["errors"] == {}
 
 
+@pytest.mark.parametrize("drain_s", [0, 0.2])
+def test_newcomers_that_are_cut_off_end_in_time(client, drain_s):
+    """Churn at whose end nobody accepts: those under way are cancelled, and that is all."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+
+    def serve():
+        for _ in range(200):
+            connection, _ = listener.accept()
+            connection.sendall(connection.recv(65536))
+            threading.Thread(target=leave, args=(connection,), daemon=True).start()
+
+    def leave(connection):
+        with connection:
+            connection.recv(65536)
+
+    threading.Thread(target=serve, daemon=True).start()
+    plan = {"kind": "churn", "clients": 100, "connecting": 20, "sources": ["127.0.0.1"]}
+    seen = result(client(**{**QUICK, **plan, "drain_s": drain_s}, port=listener.getsockname()[1]))
+    listener.close()
+    assert seen["errors"] == {}
+    assert seen["lost"] == 20
+
+
 def test_a_name_is_looked_up_once(monkeypatch):
     """Not once a connection: what answers is kept, and only addresses are connected to."""
     import worker
@@ -300,6 +324,7 @@ def test_what_was_sent_again_before_the_slice_is_not_the_slices(client):
     listener = socket.create_server(("127.0.0.1", 0), backlog=2)
 
     def serve():
+        select.select([listener], [], [])  # the worker takes its time to start
         time.sleep(1.5)
         listener.listen(4096)
         while True:

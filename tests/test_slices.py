@@ -479,7 +479,10 @@ def test_lock_step_is_counted_in_whole_rounds(client, fake, depth):
 
     def reply(connection, data, number):
         if number:
-            together.wait(10)
+            try:
+                together.wait(10)
+            except threading.BrokenBarrierError:
+                raise OSError from None
         connection.sendall(data)
 
     plan = {**QUICK, "clients": 8, "message_bytes": 64, "depth": depth}

@@ -1,5 +1,6 @@
 """Guards storm and churn: who came, who was served, what had to be sent again."""
 
+import select
 import socket
 import threading
 import time
@@ -34,6 +35,7 @@ def test_a_dropped_handshake_is_seen_as_one(client):
     listener = socket.create_server(("127.0.0.1", 0), backlog=2)
 
     def late():
+        select.select([listener], [], [])  # the worker takes its time to start
         time.sleep(1.5)
         while True:
             try:
