@@ -71,7 +71,7 @@ class Course:
         self.latency_sum_ns = 0
         self.intervals = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._step: Callable[[int], None] = _wait
+        self._step: Callable[[int], None] = self._waiting
 
     # The two ways to begin
 
@@ -164,7 +164,7 @@ class Course:
         if parallel:
             # Little's law; before the first echo all that is known is that it takes longer.
             self.round_trip_ns = parallel * elapsed_ns // echoes if echoes else elapsed_ns
-        self._due_ns, self._step = NEVER, _wait
+        self._due_ns, self._step = NEVER, self._waiting
         self._say_warmed(elapsed_ns, echoes)
         if self.plan.hold:
             self.orders.when_told(self._told)
@@ -173,6 +173,9 @@ class Course:
 
     def _say_warmed(self, elapsed_ns: int, echoes: int) -> None:
         say("warmed", round_trip_ns=self.round_trip_ns, elapsed_ns=elapsed_ns, messages=echoes)
+
+    def _waiting(self, _: int) -> None:
+        self.orders.look()  # with each bin
 
     def _told(self, line: bytes) -> None:
         """How long the slice is; it starts now."""
@@ -285,7 +288,3 @@ class Course:
 
 def _nothing() -> None:
     """Nothing else is to be done."""
-
-
-def _wait(_: int) -> None:
-    """Nothing is due but bins."""

@@ -7,6 +7,7 @@ server is needed for asserts counts, or lengths that a busy machine can only add
 import asyncio
 import base64
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -59,6 +60,9 @@ class Load:
     def when_told(self, told):
         """The order that the course waits for; given by tell()."""
         self.told = told
+
+    def look(self):
+        """Nobody waits for the loop's turn here."""
 
     def tell(self, slice_s):
         self.told(json.dumps({"slice_s": slice_s}).encode() + b"\n")
@@ -440,6 +444,32 @@ def test_orders_come_in_any_pieces(tmp_path):
     import uvloop
 
     assert uvloop.run(hear()) == [b"one\n", b"two\n", b"three", b"", b""]
+
+
+def test_an_order_is_heard_without_the_loops_turn():
+    """A saturated loop has 10,000 before it: whoever waits looks by himself."""
+    import uvloop
+
+    ours, theirs = os.pipe()
+    told = []
+
+    async def hear():
+        orders = Orders(ours)
+        orders.look()  # nobody waits: nothing is read
+        orders.when_told(told.append)
+        orders.look()
+        assert told == []
+        os.write(theirs, b"half")
+        orders.look()
+        os.write(theirs, b" an order\nand")
+        orders.look()
+        assert told == [b"half an order\n"]
+        os.write(theirs, b" more\n")
+        assert await orders.next() == b"and more\n"
+
+    uvloop.run(hear())
+    os.close(ours)
+    os.close(theirs)
 
 
 # Real servers
