@@ -202,9 +202,11 @@ class Course:
 
     def _approached(self, now_ns: int) -> None:
         if now_ns >= self._due_ns:
-            self._start(now_ns, self.plan.duration_s)
+            # The schedule ends when it was to, however late this was noticed.
+            self._start(now_ns, self.plan.duration_s, self._slice_ns)
 
-    def _start(self, now_ns: int, slice_s: float) -> None:
+    def _start(self, now_ns: int, slice_s: float, planned_ns: int | None = None) -> None:
+        """The slice starts now; its length counts from planned_ns where there is one."""
         meter, round_ns = self.meter, self.round_trip_ns
         self.slice_s, slice_ns = slice_s, int(slice_s * 1e9)
         self._from_ns = now_ns
@@ -213,7 +215,9 @@ class Course:
         if self.by_rounds and now_ns - meter.heard_ns <= min(LATE_ROUNDS * round_ns, slice_ns / 10):
             self._from_ns = meter.heard_ns
         self.start_ns = meter.heard_ns = now_ns
-        self._due_ns = latest_ns = self._from_ns + slice_ns
+        self._start_cpu_ns = time.process_time_ns()
+        latest_ns = (planned_ns or self._from_ns) + slice_ns
+        self._due_ns = latest_ns
         if self.by_rounds:
             latest_ns += int(max(LATE_SHARE * slice_ns, LATE_ROUNDS * round_ns))
         self._latest_ns = latest_ns
@@ -226,7 +230,6 @@ class Course:
         meter.gap_ns = 0
         self._step = self._slicing
         self._arm(latest_ns)
-        self._start_cpu_ns = time.process_time_ns()
 
     def _slicing(self, now_ns: int) -> None:
         if now_ns < self._due_ns:

@@ -23,7 +23,7 @@ from time import perf_counter_ns as clock
 from conversations import Conversation, Meter
 from course import Course
 from saying import say
-from worker import Worker, describe
+from worker import Worker, describe, finish
 
 GENERATION = 1 << 40  # between the ids of a client and of the one that takes its place
 PAUSE_S = 0.01  # after a failure to connect, so that failing is no busy loop
@@ -101,12 +101,7 @@ async def churn(worker: Worker) -> None:
     replacing = [asyncio.create_task(replace_some()) for _ in range(at_a_time)]
     if not await course.over:
         return
-    late = (await asyncio.wait(replacing, timeout=plan.drain_s))[1] if replacing else ()
-    for each in late:
-        each.cancel()
-    for outcome in await asyncio.gather(*replacing, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
+    await finish(replacing, plan.drain_s)
     worker.conversations = list(there)
     worker.report(
         course.messages,

@@ -66,12 +66,7 @@ class Worker:
         connectors = [
             asyncio.create_task(connect_some()) for _ in range(min(at_once, plan.clients))
         ]
-        _, late = await asyncio.wait(connectors, timeout=plan.connect_timeout_s)
-        for connector in late:
-            connector.cancel()
-        for outcome in await asyncio.gather(*connectors, return_exceptions=True):
-            if isinstance(outcome, Exception):
-                raise outcome
+        await finish(connectors, plan.connect_timeout_s)
         missing = plan.clients - len(self.conversations) - self.failed.total()
         if missing:
             self.failed[f"no first echo within {plan.connect_timeout_s:g} s"] += missing
@@ -159,6 +154,18 @@ class Worker:
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
         say("result", **{**figures, **more})
+
+
+async def finish(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
+    """Waits so long for all of them, and cancels the others. Raises what one of them raised."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=timeout_s)
+    for task in late:
+        task.cancel()
+    for outcome in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(outcome, Exception):
+            raise outcome
 
 
 async def addresses(plan: Plan) -> list[str]:
