@@ -452,24 +452,32 @@ def _block(share: float) -> str:
 
 def _memory(found: Sequence[MemoryRow]) -> Table:
     """Slopes over the client counts, the leanest server first."""
-    headings = ("own", "private", "shared", "kernel stacks", "socket buffers")
+
+    def parts(row: MemoryRow) -> tuple[Slope | None, ...]:
+        return (
+            row.total,
+            row.pss,
+            row.kernel_stacks,
+            row.page_tables,
+            row.slab,
+            row.sockets,
+        )
+
+    headings = ("all", "own", "kernel stacks", "page tables", "slab", "socket buffers")
     return Table(
         "Memory that a client takes while it does nothing, KiB: slopes over the client counts. "
-        "The last two are the kernel's for the whole machine, the clients' side with it",
+        "Kernel stacks, slab (the kernel's objects) and socket buffers are told for the whole "
+        "machine, the clients' side with it",
         (("server", False), *((name, True) for name in headings), ("threads", True)),
         tuple(
             Line(
                 (
                     row.server,
-                    *(
-                        _slope(each, 1 / 1024)
-                        for each in (row.pss, row.private, row.shared, row.kernel_stacks)
-                    ),
-                    _slope(row.sockets, 1 / 1024),
+                    *(_slope(each, 1 / 1024) for each in parts(row)),
                     UNKNOWN if row.threads is None else f"{row.threads.per_client:.2f}",
                 )
             )
-            for row in sorted(found, key=lambda row: row.pss.per_client)
+            for row in sorted(found, key=lambda row: (row.total or row.pss).per_client)
         ),
     )
 
