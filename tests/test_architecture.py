@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "new": {"model", "places"},
     "runtime": {"model", "places", "catalog", "launch"},
     "drive": {"model", "launch", "keeper", "places", "stats", "histograms", "intervals"},
-    "watch": {"model"},
+    "processes": {"keeper"},
+    "watch": {"model", "keeper", "processes"},
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
@@ -36,7 +37,7 @@ MAY_IMPORT = {
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
     "compare": {"model", "stats", "figures", "judge"},
     "claims": {"model", "places", "stats", "watch"},
-    "machine": {"model"},
+    "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},
     # `local` is one kind of machines that a session runs on, `cluster` the other
     "cluster": {
@@ -52,7 +53,7 @@ MAY_IMPORT = {
     }
     | {"cluster"},
     "render": {"model", "plain", "histograms", "render"},
-    "check": {"model", "launch", "check", "places"},
+    "check": {"model", "launch", "check", "places", "processes"},
 }
 
 

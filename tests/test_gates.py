@@ -55,8 +55,10 @@ def test_what_spoils_a_trial_is_named(measured, kind):
         made.ok(trial(), slice_s=2.0, round_trip_s=0.1, duration_s=2.14),
         made.ok(trial(), little=1.04, engine_cpu_s=0.002, read_s=2.09),
         made.ok(trial(OPEN), noise=Noise(steal_share=0.0009, others_cores=0.004, watched_s=30.0)),
-        # of a storm of 0.4 s three ticks are 7 %: less cannot be told from nothing
-        made.ok(trial(made.load(100, kind="storm")), noise=Noise(None, 0.05, watched_s=0.5)),
+        # of a storm of 0.5 s three ticks are 6 %: less cannot be told from nothing
+        made.ok(trial(made.load(100, kind="storm")), noise=Noise(0.05, 0.01, watched_s=0.5)),
+        # what may all be one child that somebody waited for
+        made.ok(trial(), noise=Noise(others_cores=0.06, others_within_cores=0.02)),
         made.ok(trial(OPEN), rate_achieved=980.0, latency=latency(100.0), schedule_lag=latency(11)),
         made.failed(trial()),
     ],

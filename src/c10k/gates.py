@@ -15,7 +15,8 @@ from msgspec import Struct
 from .model import Host, Measurement
 
 TAILS = ("open", "storm")  # kinds that are about a p99: a hundredth of the time decides it
-TICKS_S = 0.03  # three of the kernel's 10 ms ticks: what is less cannot be told from one
+TICKS_S = 0.03  # stolen time is counted in ticks of 10 ms: three of them may be one
+OTHERS_S = 0.01  # that others may take from however short a trial
 
 RATE_SHARE = 0.97
 SLICE_SHARE = 0.02  # that a slice may be longer or shorter than it was to be
@@ -51,10 +52,11 @@ def _disturbed(measured: Measurement, allowed: Allowed) -> Iterator[str]:
     for host in measured.hosts or (Host("", "server", noise=measured.noise),):
         on = f" on {host.name}" if host.name else ""
         steal, others = host.noise.steal_share, host.noise.others_cores
-        least = TICKS_S / host.noise.watched_s if host.noise.watched_s else 0.0
-        if steal is not None and steal > max(allowed.steal, least):
+        per_s = 1 / host.noise.watched_s if host.noise.watched_s else 0.0
+        if steal is not None and steal > max(allowed.steal, TICKS_S * per_s):
             yield f"steal: the hypervisor took {steal:.2%} of the cores{on}"
-        if others is not None and others > max(allowed.others, least):
+        surely = None if others is None else others - (host.noise.others_within_cores or 0.0)
+        if surely is not None and surely > max(allowed.others, OTHERS_S * per_s):
             yield f"others: other processes used {others:.1%} of a core{on}"
     engine_s, slice_s = measured.engine_cpu_s, measured.duration_s
     if engine_s is not None and slice_s and engine_s > max(allowed.engine * slice_s, ENGINE_S):

@@ -210,6 +210,8 @@ class ServerUse(Struct, frozen=True):
     cpu_s: Real | None = None  # of its processes, those that ended meanwhile included
     busy_cores: Real | None = None  # of the cores that it is pinned to, whoever kept them busy
     read_s: Real | None = None  # between the two readings of its CPU, around the slice
+    interrupts_apart: bool | None = None  # the kernel keeps their time out of cpu_s; None: unknown
+    cores: Whole | None = None  # that it is pinned to
     before: Memory | None = None  # serving, no client
     after: Memory | None = None  # every client connected and echoed once
     loaded: Memory | None = None  # after the slice, all clients still connected
@@ -227,6 +229,7 @@ class Noise(Struct, frozen=True):
     steal_share: Real | None = None  # of the cores' time, taken by the hypervisor
     others_cores: Real | None = None  # cores that other processes kept busy
     watched_s: Real | None = None  # how long that was: from the barrier to the last echo
+    others_within_cores: Real | None = None  # how far off that may be
 
 
 class Host(Struct, frozen=True):
