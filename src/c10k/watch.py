@@ -264,16 +264,17 @@ class Watch:
         overflows = listen_overflows()
         if overflows is not None and self.overflows_before is not None:
             overflows -= self.overflows_before
-        cpu_s = busy = None
+        cpu_s = busy = elapsed_s = None
         first, last = self.first, self.last
         if first and last and first.used and last.used and last.at_ns > first.at_ns:
-            cores = spent_ns(first.used, last.used) / (last.at_ns - first.at_ns)
             elapsed_s = (last.at_ns - first.at_ns) / 1e9
+            cores = spent_ns(first.used, last.used) / (last.at_ns - first.at_ns)
             cpu_s = cores * (elapsed_s if duration_s is None else duration_s)
             busy = self.busy(self.cpus)
         return ServerUse(
             cpu_s=cpu_s,
             busy_cores=busy,
+            read_s=elapsed_s,
             interrupts_apart=read_interrupts_apart(),
             cores=len(self.cpus) or None,
             before=self.before,
@@ -306,16 +307,6 @@ class Watch:
         self.threads_max = _larger(self.threads_max, threads(pids))
         if held:
             self.descriptors_max = _larger(self.descriptors_max, descriptors(pids))
-
-    # The engine's names of before, until it calls the others.
-
-    def glance(self) -> None:
-        """queue_look()."""
-        self.queue_look()
-
-    def sample(self) -> None:
-        """begin(), and from the second call on end()."""
-        (self.end if self.first else self.begin)()
 
 
 # -- what else the machine does -------------------------------------------------------------
@@ -397,6 +388,7 @@ class Surroundings:
             steal_share=stolen_share(self.before, after),
             others_cores=None if found is None else found.cores,
             others_within_cores=None if found is None else found.within,
+            watched_s=(after.at_ns - self.before.at_ns) / 1e9,
         )
 
 
