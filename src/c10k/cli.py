@@ -934,7 +934,7 @@ def claims_(
     names
         Names of claims, or paths of modules that are claims; without any, all of the suite's.
     quick
-        Fewer repetitions: under three minutes instead of fifteen.
+        Fewer repetitions: about four minutes instead of fifteen.
     python
         Another interpreter to try threads on, beside this one: a path or a command.
     ladder
@@ -971,7 +971,7 @@ def claims_(
         ),
     )
     left = [name for name in chosen if name not in known]
-    _line(console, f"{len(left)} claims, at most {3 if quick else 15} minutes")
+    _line(console, f"{len(left)} claims, at most {4 if quick else 15} minutes")
     code = DONE
     try:
         with _interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
