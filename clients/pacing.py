@@ -108,7 +108,10 @@ class Pacer:
     def turn(self) -> None:
         """Sends what is due, and sees to it that the next message is not missed."""
         self.send_due()
-        gap_ns = self.next_ns - clock()
+        now_ns = clock()
+        if now_ns >= self.meter.alarm_ns:
+            self.meter.ring(now_ns, 0, 0)
+        gap_ns = self.next_ns - now_ns
         if gap_ns > CHORE_NS:
             if self.finished:
                 return

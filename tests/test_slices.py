@@ -532,6 +532,8 @@ def test_a_server_that_never_answers_again_ends_by_the_clock(client, fake):
     assert seen["latency_sum_ns"] == 0
 
 
+@pytest.mark.once
+@pytest.mark.alone
 @pytest.mark.parametrize("kind", ["closed", "open"])
 def test_known_stalls_come_back(client, fake, kind):
     """Every fiftieth message takes 0.15 s: so many stalls, so long."""
@@ -563,6 +565,8 @@ def test_known_stalls_come_back(client, fake, kind):
     assert seen["longest_stall_ns"] >= 0.145 * S
 
 
+@pytest.mark.once
+@pytest.mark.alone
 def test_a_gap_between_sends_is_no_stall(client, fake):
     """An open loop of five messages a second: nobody waits in between."""
     plan = {"kind": "open", "clients": 1, "rate": 5, "arrivals": "constant", "warmup_s": 0.1}
