@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import made
 import psutil
@@ -155,12 +156,7 @@ def test_workers_leave_no_folder(tmp_path):
         plans = drive.plans(running.address, chosen, short, [2], 1)
         with drive.LocalCrew(plans, ()) as crew:
             assert len(set(folder.iterdir()) - before) == 1
-            drive.drive(
-                crew,
-                on_wait=lambda: None,
-                on_connected=lambda seen: None,
-                on_sample=lambda: None,
-            )
+            drive.drive(crew, short, Mock())
         assert set(folder.iterdir()) == before
     assert psutil.pid_exists(keeper.keeper().process.pid)
 

@@ -385,3 +385,13 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     assert machine.environment(tmp_path)["suite"] == {**clean, "modified": True}
     (tmp_path / "inner").mkdir()
     assert machine.environment(tmp_path / "inner")["suite"] == nothing
+
+
+def test_a_python_of_debian_is_known_to_be_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packages are built with PGO and LTO, which their configuration does not show."""
+    monkeypatch.setattr(machine.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
+    schemes = ("posix_prefix",)
+    monkeypatch.setattr(machine.sysconfig, "get_scheme_names", lambda: schemes)
+    assert "--enable-optimizations" not in machine._python_flags()
+    schemes = ("posix_prefix", "deb_system")
+    assert {"--enable-optimizations", "--with-lto"} <= set(machine._python_flags())

@@ -501,6 +501,9 @@ def _python_flags() -> list[str]:
         configured,
     )
     flags += re.findall(r"(?<!\S)(?:-O\w+|-flto\S*|-march=\S+|-DNDEBUG)(?!\S)", compiled)
+    if "deb_system" in sysconfig.get_scheme_names():
+        # Debian's rules do both, and strip what would show it from the configuration.
+        flags += ["--enable-optimizations", "--with-lto"]
     return sorted(set(flags))
 
 
