@@ -268,7 +268,7 @@ def million(path: Path) -> str:
     ]
     for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
         mine = [m for m in trials if m.trial.server == server]
-        own = statistics.median(map(figures.memory_per_client_bytes, mine))
+        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
         rate = statistics.median(m.served / m.connect_s for m in mine)
         cost = loaded[server].median if loaded.get(server) else None
         cells = [
