@@ -289,7 +289,8 @@ def _gone(shown: Cell, key: Cell, mine: _Side, theirs: _Side) -> Compared | None
         judge.spread(value for trials in side.trials(key) for value in _values(trials, figure))
         for side in (mine, theirs)
     ]
-    why = "; ".join(filter(None, (why_a, why_b)))
+    whys = {"broken": [why_b], "mended": [why_a]}.get(word, [why_a, why_b])
+    why = "; ".join(filter(None, whys))
     return _row(shown, figure, (spreads[0], spreads[1]), None, word, why)
 
 
@@ -326,6 +327,11 @@ def floor(session: Session, load: Load, figure: str) -> float | None:
     control, reference = (judge.by_block(trials, FIGURES[figure]) for trials in both)
     ratios = stats.log_ratios(control, reference)
     return stats.noise_floor(stats.median_interval(ratios)) if len(ratios) >= ENOUGH else None
+
+
+def _known_floor(session: Session, load: Load, figure: str) -> float | None:
+    found = floor(session, load, figure)
+    return found if found is not None and math.isfinite(found) else None
 
 
 def _across(cell: Cell, figure: str, mine: _Side, theirs: _Side, series: _Side | None) -> _Evidence:
@@ -418,7 +424,7 @@ def _within(cell: Cell, figure: str, mine: _Side, theirs: _Side) -> _Evidence:
         return replace(found, why=found.why or "known of both in no block")
     return replace(
         found,
-        floor=floor(mine.sessions[0], cell[0], figure),
+        floor=_known_floor(mine.sessions[0], cell[0], figure),
         bound=(_bound(mine, key, figure), _bound(theirs, key, figure)),
     )
 
@@ -469,7 +475,11 @@ def _unknown(cell: Cell, figure: str, a: Sequence[float], b: Sequence[float]) ->
 def _floor(mine: _Side, theirs: _Side, load: Load, figure: str) -> float | None:
     """The greater of the two sides' noise floors, a side's the median of its sessions'."""
     sides = [
-        [known for session in side.sessions if (known := floor(session, load, figure)) is not None]
+        [
+            known
+            for session in side.sessions
+            if (known := _known_floor(session, load, figure)) is not None
+        ]
         for side in (mine, theirs)
     ]
     return max(map(statistics.median, sides)) if all(sides) else None
