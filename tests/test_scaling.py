@@ -12,7 +12,7 @@ from c10k.model import Memory
 
 pytestmark = pytest.mark.once
 
-KNOWN = places.SUITE / "tests" / "known_servers"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
 
 
 def run(capsys, *words):

@@ -28,7 +28,7 @@ from hdrh.histogram import HdrHistogram
 
 from c10k import catalog, launch, machine, places
 
-KNOWN = places.SUITE / "tests" / "known_servers"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
 FLOOR = places.SERVERS / "epoll_c.toml"
 
 

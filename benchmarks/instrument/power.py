@@ -44,7 +44,7 @@ from c10k import (
 from c10k.model import Latency, Load, Measurement, Session, Trial, Workload
 from c10k.render import progress
 
-KNOWN = Path(__file__).resolve().parents[2] / "tests" / "known_servers"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
 REFERENCE = "burns_0ns"
 TWIN = "twin"
 BURNS_NS = {"burns_450ns": 450, "burns_900ns": 900}
