@@ -65,8 +65,8 @@ def session(
     )
 
 
-def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, **fields):
-    """A trial that went well."""
+def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, read_s=None, **fields):
+    """A trial that went well; read_s: between the readings of the server's CPU."""
     clients = trial.load.clients
     whole = Measurement(
         trial,
@@ -86,6 +86,7 @@ def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, **fields):
         clients_without_echo=0,
         server=ServerUse(
             cpu_s=cpu_s,
+            read_s=read_s,
             before=memory(10_000_000),
             after=memory(10_000_000 + 4096 * clients),
         ),

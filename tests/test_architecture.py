@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "plain": set(),
     "reading": set(),
     "histograms": set(),
+    "intervals": {"histograms"},
     "stats": set(),
     "catalog": {"model", "places", "reading"},
     "workload": {"model", "reading"},
@@ -24,8 +25,9 @@ MAY_IMPORT = {
     "launch": {"model", "places", "plain", "confine", "keeper"},
     "new": {"model", "places"},
     "runtime": {"model", "places", "catalog", "launch"},
-    "drive": {"model", "launch", "keeper", "places", "stats", "histograms"},
-    "watch": {"model"},
+    "drive": {"model", "launch", "keeper", "places", "stats", "histograms", "intervals"},
+    "processes": {"keeper"},
+    "watch": {"model", "keeper", "processes"},
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
@@ -35,7 +37,7 @@ MAY_IMPORT = {
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
     "compare": {"model", "stats", "figures", "judge"},
     "claims": {"model", "places", "stats", "watch"},
-    "machine": {"model"},
+    "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},
     # `local` is one kind of machines that a session runs on, `cluster` the other
     "cluster": {
@@ -51,7 +53,7 @@ MAY_IMPORT = {
     }
     | {"cluster"},
     "render": {"model", "plain", "histograms", "render"},
-    "check": {"model", "launch", "check", "places"},
+    "check": {"model", "launch", "check", "places", "processes"},
 }
 
 

@@ -4,6 +4,7 @@ Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong, 3 th
 ended early and can be resumed.
 """
 
+import contextlib
 import csv
 import json
 import os
@@ -70,7 +71,7 @@ WATCH_S = 10.0
 app = App(
     name="c10k",
     help="Threads or an event loop past 10,000 clients? Measures echo servers, with evidence.",
-    help_epilogue="Start with `c10k run`: three minutes, one table.",
+    help_epilogue="Start with `c10k run`: four minutes, one table.",
     help_format="plaintext",
     version=lambda: metadata.version("c10k-bench"),
 )
@@ -566,16 +567,19 @@ def show(
     view = table.View(sort, tuple(_split(columns)), group)
     try:
         while True:
-            stored = store.load(folder)
-            judged = judge.judge(stored)
-            chosen = table.only(judged, _named(servers, stored.plan.servers), _counts(clients))
-            if watch and sys.stdout.isatty():
-                Console().clear()
-            _show(chosen, "json" if as_json else form, view)
+            # What follows a session works while no trial runs: else it would be in its figures.
+            with store.between_trials(folder) if watch else contextlib.nullcontext():
+                seen = store.size(folder)
+                stored = store.load(folder)
+                judged = judge.judge(stored)
+                chosen = table.only(judged, _named(servers, stored.plan.servers), _counts(clients))
+                if watch and sys.stdout.isatty():
+                    Console().clear()
+                _show(chosen, "json" if as_json else form, view)
+                sys.stdout.flush()
             if not watch or judged.finished:
                 return DONE
-            sys.stdout.flush()
-            _await_trial(folder, len(stored.measurements))
+            _await_trial(folder, seen)
     except table.ViewError as error:
         raise Wrong(str(error)) from None
 
@@ -968,10 +972,10 @@ def _outcomes(folder: Path, form: str) -> None:
 
 
 def _await_trial(folder: Path, known: int) -> None:
-    """Until there is another trial; looking too often would be a load of its own."""
+    """Until there is another trial than in so many bytes; a look is one system call."""
     while True:
         sleep(WATCH_S)
-        if len(store.load(folder).measurements) > known:
+        if store.size(folder) != known:
             return
 
 

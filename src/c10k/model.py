@@ -209,6 +209,9 @@ class ServerUse(Struct, frozen=True):
 
     cpu_s: Real | None = None  # of its processes, those that ended meanwhile included
     busy_cores: Real | None = None  # of the cores that it is pinned to, whoever kept them busy
+    read_s: Real | None = None  # between the two readings of its CPU, around the slice
+    interrupts_apart: bool | None = None  # the kernel keeps their time out of cpu_s; None: unknown
+    cores: Whole | None = None  # that it is pinned to
     before: Memory | None = None  # serving, no client
     after: Memory | None = None  # every client connected and echoed once
     loaded: Memory | None = None  # after the slice, all clients still connected
@@ -225,6 +228,8 @@ class Noise(Struct, frozen=True):
 
     steal_share: Real | None = None  # of the cores' time, taken by the hypervisor
     others_cores: Real | None = None  # cores that other processes kept busy
+    watched_s: Real | None = None  # how long that was: from the barrier to the last echo
+    others_within_cores: Real | None = None  # how far off that may be
 
 
 class Host(Struct, frozen=True):
@@ -269,7 +274,6 @@ class Measurement(Struct, frozen=True):
     at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
     little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
     engine_cpu_s: Real | None = None  # of the suite's own process, in the slice
-    reading_gap_s: Real | None = None  # between the slice's ends and the readings of the CPU
     gates: tuple[str, ...] = ()  # why the trial is rejected
     attempt: Whole = 0  # 0, then one more for each repeat of a gated trial
     client_cpu_share: Real | None = None  # of the busiest core that workers have, in the slice

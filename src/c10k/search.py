@@ -24,8 +24,6 @@ def missed(measurement: Measurement, search: Search) -> str:
         return "machine"
     if measurement.status == "failed":
         return "failed"
-    if any(gate.startswith("rate") for gate in measurement.gates):
-        return "client"
     if measurement.clients_without_echo:
         return "starvation"
     p99_us = measurement.latency.p99_us if measurement.latency else None
@@ -35,8 +33,8 @@ def missed(measurement: Measurement, search: Search) -> str:
 
 
 def counted(measurement: Measurement) -> bool:
-    """Whether a trial decides anything; a noisy machine's does not."""
-    return all(gate.startswith("rate") for gate in measurement.gates)
+    """Whether a trial decides anything; a noisy machine's does not, nor a late client's."""
+    return not measurement.gates
 
 
 def bracket(trials: Iterable[Measurement], search: Search) -> tuple[int | None, int | None]:

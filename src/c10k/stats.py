@@ -317,9 +317,12 @@ def ranks_with_ties(
 # -- describing ----------------------------------------------------------------------------
 
 
-def percentile_allowed(count: int, q: float) -> bool:
-    """Whether at least 100 of count samples lie beyond percentile q (0 to 100)."""
-    return round(count * (100 - q), 6) >= 100 * 100
+def percentile_allowed(count: int, q: float, intervals: int | None = None) -> bool:
+    """Whether at least 100 of count samples lie beyond percentile q (0 to 100).
+
+    And, where that is known, whether they are spread over at least 10 intervals.
+    """
+    return round(count * (100 - q), 6) >= 100 * 100 and (intervals is None or intervals >= 10)
 
 
 def outliers(values: Sequence[float]) -> tuple[bool, ...]:
