@@ -24,7 +24,10 @@ FAMILIES = {
     "answers_all_every": "all at once",
 }
 ROUND_TRIPS_MS = (500, 2000, 5000)
-CLIENTS = 1000
+# So few that answering all of them takes little of the shortest round trip: that is not known.
+CLIENTS = 100
+CROWD, CROWD_TRIP_MS = 10_000, 2000  # all at once, where only the ticks count
+CONNECTING = 4000  # at once, as many as fit a listener's queue
 ALLOWED = 0.02
 CEILING_S = 150.0  # 20 round trips of the longest fit
 LOW_CEILING_S = 22.0  # 4 of them: the trial has to say so, and its rate is to be right anyway
@@ -74,33 +77,39 @@ def rows(found: Session) -> list[dict[str, object]]:
 
 
 def declared(
-    trips_ms: Sequence[int], clients: int, ceiling_s: float, blocks: int, repeats: int
+    names: Sequence[str], clients: int, ceiling_s: float, blocks: int, repeats: int
 ) -> through.Declared:
-    """All families of servers with these round trips under one load."""
-    names = [f"{family}_{trip}ms.py" for trip in trips_ms for family in FAMILIES]
+    """These servers under one load."""
     load = {"kind": "closed", "clients": clients, "ceiling_s": ceiling_s}
     # All connect at once: each turn of a few would take a round trip.
-    others = {"connecting": clients, "connect_timeout_s": 60.0, "drain_s": 15.0}
-    servers = [through.known(name) for name in names]
+    others = {"connecting": min(clients, CONNECTING), "connect_timeout_s": 60.0, "drain_s": 15.0}
+    servers = [through.known(f"{name}.py") for name in names]
     about = "Slices: known round trips"
     return through.Declared(about, servers, [load], blocks, repeats, others)
+
+
+def cases(quick: bool) -> dict[str, tuple[list[str], int, float]]:
+    """Session → its servers, how many clients they have, and the longest slice, s."""
+    trips = (50,) if quick else ROUND_TRIPS_MS
+    names = [[f"{family}_{trip}ms" for family in FAMILIES] for trip in trips]
+    clients = 20 if quick else CLIENTS
+    found = {
+        "whole": ([name for each in names for name in each], clients, CEILING_S),
+        "cut": (names[-1], clients, 0.5 if quick else LOW_CEILING_S),
+    }
+    if not quick:
+        found["crowd"] = ([f"answers_all_every_{CROWD_TRIP_MS}ms"], CROWD, CEILING_S)
+    return found
 
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "slices")
     parser.add_argument("--blocks", type=int, help="of each session (2; with --quick 1)")
     options = parser.parse_args()
-    blocks = options.blocks or (1 if options.quick else 2)
-    trips, clients = ((50,), 20) if options.quick else (ROUND_TRIPS_MS, CLIENTS)
-    low_s = 2.0 if options.quick else LOW_CEILING_S
-    repeats = 0 if options.quick else 2
+    blocks, repeats = options.blocks or (1 if options.quick else 2), 0 if options.quick else 2
     sessions = [
-        through.session(
-            options.keep / name,
-            declared(which, clients, ceiling_s, blocks, repeats),
-            quick=options.quick,
-        )
-        for name, which, ceiling_s in (("whole", trips, CEILING_S), ("cut", trips[-1:], low_s))
+        through.session(options.keep / name, declared(*case, blocks, repeats), quick=options.quick)
+        for name, case in cases(options.quick).items()
     ]
     found = {
         **through.conditions(sessions[0]),

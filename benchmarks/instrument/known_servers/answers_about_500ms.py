@@ -9,7 +9,7 @@
 # ///
 """Echoes each message after a delay of its own, on the average that of its file name.
 
-The delay is drawn evenly between half and one and a half times as much, so the clients soon
+The delay is drawn evenly between three and five quarters of that, so the clients soon
 stand everywhere in their round trips, each independent of the others, and by the renewal
 theorem N of them send N / delay messages a second. Links under other names
 (answers_about_50ms.py) are the same file.
@@ -50,7 +50,7 @@ while True:
         except OSError:
             data = b""
         if data:
-            due_ns = now_ns + round(DELAY_NS * delays.uniform(0.5, 1.5))
+            due_ns = now_ns + round(DELAY_NS * delays.uniform(0.75, 1.25))
             heapq.heappush(answers, (due_ns, descriptor, data))
         else:
             clients.pop(descriptor).close()
