@@ -255,7 +255,7 @@ def test_a_burn_in_children_is_what_the_burning_server_needs_more():
 def test_no_session_stands_in_two_comparisons_of_a_way():
     """Else one odd session would count several times."""
     folders = [Path(f"s{number}") for number in range(40)]
-    for name, way in aa_sessions.WAYS.items():
+    for name, (way, _) in aa_sessions.WAYS.items():
         used = [folder for sides in way(folders) for side in sides for folder in side]
         assert len(used) == len(set(used)), name
     assert len(aa_sessions.neighbours(folders)) == len(aa_sessions.far_apart(folders)) == 20
@@ -264,17 +264,21 @@ def test_no_session_stands_in_two_comparisons_of_a_way():
 
 @pytest.mark.parametrize(("false", "said"), [(3, "at most 5 %"), (4, "more than 5 %")])
 def test_the_share_of_false_rows_is_told_with_its_interval(false, said):
-    """Three of 60 are 5 %; alarms are the gate's exit code 1."""
-    pairs = [{"rows": 30, "claims": [{}] * false, "exit": 1}, {"rows": 30, "claims": [], "exit": 2}]
+    """Three of 60 that are judged are 5 %; alarms are the gate's exit code 1."""
+    pairs = [
+        {"rows": 31, "untold": 1, "claims": [{}] * false, "exit": 1},
+        {"rows": 30, "untold": 0, "claims": [], "exit": 2},
+    ]
     found = aa_sessions.summary(pairs)
-    assert (found["false"], found["rows"], found["verdict"]) == (false, 60, said)
+    assert (found["false"], found["judged"], found["verdict"]) == (false, 60, said)
     assert found["low"] < found["share"] < found["high"]
     assert (found["alarms"], found["cannot_tell"], found["pairs_with_any"]) == (1, 1, 1)
 
 
 def test_of_no_row_nothing_is_said():
-    """An empty comparison is no evidence that all is well."""
-    assert aa_sessions.summary([])["verdict"] == "nothing was compared"
+    """A comparison that tells nothing is no evidence that all is well."""
+    untold = {"rows": 9, "untold": 9, "claims": [], "exit": 2}
+    assert aa_sessions.summary([untold])["verdict"] == "nothing was judged"
 
 
 # Slices
@@ -416,7 +420,7 @@ def test_the_observer_runs_every_arm_in_one_session(tmp_path):
 
 @pytest.mark.alone
 def test_equal_sessions_are_made_once_and_compared(tmp_path):
-    """A second call makes no session again; three ways of comparing have their lines."""
+    """A second call makes no session again; every way of comparing has its line."""
     found, _ = program("aa_sessions", tmp_path)
     assert list(found["ways"]) == list(aa_sessions.WAYS)
     assert found["ways"]["three a side"]["pairs"] == 1

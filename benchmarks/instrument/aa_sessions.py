@@ -1,14 +1,16 @@
 """How often `c10k compare` claims a difference between equal sessions: A/A of whole sessions.
 
 The same short session is made over and over; nothing changes between two of them but time.
-The command then compares
+The first ten are a series that says how far equal sessions lie apart; of the others, twenty
+pairs, the command then compares
 
-  neighbours     each session with the next: what was made within minutes
-  far apart      each of the first half with its counterpart of the second half
-  three a side   three sessions with three others, none of them twice
+  one a side       each session with the next, without more: it is to say that it cannot tell
+  with the series  the same pairs, told of the series (`--between`)
+  far apart        each of the first half with its counterpart of the second half, told as well
+  three a side     three sessions with three others, none of them twice
 
-Whatever differs by `compare`'s own words (faster, slower, broken, mended) is false. At most
-5 % of the rows may; a gate of 5 % (`--fail-on 5%`) is to raise no alarm.
+Whatever is said to differ (faster, slower, broken …) is false. At most 5 % of the rows that
+are judged may; a gate (`--fail-on 5%`) is to raise no alarm.
 
   python benchmarks/instrument/aa_sessions.py [--pairs 20]     (about 75 minutes)
 
@@ -28,9 +30,11 @@ SERVERS = ("asyncio_streams", "gevent_streamserver")
 LOADS = (
     {"kind": "closed", "clients": 100, "warmup_s": 0.3, "duration_s": 1.0},
     {"kind": "open", "clients": 100, "rate": 2000, "warmup_s": 0.3, "duration_s": 1.0},
-    {"kind": "closed", "clients": 1000, "warmup_s": 0.3, "duration_s": 1.0},
 )
-CLAIMS = ("faster", "slower", "broken", "mended")
+SERIES = 10  # sessions
+GATE = ("5%", "latency_p50:5%", "server_cpu_us_per_message:5%", "connect_s:5%")
+UNTOLD = "cannot be told"
+UNCLAIMED = ("same", "not resolved", "incomparable", UNTOLD)
 ALLOWED = 0.05
 Sides = tuple[Sequence[Path], Sequence[Path]]
 
@@ -54,14 +58,21 @@ def three_a_side(folders: Sequence[Path]) -> list[Sides]:
     ]
 
 
-WAYS = {"neighbours": neighbours, "far apart": far_apart, "three a side": three_a_side}
+# way → its pairs, and whether the command is told of the series
+WAYS = {
+    "one a side": (neighbours, False),
+    "with the series": (neighbours, True),
+    "far apart": (far_apart, True),
+    "three a side": (three_a_side, False),
+}
 
 
-def compare(sides: Sides) -> dict[str, object]:
+def compare(sides: Sides, series: Path | None = None) -> dict[str, object]:
     """What the command says of two sides: its rows' verdicts, and its gate's exit code."""
     a, b = ([str(folder) for folder in side] for side in sides)
     apart = ["--"] if len(a) + len(b) > 2 else []
-    words = ["compare", "--fail-on", "5%", "--format", "json", *a, *apart, *b]
+    told = ["--between", str(series)] if series else []
+    words = ["compare", "--fail-on", *GATE, *told, "--format", "json", *a, *apart, *b]
     done = subprocess.run([*through.COMMAND, *words], capture_output=True, text=True, check=False)
     if not done.stdout:
         sys.exit(f"c10k {' '.join(words)}: {done.stderr.strip()[-300:]}")
@@ -70,42 +81,45 @@ def compare(sides: Sides) -> dict[str, object]:
         "a": [folder.name for folder in sides[0]],
         "b": [folder.name for folder in sides[1]],
         "exit": done.returncode,
+        "rows": len(rows),
+        "untold": sum(each["verdict"] == UNTOLD for each in rows),
         "claims": [
             {key: each[key] for key in ("server", "load", "clients", "figure", "verdict")}
             for each in rows
-            if each["verdict"] in CLAIMS
+            if each["verdict"] not in UNCLAIMED
         ],
-        "rows": len(rows),
     }
 
 
 def summary(pairs: Sequence[dict]) -> dict[str, object]:
-    """The share of false rows with its interval, and of false alarms."""
+    """The share of false rows among those that are judged, and the gate's false alarms."""
     from scipy.stats import binomtest  # late: slow to import
 
-    rows, false = sum(each["rows"] for each in pairs), sum(len(each["claims"]) for each in pairs)
+    judged = sum(each["rows"] - each["untold"] for each in pairs)
+    false = sum(len(each["claims"]) for each in pairs)
     # Clopper and Pearson's, as if rows were independent; rows of one pair are not quite
-    interval = binomtest(false, rows).proportion_ci() if rows else None
+    interval = binomtest(false, judged).proportion_ci() if judged else None
     return {
         "pairs": len(pairs),
-        "rows": rows,
+        "rows": sum(each["rows"] for each in pairs),
+        "judged": judged,
         "false": false,
-        "share": false / rows if rows else None,
+        "share": false / judged if judged else None,
         "low": interval.low if interval else None,
         "high": interval.high if interval else None,
         "pairs_with_any": sum(bool(each["claims"]) for each in pairs),
         "alarms": sum(each["exit"] == 1 for each in pairs),
         "cannot_tell": sum(each["exit"] == 2 for each in pairs),
-        "verdict": verdict(false, rows),
+        "verdict": verdict(false, judged),
         "compared": list(pairs),
     }
 
 
-def verdict(false: int, rows: int) -> str:
+def verdict(false: int, judged: int) -> str:
     """Whether the share is as low as it is to be."""
-    if not rows:
-        return "nothing was compared"
-    return "at most 5 %" if false / rows <= ALLOWED else "more than 5 %"
+    if not judged:
+        return "nothing was judged"
+    return "at most 5 %" if false / judged <= ALLOWED else "more than 5 %"
 
 
 def declared(quick: bool) -> through.Declared:
@@ -115,7 +129,7 @@ def declared(quick: bool) -> through.Declared:
         "A/A of sessions",
         SERVERS[:1] if quick else SERVERS,
         loads,
-        2 if quick else 5,
+        1 if quick else 5,
         0 if quick else 2,
         {"control": True},
     )
@@ -126,18 +140,25 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, help="of sessions (20; with --quick 3)")
     options = parser.parse_args()
     pairs = options.pairs or (3 if options.quick else 20)
-    folders = [options.keep / f"session-{number:02d}" for number in range(2 * pairs)]
+    series, others = options.keep / "series", options.keep / "pairs"
+    counts = {series: 3 if options.quick else SERIES, others: 2 * pairs}
+    folders = [place / f"{number:02d}" for place in counts for number in range(counts[place])]
     made = [
         through.session(folder, declared(options.quick), quick=options.quick, seed=number)
         for number, folder in enumerate(folders)
     ]
+    paired = [folder for folder in folders if folder.parent == others]
     found = {
         **through.conditions(made[0]),
         "until": made[-1].started_at,
         "sessions": len(made),
+        "series": counts[series],
         "blocks": made[0].plan.workload.blocks,
         "trials": sum(len(each.measurements) for each in made),
-        "ways": {name: summary([compare(s) for s in way(folders)]) for name, way in WAYS.items()},
+        "ways": {
+            name: summary([compare(sides, series if told else None) for sides in way(paired)])
+            for name, (way, told) in WAYS.items()
+        },
     }
     through.write(options.out, found)
     print(tables.aa(options.out))

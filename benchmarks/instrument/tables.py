@@ -139,17 +139,17 @@ def aa(path: Path) -> str:
     found = kept(path, "aa_sessions.py --out results/reference-aa-sessions.json")
     if isinstance(found, str):
         return found
-    headings = ("compared", "pairs", "rows", "false", "share of rows", "pairs with any",
+    headings = ("compared", "pairs", "rows", "judged", "false", "share", "pairs with any",
                 "alarms at 5 %", "cannot tell", "so")  # fmt: skip
     lines = []
     for name, way in found["ways"].items():
         share = UNKNOWN
         if way["share"] is not None:
             share = f"{way['share']:.1%} ({way['low']:.1%} to {way['high']:.1%})"
-        counts = (way["pairs"], way["rows"], way["false"])
+        counts = (way["pairs"], way["rows"], way["judged"], way["false"])
         rest = (way["pairs_with_any"], way["alarms"], way["cannot_tell"])
         lines.append((name, *map(str, counts), share, *map(str, rest), way["verdict"]))
-    told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, "
+    told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, the first {found['series']} the series, "
     told += f"{found['trials']:,} trials; the last began {found['until']}."
     return f"{where(found)}{told}\n\n{grid(headings, lines)}"
 
