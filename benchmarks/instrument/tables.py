@@ -149,8 +149,8 @@ def aa(path: Path) -> str:
         counts = (way["pairs"], way["rows"], way["judged"], way["false"])
         rest = (way["pairs_with_any"], way["alarms"], way["cannot_tell"])
         lines.append((name, *map(str, counts), share, *map(str, rest), way["verdict"]))
-    told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, the first {found['series']} the series, "
-    told += f"{found['trials']:,} trials; the last began {found['until']}."
+    told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, the first "
+    told += f"{found['series']} of them the series, {found['trials']:,} trials; the last began {found['until']}."
     return f"{where(found)}{told}\n\n{grid(headings, lines)}"
 
 
