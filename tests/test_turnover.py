@@ -101,7 +101,7 @@ def test_a_server_that_does_not_close_is_named(client):
 
     threading.Thread(target=serve, daemon=True).start()
     port = listener.getsockname()[1]
-    plan = {"warmup_s": 0.1, "duration_s": 0.2, "drain_s": 0.3}
+    plan = {"warmup_s": 0.1, "duration_s": 0.2, "ceiling_s": 0.4, "drain_s": 0.3}
     seen = result(client(kind="churn", port=port, clients=8, connecting=4, **plan))
     listener.close()
     assert seen["errors"] == {"not closed by the server": 4}
@@ -117,7 +117,7 @@ def test_a_client_that_is_never_answered_in_churn_is_lost(fake, client):
         if len(answered) <= 8:
             connection.sendall(data)
 
-    plan = {"warmup_s": 0.1, "duration_s": 0.2, "drain_s": 0.3}
+    plan = {"warmup_s": 0.1, "duration_s": 0.2, "ceiling_s": 0.4, "drain_s": 0.3}
     seen = result(client(kind="churn", port=fake(reply), clients=8, connecting=4, **plan))
     assert seen["lost"] == 4
     assert histogram_count(seen).get_total_count() == 4
