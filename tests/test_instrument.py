@@ -436,6 +436,7 @@ def test_slices_run_through_the_suite(tmp_path):
     found, _ = program("slices", tmp_path)
     assert [row["how"] for row in found["rows"]] == 2 * list(slices.FAMILIES.values())
     assert {row["expected_per_s"] for row in found["rows"]} == {400.0}
+    assert [row["at_ceiling"] for row in found["rows"]] == [0, 0, 0, 1, 1, 1]
 
 
 @pytest.mark.alone

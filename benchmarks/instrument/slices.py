@@ -80,7 +80,8 @@ def declared(
     names: Sequence[str], clients: int, ceiling_s: float, blocks: int, repeats: int
 ) -> through.Declared:
     """These servers under one load."""
-    load = {"kind": "closed", "clients": clients, "ceiling_s": ceiling_s}
+    load = {"kind": "closed", "clients": clients, "duration_s": min(2.0, ceiling_s)}
+    load["ceiling_s"] = ceiling_s
     # All connect at once: each turn of a few would take a round trip.
     others = {"connecting": min(clients, CONNECTING), "connect_timeout_s": 60.0, "drain_s": 15.0}
     servers = [through.known(f"{name}.py") for name in names]

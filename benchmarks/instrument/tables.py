@@ -150,7 +150,8 @@ def aa(path: Path) -> str:
         rest = (way["pairs_with_any"], way["alarms"], way["cannot_tell"])
         lines.append((name, *map(str, counts), share, *map(str, rest), way["verdict"]))
     told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, the first "
-    told += f"{found['series']} of them the series, {found['trials']:,} trials; the last began {found['until']}."
+    told += f"{found['series']} of them the series, {found['trials']:,} trials; "
+    told += f"the last began {found['until']}."
     return f"{where(found)}{told}\n\n{grid(headings, lines)}"
 
 
@@ -163,6 +164,7 @@ def slices(path: Path) -> str:
                 "worst error", "Little", "within 2 %")  # fmt: skip
     lines = []
     for row in found["rows"]:
+        why = ["; ".join(row["reasons"] + row["gates"])] if row["reasons"] + row["gates"] else []
         cut = f" (at its ceiling of {row['ceiling_s']:g})" if row["at_ceiling"] else ""
         worst = UNKNOWN if row["worst_error"] is None else f"{row['worst_error']:+.2%}"
         lines.append(
@@ -175,7 +177,7 @@ def slices(path: Path) -> str:
                 number(row["measured_per_s"]),
                 worst,
                 number(row["little"]),
-                "yes" if row["within"] else f"no: {'; '.join(row['reasons'] + row['gates'])}",
+                "yes" if row["within"] else ": ".join(["no", *why]),
             )
         )
     return f"{where(found)}{found['blocks']} blocks.\n\n{grid(headings, lines)}"
