@@ -68,6 +68,8 @@ async def run(plan: Plan, orders: Orders) -> None:
     if plan.hold and not await orders.next():
         return  # whoever was to say when is gone
     await KINDS[plan.kind](worker)
+    if plan.hold:
+        await orders.next()  # still connected: what the server holds is read before we leave
 
 
 def command_line(orders: Orders) -> Plan:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
-    "compare": {"model", "stats", "figures", "judge"},
+    "compare": {"model", "stats", "figures", "gates", "judge"},
     "claims": {"model", "places", "stats", "watch"},
     "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},

@@ -292,6 +292,7 @@ COMMANDS = (
     "serve",
     "show",
     "compare",
+    "race",
     "export",
     "report",
     "claims",

@@ -334,6 +334,7 @@ def test_the_environment_can_be_published() -> None:
     assert json.loads(json.dumps(environment)) == environment
     assert set(environment) == {"cpu", "memory", "system", "limits", "python", "suite", "moment"}
     assert environment["python"]["gil_enabled"] in (True, False)
+    assert environment["system"]["irq_time_accounting"] in (True, False, None)
     for text in strings(environment):
         assert text != platform.node()
         assert str(Path.home()) not in text

@@ -17,6 +17,12 @@ Kind = Literal["closed", "open", "idle", "storm", "churn"]
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 Verdict = Literal["faster", "slower", "same", "not resolved"]
+# Of two sides; better and worse are of what is neither a rate nor a time.
+ComparedVerdict = (
+    Verdict
+    | Literal["better", "worse", "farther", "nearer"]
+    | Literal["broken", "mended", "incomparable", "cannot be told"]
+)
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
@@ -473,7 +479,11 @@ class NoiseFloor(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """One figure of one server under one load, in two sessions (or of two servers in one)."""
+    """One figure of one server under one load on two sides (or of two servers in one session).
+
+    broken: A has figures that stand and B has none; mended: the other way round;
+    incomparable: neither has. farther, nearer: of the breaking point that a search found.
+    """
 
     server: str
     load: str
@@ -482,17 +492,21 @@ class Compared(Struct, frozen=True):
     primary: bool  # the figure that this kind of load is about
     a: Spread | None
     b: Spread | None
-    ratio: Ratio | None  # b over a
-    verdict: Verdict
+    ratio: Ratio | None  # b over a; a breaking point's ends: what its searches leave open
+    verdict: ComparedVerdict
+    reason: str = ""  # of a verdict that no figure shows
+    a_bound: bool = False  # the client was the limit: A is at least as good as this
+    b_bound: bool = False
 
 
 class Comparison(Struct, frozen=True):
-    """What two sessions, or two servers of one, say of each other."""
+    """What two sides, of a session each or of several, say of each other."""
 
     a: str
     b: str
     rows: tuple[Compared, ...]
     warnings: tuple[str, ...] = ()
+    advice: str = ""  # the command that would tell what cannot be told from these
 
 
 class Judged(Struct, frozen=True):
