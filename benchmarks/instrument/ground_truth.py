@@ -224,7 +224,8 @@ def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, o
     """All sessions, made or there already, and their lines."""
 
     def run(name: str, servers: Sequence[str], loads: Sequence[dict]) -> Session:
-        timed = [{"duration_s": slice_s, **load} for load in loads]
+        warmup_s = 0.1 if quick else 0.5
+        timed = [{"duration_s": slice_s, "warmup_s": warmup_s, **load} for load in loads]
         about, repeats = f"Ground truth: {name}", 0 if quick else 2
         declared = through.Declared(about, servers, timed, blocks, repeats)
         return through.session(keep / name, declared, quick=quick)
