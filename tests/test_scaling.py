@@ -14,7 +14,7 @@ from c10k.render import table
 
 pytestmark = pytest.mark.once
 
-KNOWN = places.SUITE / "tests" / "known_servers"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
 
 
 def run(capsys, *words):
