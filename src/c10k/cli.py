@@ -903,8 +903,8 @@ def _series(folder: Path) -> list[Session]:
     found = [store.load(path.parent) for path in sorted(folder.glob("*/session.json"))]
     if len(found) < evidence.ENOUGH:
         raise Wrong(
-            f"--between {folder}: {len(found)} sessions; it takes {evidence.ENOUGH} or more folders "
-            "of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
+            f"--between {folder}: {len(found)} sessions; it takes {evidence.ENOUGH} or more "
+            "folders of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
         )
     return found
 
