@@ -296,7 +296,10 @@ def _verdict(each: Evidence, p: float, level: float) -> tuple[ComparedVerdict, s
     a, b = each.bound
     if (b and (a or word != "faster")) or (a and word != "slower"):
         sides = " and ".join(name for name, bound in (("A", a), ("B", b)) if bound)
-        return "not resolved", f"the client was the limit of {sides}"
+        return (
+            "not resolved",
+            f"the client was the limit of {sides}, which no further block changes",
+        )
     if word in ("faster", "slower"):
         return _word(each.figure, word == "faster"), ""
     return word, ""
