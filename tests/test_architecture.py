@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
-    "figures": {"model", "stats", "gates"},
+    "figures": {"model", "stats", "gates", "histograms", "intervals"},
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
@@ -53,7 +53,7 @@ MAY_IMPORT = {
         "catalog",
     }
     | {"cluster"},
-    "render": {"model", "plain", "histograms", "render"},
+    "render": {"model", "plain", "histograms", "figures", "render"},
     "check": {"model", "launch", "check", "places", "processes"},
 }
 

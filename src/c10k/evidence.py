@@ -93,20 +93,8 @@ def values_of(trials: Sequence[Measurement], figure: str) -> list[float]:
     return [value for value in found if value is not None and math.isfinite(value)]
 
 
-def floor(session: Session, load: Load, figure: str) -> float | None:
-    """The reference against itself in this figure: the greatest log-ratio it may show.
-
-    None: there is no control, or too few of its blocks count.
-    """
-    cells, plan = _cells(session, control=True), session.plan
-    both = [cells.get((load, name), []) for name in (plan.control, plan.workload.reference)]
-    control, reference = (judge.by_block(trials, FIGURES[figure]) for trials in both)
-    ratios = stats.log_ratios(control, reference)
-    return stats.noise_floor(stats.median_interval(ratios)) if len(ratios) >= ENOUGH else None
-
-
 def _known_floor(session: Session, load: Load, figure: str) -> float | None:
-    found = floor(session, load, figure)
+    found = judge.floor(session, load, figure)
     return found if found is not None and math.isfinite(found) else None
 
 
