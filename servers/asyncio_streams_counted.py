@@ -41,7 +41,7 @@ def watch(phase, info):
 
 
 def report(*_):
-    said = f"runs of generations 0, 1, 2: {runs}, ms in them: {spent_ms}"
+    said = f"runs of generations 0, 1, 2: {runs}, ms in them: {[round(ms) for ms in spent_ms]}"
     print(said, *long, sep="\n", file=sys.stderr)
     os._exit(0)
 

@@ -5,7 +5,7 @@
 # title = "asyncio, collector off"
 # model = "coroutines"
 # unit = "task"
-# tier = "tuned"
+# tier = "variant"
 # ///
 """Streams of asyncio, with Python's collector off.
 

@@ -6,7 +6,7 @@
 # title = "trio, collector off"
 # model = "structured concurrency"
 # unit = "task"
-# tier = "tuned"
+# tier = "variant"
 # ///
 """trio's streams, with Python's collector off.
 

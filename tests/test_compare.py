@@ -544,6 +544,7 @@ def test_two_servers_of_one_folder(folders):
     [
         (["before0"], "say which sessions are the other side"),
         (["before0", "before1", "before2", "after0"], "say which sessions are the other side"),
+        (["before0", "before1", "after0"], "say which sessions are the other side"),
         (["before0", "after0", "--servers", "gamma"], "the session has alpha, beta"),
         (["before0", "alpha", "beta", "--servers", "alpha"], "go with two sessions"),
     ],

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 
 from c10k import catalog, confine, drive, keeper, launch, places, plan, runtime, session, store
 
-HOSTILE = Path(__file__).parent / "known_servers" / "hostile.py"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
+HOSTILE = KNOWN / "hostile.py"
 WRITTEN = "written-by-the-hostile-server"
 confined = pytest.mark.skipif(
     confine.ruleset(Path("/tmp")) is None, reason="this kernel has no Landlock"
@@ -108,7 +109,7 @@ print(keeper.keeper().mark, keeper.keeper().folder, flush=True)
 )
 def test_nothing_outlives_its_owner(tmp_path, then, how):
     """However the owner ends: no server, nothing that had left its session, no file of theirs."""
-    sources = Path(__file__).parent / "known_servers" / "forks_away.py"
+    sources = KNOWN / "forks_away.py"
     owner = subprocess.Popen(
         [
             sys.executable, "-c", OWNER.format(then=then),

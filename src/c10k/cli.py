@@ -1,7 +1,7 @@
 """The command line: wires the modules together; holds no logic.
 
-Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong, 3 the session
-ended early and can be resumed.
+Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong or cannot be
+judged, 3 the session ended early and can be resumed.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ from . import (
     claims,
     cluster,
     compare,
+    evidence,
     figures,
     histograms,
     judge,
@@ -758,7 +759,7 @@ def compare_(
     """
     thresholds = _thresholds(fail_on)
     wanted = [name for name in thresholds if name]
-    if against is None and len(others) == 2:
+    if against is None and len(others) == 2 and not Path(others[0], "session.json").is_file():
         if between or servers:
             raise Wrong("--between and --servers go with two sessions, not with two servers of one")
         return _compared(compare.servers(store.load(a), *others, wanted), [], form, thresholds)
@@ -768,7 +769,7 @@ def compare_(
     theirs = against if against is not None else [Path(others[0])]
     loaded = [[store.load(folder) for folder in side] for side in (mine, theirs)]
     series = _series(between) if between else []
-    if series and min(map(len, loaded)) >= compare.ENOUGH:
+    if series and min(map(len, loaded)) >= evidence.ENOUGH:
         raise Wrong("--between: three sessions a side say themselves how far they lie apart")
     known = {each.name: each for one in chain(*loaded) for each in one.plan.servers}
     kept = _named(servers, list(known.values()))
@@ -799,7 +800,7 @@ def race_(
 ) -> int:
     """Race two servers, or two versions of one, in one session: did it become slower?
 
-    Example: c10k race trio_streams@trio==0.34 trio_streams@trio==0.35 --fail-on 5%
+    Example: c10k race trio_streams@trio==0.34 trio_streams@trio==0.35 --fail-on messages_per_s:5%
     Example: c10k race ./before.py ./after.py throughput --clients 100 1k
 
     Both meet every load by turns, so that what the machine does falls on both. The
@@ -835,7 +836,7 @@ def race_(
         raise Wrong(f"race takes two servers that are told apart by name; these are {len(names)}")
     chosen = workload.cut(workload.choose(name, places.WORKLOADS), clients=_counts(clients))
     if blocks is None and not chosen.search:
-        rows = len(chosen.loads) * (1 + len(wanted))
+        rows = sum(len({figures.PRIMARY[load.kind], *wanted}) for load in chosen.loads)
         blocks = max(chosen.blocks, compare.blocks_for(rows))
     folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
     code = run(
@@ -888,7 +889,7 @@ def _compared(
     lacking = sorted(set(thresholds) - {"", *(row.figure for row in found.rows)})
     for figure in lacking:
         _say(f"cannot be told: no trial of either side has {figure}")
-    if untold:
+    if not all(row.a_bound or row.b_bound for row in untold):  # that no block would tell
         _say(f"what would tell: {found.advice}")
     return FAILED if failed else WRONG if untold or lacking else DONE
 
@@ -904,10 +905,10 @@ def _called(mine: Sequence[Path], theirs: Sequence[Path]) -> tuple[str, str]:
 def _series(folder: Path) -> list[Session]:
     """The sessions in a folder of equal ones."""
     found = [store.load(path.parent) for path in sorted(folder.glob("*/session.json"))]
-    if len(found) < compare.ENOUGH:
+    if len(found) < evidence.ENOUGH:
         raise Wrong(
-            f"--between {folder}: {len(found)} sessions; it takes {compare.ENOUGH} or more folders "
-            "of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
+            f"--between {folder}: {len(found)} sessions; it takes {evidence.ENOUGH} or more "
+            "folders of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
         )
     return found
 

@@ -1,10 +1,11 @@
 """The figures of one trial, and what limited it: pure. judge.py summarises them over the blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from . import stats
+from . import histograms, stats
+from . import intervals as intervals_of
 from .gates import BOUND_SHARE, bound_by
 from .model import Measurement, Memory
 
@@ -197,11 +198,34 @@ def longest_silence_s(measurement: Measurement) -> float | None:
     return latency.max_us / 1e6 if measurement.trial.load.kind in ("closed", "open") else None
 
 
+def stalls_per_s(measurement: Measurement) -> float | None:
+    """Stretches of 10 ms or longer in which messages waited and nobody was answered."""
+    if measurement.stalls is None or not measurement.duration_s:
+        return None
+    return measurement.stalls / measurement.duration_s
+
+
+def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, int]:
+    """Percentile → ns, of those that enough of the trial's latencies lie beyond."""
+    if trial.latency is None or not trial.latency.histogram:
+        return {}
+    histogram = histograms.decoded(trial.latency.histogram)
+    count = int(histogram.get_total_count())
+    return {
+        percent: int(value_ns)
+        for percent, value_ns in histogram.get_percentile_to_value_dict(percents).items()
+        if stats.percentile_allowed(count, percent, intervals_of.holding(trial.intervals, value_ns))
+    }
+
+
 # row field → the figure of one trial
 FIGURES: dict[str, Figure] = {
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
     "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
+    "latency_p999_us": lambda m: m.latency.p999_us if m.latency else None,
+    "longest_stall_s": lambda m: m.longest_stall_s,
+    "stalls_per_s": stalls_per_s,
     "server_cpu_us_per_message": server_cpu_us_per_message,
     "client_cpu_us_per_message": client_cpu_us_per_message,
     "memory_per_client_bytes": memory_per_client_bytes,

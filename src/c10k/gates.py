@@ -25,6 +25,7 @@ READING_S = 0.1  # that the CPU's readings may lie outside the slice, or SLICE_S
 ENGINE_S = 0.002  # of the suite's own CPU time, that no short slice is rejected for
 LAG_SHARE = 0.1  # of the latency: a client that sends later is what limits, in an open loop
 BOUND_SHARE = 0.9  # of a core: a busier client is what limits, in the other kinds
+STORM_SHARE = 0.8  # in a storm, whose slice holds the wait for the last echo, too
 
 
 class Allowed(Struct, frozen=True):
@@ -102,7 +103,8 @@ def bound_by(measured: Measurement) -> str:
         return ""
     if measured.one_core:
         share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
-    if share >= BOUND_SHARE and (kind != "open" or measured.one_core):
+    limit = STORM_SHARE if kind == "storm" else BOUND_SHARE
+    if share >= limit and (kind != "open" or measured.one_core):
         return "client CPU" + _where({host.name: host.cpu_share for host in measured.hosts})
     lags = {host.name: host.lag_p99_us for host in measured.hosts}
     lag = measured.schedule_lag.p99_us if measured.schedule_lag else None

@@ -366,7 +366,9 @@ class Spread(Struct, frozen=True):
 class Ratio(Struct, frozen=True):
     """A figure over the reference's, by blocks: the median and its interval.
 
-    low and high are None where there are too few blocks to say.
+    low and high are None where there are too few blocks to say. Only one of them is None where
+    a figure was 0 in some blocks: the interval is open there. The median is 0 when the figure
+    was 0 in most blocks, and infinite (null in JSON) when the reference's was.
     """
 
     median: float
@@ -447,10 +449,11 @@ class Row(Struct, frozen=True):
     listen_overflows: Spread | None = None
     threads_max: Spread | None = None
     connected: int | None = None
-    served: int | None = None
+    served: int | None = None  # the worst block
+    unserved: int | None = None  # clients without a first echo, all blocks
     lost: int | None = None
     altered: int | None = None
-    errors: dict[str, int] = {}
+    errors: dict[str, int] = {}  # those that kept a client from being served among them
     schedule_lag_p99_us: Spread | None = None
     latency_from_send_p99_us: Spread | None = None
     ratio: Ratio | None = None  # of the primary figure, to the reference's
