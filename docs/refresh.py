@@ -27,6 +27,9 @@ from c10k.render.table import figure, marked, significant
 from c10k.render.table import heading as table_heading
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
+import tables as instrument  # noqa: E402 - the programs there render what they keep
+
 HEADLINE = ROOT / "results" / "reference-c10k"
 CLAIMS = ROOT / "results" / "reference-claims"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -107,44 +110,6 @@ def cost(path: Path) -> str:
             f"| {row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f}) "
             f"| {row['client_bytes_per_connection']:,.0f} |"
         )
-    return "\n".join(lines) + "\n"
-
-
-def truth(path: Path) -> str:
-    """What benchmarks/instrument/ground_truth.py --json printed."""
-    lines = [
-        "| case | figure | predicted µs | reported µs | error µs | error less the way µs |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in json.loads(path.read_text())["rows"]:
-        cells = [
-            "–" if row.get(key) is None else f"{row[key]:,.0f}"
-            for key in ("predicted_us", "reported_us", "error_us", "error_without_way_us")
-        ]
-        lines.append(f"| {row['case']} | {row['figure']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def power(path: Path) -> str:
-    """What benchmarks/instrument/power.py --judge printed."""
-    report = json.loads(path.read_text())
-    lines = [
-        f"{report['trials']:,} trials, {report['gated']} of them gated; the reference needs "
-        f"{report['cost_ns'] / 1000:.2f} µs of CPU per message, and one block's ratio of two equal "
-        f"servers has a standard deviation of {report['noise_of_a_ratio']:.1%}.",
-        "",
-        "| session | sessions | twin claimed | burn ns | by CPU clock | planted ratio | estimated "
-        "| found | covered |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for length in report["lengths"]:
-        for planted in length["planted"].values():
-            lines.append(
-                f"| {length['blocks']} blocks, {length['seconds']:.0f} s | {length['sessions']} "
-                f"| {length['twin_claimed']} | {planted['burn_ns']} "
-                f"| {planted['burn_by_cpu_clock_ns']:.0f} | {planted['truth']:.3f} "
-                f"| {planted['estimated_median']:.3f} | {planted['found']} | {planted['covered']} |"
-            )
     return "\n".join(lines) + "\n"
 
 
@@ -275,7 +240,7 @@ def million(path: Path) -> str:
     ]
     for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
         mine = [m for m in trials if m.trial.server == server]
-        own = statistics.median(map(figures.memory_per_client_bytes, mine))
+        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
         rate = statistics.median(m.served / m.connect_s for m in mine)
         cost = loaded[server].median if loaded.get(server) else None
         cells = [
@@ -343,14 +308,13 @@ KINDS = {
     "headline": headline,
     "source": source,
     "cost": cost,
-    "truth": truth,
-    "power": power,
     "claims": claimed,
     "micro": medians,
     "units": units,
     "compared": compared,
     "faults": faults,
     "soak": soak,
+    **instrument.KINDS,
 }
 
 

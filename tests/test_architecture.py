@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "plain": set(),
     "reading": set(),
     "histograms": set(),
-    "intervals": set(),
+    "intervals": {"histograms"},
     "stats": set(),
     "catalog": {"model", "places", "reading"},
     "workload": {"model", "reading"},
@@ -26,7 +26,8 @@ MAY_IMPORT = {
     "new": {"model", "places"},
     "runtime": {"model", "places", "catalog", "launch"},
     "drive": {"model", "launch", "keeper", "places", "stats", "histograms", "intervals"},
-    "watch": {"model"},
+    "processes": {"keeper"},
+    "watch": {"model", "keeper", "processes"},
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
@@ -34,9 +35,10 @@ MAY_IMPORT = {
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
-    "compare": {"model", "stats", "figures", "judge"},
+    "evidence": {"model", "stats", "figures", "gates", "judge"},
+    "compare": {"model", "stats", "figures", "judge", "evidence"},
     "claims": {"model", "places", "stats", "watch"},
-    "machine": {"model"},
+    "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},
     # `local` is one kind of machines that a session runs on, `cluster` the other
     "cluster": {
@@ -52,7 +54,7 @@ MAY_IMPORT = {
     }
     | {"cluster"},
     "render": {"model", "plain", "histograms", "figures", "render"},
-    "check": {"model", "launch", "check", "places"},
+    "check": {"model", "launch", "check", "places", "processes"},
 }
 
 

@@ -25,6 +25,19 @@ def latency(p99_us):
         (made.ok(trial(), noise=Noise(steal_share=0.02)), "steal"),
         (made.ok(trial(), noise=Noise(others_cores=0.2)), "others"),
         (made.ok(trial(OPEN), rate_achieved=900.0), "rate"),
+        (made.ok(trial(OPEN), noise=Noise(steal_share=0.002, watched_s=30.0)), "steal"),
+        (made.ok(trial(OPEN), noise=Noise(others_cores=0.006, watched_s=30.0)), "others"),
+        (made.ok(trial(OPEN), engine_cpu_s=0.005), "engine"),
+        (made.ok(trial(), engine_cpu_s=0.03), "engine"),
+        # the C floor's slices of 12.6 s instead of 2: the client's loop starved its timers
+        (made.ok(trial(), slice_s=2.0, duration_s=12.6), "slice"),
+        (made.ok(trial(OPEN), slice_s=2.0, duration_s=1.9), "slice"),
+        (made.ok(trial(), slice_s=2.0, round_trip_s=0.1, duration_s=2.2), "slice"),
+        # curio at 19,900 clients: a slice of 2 s, shorter than its round trip of 2.35 s
+        (made.ok(trial(), little=1.4), "little"),
+        (made.ok(trial(), little=0.0), "little"),
+        # the suite was stopped for 1.5 s before it read the server's CPU at the slice's end
+        (made.ok(trial(), read_s=3.5), "reading"),
     ],
 )
 def test_what_spoils_a_trial_is_named(measured, kind):
@@ -39,6 +52,13 @@ def test_what_spoils_a_trial_is_named(measured, kind):
         made.ok(trial()),
         made.ok(trial(), noise=Noise(steal_share=0.009, others_cores=0.04)),
         made.ok(trial(), client_cpu_share=0.99),
+        made.ok(trial(), slice_s=2.0, round_trip_s=0.1, duration_s=2.14),
+        made.ok(trial(), little=1.04, engine_cpu_s=0.002, read_s=2.09),
+        made.ok(trial(OPEN), noise=Noise(steal_share=0.0009, others_cores=0.004, watched_s=30.0)),
+        # of a storm of 0.5 s three ticks are 6 %: less cannot be told from nothing
+        made.ok(trial(made.load(100, kind="storm")), noise=Noise(0.05, 0.01, watched_s=0.5)),
+        # what may all be one child that somebody waited for
+        made.ok(trial(), noise=Noise(others_cores=0.06, others_within_cores=0.02)),
         made.ok(trial(OPEN), rate_achieved=980.0, latency=latency(100.0), schedule_lag=latency(11)),
         made.failed(trial()),
     ],

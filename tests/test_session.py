@@ -88,7 +88,9 @@ def local(tmp_path):
 
     def run(path, clients=20, kind="closed", workers=1, before=lambda: None, **options):
         server = replace(catalog.read(path), processes=options.pop("processes", 1))
-        short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=0.4)
+        short = made.load(
+            clients, kind=kind, warmup_s=0.1, duration_s=options.pop("duration_s", 0.4)
+        )
         chosen = made.workload([server.name], [short], 1, connect_timeout_s=3.0, drain_s=0.5)
         planned = plan.make(chosen, [server], 1)
         execute = session.LocalExecutor(
@@ -307,3 +309,40 @@ def test_refusals_name_the_first_reason():
         with pytest.raises(session.Refusal, match=says):
             session.refusals(cannot, room, conformance)(trial)
     session.refusals({}, lambda t: "", {})(trial)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux has")
+def test_the_engine_is_silent_in_a_slice(local, monkeypatch):
+    """Between the slice's ends nothing of /proc is opened and no server's CPU clock is read.
+
+    Such looks made threads' p99 ten times too long: they take the kernel milliseconds.
+    """
+    within, opened = [False], []
+
+    def noted(event, arguments):
+        if within[0] and event == "open" and not isinstance(arguments[0], int):
+            opened.append(arguments[0])
+
+    sys.addaudithook(noted)
+    begin, end = watch.Watch.begin, watch.Watch.end
+    clock = time.clock_gettime_ns
+
+    def begun(self):
+        begin(self)
+        within[0] = True
+
+    def ended(self):
+        within[0] = False
+        end(self)
+
+    def read(number):
+        assert not within[0], "a CPU clock was read in the slice"
+        return clock(number)
+
+    monkeypatch.setattr(watch.Watch, "begin", begun)
+    monkeypatch.setattr(watch.Watch, "end", ended)
+    monkeypatch.setattr(time, "clock_gettime_ns", read)
+    seen = local(places.SERVERS / "asyncio_streams.py", duration_s=2.5)
+    assert seen.status == "ok"
+    assert seen.engine_cpu_s is not None
+    assert opened == []

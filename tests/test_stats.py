@@ -625,6 +625,20 @@ def test_a_slope_needs_two_places() -> None:
 # -- independent samples -------------------------------------------------------------------
 
 
+def test_a_contrast_of_one_part_is_students_t() -> None:
+    """With the error of a paired sample as its only part it says what the t-test says."""
+    x = np.random.default_rng(4).normal(0.02, 0.03, 9)
+    interval, p = stats.contrast(float(x.mean()), [(float(x.var(ddof=1)) / 9, 8)], 9)
+    assert p == pytest.approx(stats.t_test(x.tolist()))
+    assert (interval.high - interval.low) / 2 == pytest.approx(
+        2.306 * float(x.std(ddof=1)) / 3, rel=1e-3
+    )
+    wider, later = stats.contrast(float(x.mean()), [(float(x.var(ddof=1)) / 9, 8), (0.001, 2)], 9)
+    assert wider.low < interval.low
+    assert later > p
+    assert stats.contrast(0.0, [(0.0, 2)], 3) == (stats.Interval(0.0, 0.0, 0.0, 3), 1.0)
+
+
 def test_welch_is_scipys() -> None:
     """The interval and p of two samples, by scipy's own Welch test."""
     rng = np.random.default_rng(4)

@@ -1,9 +1,12 @@
 """Guards the session folder: what was measured is never lost, what is foreign is refused."""
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import made
@@ -217,3 +220,52 @@ def test_no_json_in_place_of_a_value_crashes(tmp_path_factory, value, data):
     (folder / "session.json").write_text(json.dumps(head))
     with contextlib.suppress(StoreError):
         store.load(folder)
+
+
+def held(folder, shared, seconds=None):
+    """A process that locks a folder as who follows a session (shared) or runs it does."""
+    program = (
+        "import fcntl, os, sys, time\n"
+        "fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), int(sys.argv[2]))\n"
+        "print('held', flush=True)\n"
+        "time.sleep(float(sys.argv[3]))\n"
+    )
+    how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder), str(how), str(seconds or 60)],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_a_trial_waits_for_who_follows_the_session(tmp_path):
+    """Whoever looks has looked when a trial begins, so nothing of it is in the figures."""
+    with contextlib.closing(store.create(tmp_path / "s", made.session())) as writer:
+        follower = held(tmp_path / "s", shared=True, seconds=0.3)
+        with writer.measuring():
+            assert follower.wait(5) == 0
+
+
+def test_who_hangs_while_following_holds_nothing_up_for_ever(tmp_path, monkeypatch):
+    """After a while the trial goes on; the gates say when that was in its figures."""
+    monkeypatch.setattr(store, "FOLLOWERS_S", 0.1)
+    with contextlib.closing(store.create(tmp_path / "s", made.session())) as writer:
+        follower = held(tmp_path / "s", shared=True)
+        try:
+            with writer.measuring():
+                assert follower.poll() is None
+        finally:
+            follower.kill()
+            follower.wait()
+
+
+def test_who_follows_a_session_waits_for_its_trial(tmp_path):
+    """No look falls into a trial; between two of them there is time."""
+    with contextlib.closing(store.create(tmp_path / "s", made.session())):
+        running = held(tmp_path / "s", shared=False, seconds=0.3)
+        with store.between_trials(tmp_path / "s"):
+            assert running.wait(5) == 0
+    with pytest.raises(StoreError, match="cannot be read"), store.between_trials(tmp_path / "no"):
+        pass

@@ -203,7 +203,7 @@ least = 10
 most = 1000
 [[load]]
 kind = "open"
-rate = 100
+rate = 5000
 clients = 1
 """
 
@@ -228,6 +228,8 @@ def test_a_search_starts_at_its_least_count_in_one_block():
         (("most = 1000", "most = 1000000000000"), "search.most"),
         (("most = 1000", "most = 1000\np99_ms = nan"), "search.p99_ms"),
         (("most = 1000", "most = 1000\nbest = 1"), "search"),
+        # 2 s of 4,999 messages: no p99 could be told, so no count would ever hold
+        (("rate = 5000", "rate = 4999"), "search: its p99 needs 10,000 messages"),
         (("processes = 4", "processes = 0"), "processes"),
         (("processes = 4", "processes = 1000000"), "processes"),
         (('"one-socket", ', '"two", '), "sharing"),

@@ -1,9 +1,16 @@
-"""Starts client workers, holds them at the barrier, collects what they saw.
+"""Takes client workers from the barrier through the slice, and collects what they saw.
 
 A worker is any program that reads a plan (one JSON line) and writes JSON lines; see
-clients/README.md. A crew is the workers of one machine, or of several. The barrier: every
-worker says `connected` and waits; when all have, the caller takes its readings, and then
-all are told to go.
+clients/README.md. A crew is the workers of one machine, or of several.
+
+  connected  every worker waits at the barrier; the expensive readings are taken; go
+  warmed     the warm-up is over, and how long a round trip takes is known; the server's CPU
+             is read, and (closed loop, churn) all are told how long the slice is
+  ended      the slice is over; the server's CPU is read again
+  result     the last echo has come; the workers stay connected until they are ended
+
+Between `warmed` and `ended` this process waits, and does nothing else, but for what LOOK_S
+and QUEUE_LOOK_S say: whoever watches must not disturb (benchmarks/instrument/observer.py).
 """
 
 import json
@@ -15,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +31,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from . import histograms, keeper, places, stats
+from . import intervals as intervals_of
 from .launch import child_setup, last_line
 from .model import Host, Latency, Load, Workload
 
@@ -31,12 +39,17 @@ Event = dict[str, Any]
 Core = tuple[str, int]  # a host's name, "" for this one, and the number of its core
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
-_GLANCE_S = 0.1  # how often the server is looked at while nothing is said
-_CLOSE_GLANCE_S = 0.02  # the same for a storm and for churn, whose queues come and go quickly
+LOOK_S = 1.0  # how often it is asked whether the server and the memory are still there
+QUEUE_LOOK_S = 0.05  # storm, churn: how often the accept queue is looked at, one system call
+STALL_NS = 10_000_000  # a shorter one is not counted
+ROUND_TRIPS = 20  # a slice lasts as many, or more
 # A source address has the local port range, some 28,000 ports. Finding a free one takes the
 # kernel long when half of them are taken: 20,000 clients from one address take 8 s to connect.
 _SOURCES = 4  # addresses a worker, where one is not enough
 _PORTS = 12_000  # clients for which one address is enough
+_IN_ROUNDS = ("closed", "churn")  # kinds whose slice follows the round trip
+_AT_ONCE = ("idle", "storm")  # kinds that have no warm-up
+_QUEUED = ("storm", "churn")  # kinds in which clients come, and may have to queue
 _LINE_BYTES = 16 * 1024 * 1024
 
 
@@ -85,6 +98,15 @@ class Driven(Struct, frozen=True):
     rate_achieved: float | None
     unsent: int  # open loop: messages that never left
     bins: tuple[tuple[int, int], ...]
+    intervals: str
+    stalls: int | None  # of STALL_NS or longer; None: this kind has none
+    longest_stall_s: float | None
+    longest_stall_at_s: float | None
+    little: float | None  # closed loop: of the clients that had an echo in the slice
+    slice_s: float = 0.0  # how long it was to be
+    round_trip_s: float | None = None
+    at_ceiling: bool = False
+    engine_cpu_s: float = 0.0  # of this process, in the slice
     hosts: tuple[Host, ...] = ()  # of several machines, what each had to do with it
     start_spread_s: float | None = None  # of several machines: their starts lay within
 
@@ -102,8 +124,36 @@ class Crew(Protocol):
     def go(self) -> None:
         """Tells all workers to begin. Raises ClientFailed."""
 
+    def settle(self) -> None:
+        """Waits until what is said next reaches the workers at once. Raises ClientFailed."""
+
+    def begin_slice(self, seconds: float) -> None:
+        """Tells all workers that the slice begins, and how long it is. Raises ClientFailed."""
+
     def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
         """Of several machines, what each had to do with these results, one a worker."""
+
+
+class Watched(Protocol):
+    """The server of a trial, as far as it is looked at while the load is driven."""
+
+    def look(self) -> None:
+        """Whether it is still there, and memory enough. Raises ClientFailed."""
+
+    def look_at_queue(self) -> None:
+        """How long its accept queue is."""
+
+    def connected(self, seen: Connected) -> None:
+        """All workers wait at the barrier: the expensive readings."""
+
+    def begin(self) -> None:
+        """The slice is about to begin."""
+
+    def end(self) -> None:
+        """The slice has ended."""
+
+    def loaded(self) -> None:
+        """The last echo has come, and the clients are still connected."""
 
 
 class _Worker:
@@ -170,6 +220,11 @@ class _Worker:
         self.process.wait()
 
 
+def queues(load: Load) -> bool:
+    """Whether clients come during the load, so that the accept queue is looked at."""
+    return load.kind in _QUEUED
+
+
 def addresses(load: Load, workers: int) -> int:
     """From how many source addresses the clients connect: each has its own ports."""
     if sys.platform == "linux" and (load.kind == "churn" or load.clients > _PORTS):
@@ -177,9 +232,17 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
-def glance_s(kind: str) -> float:
-    """How often the server is looked at while nothing is said, s."""
-    return _CLOSE_GLANCE_S if kind in ("storm", "churn") else _GLANCE_S
+def slice_s(load: Load, round_trip_s: float) -> tuple[float, bool]:
+    """How long the slice is to be, in s, and whether its ceiling made it shorter.
+
+    ROUND_TRIPS of what a round trip took in the warm-up, within the load's duration_s and
+    ceiling_s: a slice that is shorter than a round trip sees nothing. An open loop, idle
+    clients and a storm do not go in rounds.
+    """
+    if load.kind not in _IN_ROUNDS:
+        return load.duration_s, False
+    wanted_s, most_s = ROUND_TRIPS * round_trip_s, max(load.ceiling_s, load.duration_s)
+    return min(max(load.duration_s, wanted_s), most_s), wanted_s > most_s
 
 
 def even(clients: int, workers: int) -> list[int]:
@@ -224,6 +287,7 @@ def plans(
                 "connect_timeout_s": workload.connect_timeout_s,
                 "warmup_s": load.warmup_s,
                 "duration_s": load.duration_s,
+                "ceiling_s": load.ceiling_s,
                 **(
                     {
                         "rate": load.rate * clients / load.clients,
@@ -290,59 +354,97 @@ class LocalCrew:
         for worker in self.workers:
             worker.tell("go")
 
+    def settle(self) -> None:
+        """Nothing is ever on its way to a worker of this machine."""
+
+    def begin_slice(self, seconds: float) -> None:
+        """Tells all workers that the slice begins, and how long it is."""
+        for worker in self.workers:
+            worker.tell(json.dumps({"slice_s": seconds}))
+
     def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
         """None but this one."""
         return ()
 
 
-def drive(
-    crew: Crew,
-    *,
-    on_wait: Callable[[], None],
-    on_connected: Callable[[Connected], None],
-    on_sample: Callable[[], None],
-) -> Driven:
-    """Takes a crew from the barrier to its results.
+class _Conversation:
+    """What all workers of a crew have said, and the waiting for more."""
 
-    on_wait is called now and then, and may raise ClientFailed; on_connected once, with all
-    workers held at the barrier; on_sample when samples have come, first when a slice
-    starts, last when it ends. Raises ClientFailed when a worker fails or the time is over.
-    """
-    first = crew.plans[0]
-    storm = first["kind"] == "storm"
-    wait_s = glance_s(first["kind"])
-    arrived: dict[int, Event] = {}
-    results: dict[int, Event] = {}
+    def __init__(self, crew: Crew, watched: Watched, looks_at_queue: bool) -> None:
+        self.crew = crew
+        self.watched = watched
+        self.looks_at_queue = looks_at_queue
+        self.said: dict[str, dict[int, Event]] = {}
+        self.looked = time.monotonic()
 
-    def until(known: dict[int, Event], limit_s: float, what: str) -> list[Event]:
-        """The events of all workers, in their order."""
+    def until(self, what: str, limit_s: float) -> list[Event]:
+        """The event of that name of every worker, in their order.
+
+        Raises ClientFailed when the server is gone, when a worker is, or after limit_s. What
+        has come by then counts: this process may itself have been stopped for a while.
+        """
+        known = self.said.setdefault(what, {})
         deadline = time.monotonic() + limit_s
-        while len(known) < len(crew.plans):
-            said = crew.said(wait_s)
-            for number, event in said:
-                match event.get("event"):
-                    case "connected":
-                        arrived[number] = event
-                    case "result":
-                        results[number] = event
-            if any(event.get("event") == "sample" for _, event in said):
-                on_sample()
-            on_wait()
-            if time.monotonic() > deadline:
-                raise ClientFailed(f"the client gave no {what} within {limit_s:g} s")
+        while len(known) < len(self.crew.plans):
+            heard = self.crew.said(QUEUE_LOOK_S if self.looks_at_queue else LOOK_S)
+            for number, event in heard:
+                self.said.setdefault(str(event.get("event")), {})[number] = event
+            if len(known) == len(self.crew.plans):
+                break
+            self._look(time.monotonic())
+            if not heard and time.monotonic() > deadline:
+                raise ClientFailed(f"the client did not report {what!r} within {limit_s:g} s")
         return [event for _, event in sorted(known.items())]
 
-    connected = _barrier(
-        until(arrived, first["connect_timeout_s"] + _GRACE_S, "word that it is connected")
-    )
-    on_connected(connected)
-    if connected.served == 0 and not storm:
+    def _look(self, now_s: float) -> None:
+        if self.looks_at_queue:
+            self.watched.look_at_queue()
+        if now_s - self.looked >= LOOK_S:
+            self.watched.look()
+            self.looked = now_s
+
+
+def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
+    """Takes a crew from the barrier to its results, and has the server read on the way.
+
+    Raises ClientFailed when the server or a worker fails, or the time is over.
+    """
+    first = crew.plans[0]
+    connect_s, drain_s = first["connect_timeout_s"], first["drain_s"]
+    workers = _Conversation(crew, watched, queues(load))
+    connected = _barrier(workers.until("connected", connect_s + _GRACE_S))
+    watched.connected(connected)
+    watched.look()
+    if connected.served == 0 and load.kind != "storm":
         raise ClientFailed("no client was served")
+    if load.kind in _AT_ONCE:
+        watched.begin()
     crew.go()
-    loading_s = first["connect_timeout_s"] if storm else first["warmup_s"] + first["duration_s"]
-    ended = until(results, loading_s + first["drain_s"] + _GRACE_S, "result")
+    warmed = workers.until("warmed", max(load.warmup_s, load.ceiling_s) + _GRACE_S)
+    round_trip_s = max(event["round_trip_ns"] for event in warmed) / 1e9
+    seconds, at_ceiling = slice_s(load, round_trip_s)
+    if load.kind in _IN_ROUNDS:
+        crew.settle()
+    if load.kind not in _AT_ONCE:
+        watched.begin()
+    if load.kind in _IN_ROUNDS:
+        crew.begin_slice(seconds)
+    began_cpu_ns = time.process_time_ns()
+    longest_s = connect_s if load.kind == "storm" else 1.02 * seconds + 1.5 * round_trip_s
+    workers.until("ended", longest_s + _GRACE_S)
+    engine_cpu_ns = time.process_time_ns() - began_cpu_ns
+    watched.end()
+    ended = workers.until("result", drain_s + _GRACE_S)
+    watched.loaded()
+    watched.look()
     return replace(
-        merge(ended, crew.cores), hosts=crew.hosts(ended), start_spread_s=crew.start_spread_s
+        merge(ended, crew.cores, load.depth),
+        slice_s=seconds,
+        round_trip_s=round_trip_s if load.kind in _IN_ROUNDS else None,
+        at_ceiling=at_ceiling,
+        engine_cpu_s=engine_cpu_ns / 1e9,
+        hosts=crew.hosts(ended),
+        start_spread_s=crew.start_spread_s,
     )
 
 
@@ -356,8 +458,11 @@ def _barrier(events: Sequence[dict[str, Any]]) -> Connected:
     )
 
 
-def merge(results: Sequence[Event], cores: Sequence[Core]) -> Driven:
+def merge(results: Sequence[Event], cores: Sequence[Core], depth: int) -> Driven:
     """Adds up what the workers saw; cores: the one that each worker had."""
+    intervals = intervals_of.added([result.get("intervals", "") for result in results])
+    stalls = _stalls(results) if all("stalls" in result for result in results) else None
+    longest = _longest_stall(results, stalls) if stalls is not None else None
     clients = sum(result["clients"] for result in results)
     squares = sum(result["count_square_sum"] for result in results)
     total = sum(result["count_sum"] for result in results)
@@ -384,7 +489,7 @@ def merge(results: Sequence[Event], cores: Sequence[Core]) -> Driven:
         if "launched_s" in results[0]
         else None,
         arrived=_barrier(results) if "served" in results[0] else None,
-        latency=_latency([result["latency"] for result in results]),
+        latency=_latency([result["latency"] for result in results], intervals),
         latency_from_send=_optional(results, "latency_from_send"),
         schedule_lag=_optional(results, "schedule_lag"),
         rate_achieved=sum(result["rate_achieved"] for result in results)
@@ -392,7 +497,55 @@ def merge(results: Sequence[Event], cores: Sequence[Core]) -> Driven:
         else None,
         unsent=sum(result.get("unsent", 0) for result in results),
         bins=_bins([result.get("bins", []) for result in results]),
+        intervals=intervals,
+        stalls=None if stalls is None else len(stalls),
+        longest_stall_s=longest[1] / 1e9 if longest else None,
+        longest_stall_at_s=longest[0] / 1e9 if longest else None,
+        little=_little(results, depth),
     )
+
+
+def _little(results: Sequence[Event], depth: int) -> float | None:
+    """What Little's law leaves: 1 where rate × mean latency is the messages on their way.
+
+    Of the clients that had an echo in the slice, each of which has `depth` messages on
+    their way all the time (closed loop). Far from 1, the slice was too short to tell a rate.
+    """
+    if any("latency_sum_ns" not in result for result in results):
+        return None
+    waited_ns = sum(result["latency_sum_ns"] for result in results)
+    there_ns = sum(result["clients_answered"] * result["duration_ns"] for result in results)
+    return waited_ns / (there_ns * depth) if there_ns else 0.0
+
+
+def _stalls(results: Sequence[Event]) -> list[tuple[int, int]]:
+    """Stretches in which no worker had an echo: (start in the slice, length), ns.
+
+    Workers began their slices together, within milliseconds; what all of them call a stall
+    is one.
+    """
+    found: list[tuple[int, int]] | None = None
+    for result in results:
+        mine = [(int(at), int(length)) for at, length in result.get("stalls", ())]
+        found = mine if found is None else list(_overlaps(found, mine))
+    return [each for each in found or () if each[1] >= STALL_NS]
+
+
+def _longest_stall(results: Sequence[Event], stalls: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """The longest of any length, as (start, length) in ns; of several workers, of those given."""
+    if len(results) == 1:
+        return results[0].get("longest_stall_at_ns", 0), results[0].get("longest_stall_ns", 0)
+    return max(stalls, key=lambda each: each[1], default=(0, 0))
+
+
+def _overlaps(
+    a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    for at, length in a:
+        for other_at, other in b:
+            begin, end = max(at, other_at), min(at + length, other_at + other)
+            if begin < end:
+                yield begin, end - begin
 
 
 def _optional(results: Sequence[dict[str, Any]], key: str) -> Latency | None:
@@ -411,17 +564,19 @@ def _add(counts: Any) -> dict[str, int]:
     return dict(sum((Counter(count) for count in counts), Counter()))
 
 
-def _latency(encoded: Sequence[str]) -> Latency:
-    """The workers' histograms added up; percentiles with too few samples beyond are left out."""
+def _latency(encoded: Sequence[str], intervals: str = "") -> Latency:
+    """The workers' histograms added up; a percentile that too little lies beyond is left out."""
     merged = histograms.empty()
     for each in encoded:
         merged.add(histograms.decoded(each))
     count = int(merged.get_total_count())
 
     def at(percent: float) -> float | None:
-        if not stats.percentile_allowed(count, percent):
+        value_ns = int(merged.get_value_at_percentile(percent))
+        beyond = intervals_of.holding(intervals, value_ns)
+        if not stats.percentile_allowed(count, percent, beyond):
             return None
-        return float(merged.get_value_at_percentile(percent)) / 1000
+        return value_ns / 1000
 
     return Latency(
         count=count,

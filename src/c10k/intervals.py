@@ -16,13 +16,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from .histograms import HistogramError
+
 BUCKETS = 128
 _LEAST_NS = 1024
 _MOST_ROWS = 10_000  # of one text; the client writes some 200
 _Counts = NDArray[np.int64]
 
 
-class IntervalsError(ValueError):
+class IntervalsError(HistogramError):
     """Text that is no intervals of ours; the message says so in one line."""
 
 

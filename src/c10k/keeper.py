@@ -99,8 +99,23 @@ def sweep(mark: str) -> None:
 
 def carrying(mark: str) -> list[int]:
     """The processes whose mark begins so."""
-    wanted = f"{MARK}={mark}".encode()
-    return [pid for pid in _pids() if _carries(pid, wanted)]
+    return [pid for pid in _pids() if carries(pid, mark)]
+
+
+def carries(pid: int, mark: str) -> bool:
+    """Whether a process that is not a zombie has a mark that begins so."""
+    return (found := mark_of(pid)) is not None and found.startswith(mark)
+
+
+def mark_of(pid: int) -> str | None:
+    """The mark in a process's environment; None where there is none, or none to be seen."""
+    try:
+        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return None
+    name = f"{MARK}=".encode()
+    found = next((each for each in variables if each.startswith(name)), None)
+    return None if found is None else os.fsdecode(found.removeprefix(name))
 
 
 def clean(mark: str, places: list[Path]) -> None:
@@ -118,15 +133,6 @@ def _pids() -> list[int]:
     with contextlib.suppress(OSError):
         return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()]
     return []
-
-
-def _carries(pid: int, wanted: bytes) -> bool:
-    """Whether a process that is not a zombie has this in its environment."""
-    try:
-        variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-    except OSError:
-        return False
-    return any(variable.startswith(wanted) for variable in variables)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,12 @@ Kind = Literal["closed", "open", "idle", "storm", "churn"]
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 Verdict = Literal["faster", "slower", "same", "not resolved"]
+# Of two sides; better and worse are of what is neither a rate nor a time.
+ComparedVerdict = (
+    Verdict
+    | Literal["better", "worse", "farther", "nearer"]
+    | Literal["broken", "mended", "incomparable", "cannot be told"]
+)
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
@@ -209,6 +215,9 @@ class ServerUse(Struct, frozen=True):
 
     cpu_s: Real | None = None  # of its processes, those that ended meanwhile included
     busy_cores: Real | None = None  # of the cores that it is pinned to, whoever kept them busy
+    read_s: Real | None = None  # between the two readings of its CPU, around the slice
+    interrupts_apart: bool | None = None  # the kernel keeps their time out of cpu_s; None: unknown
+    cores: Whole | None = None  # that it is pinned to
     before: Memory | None = None  # serving, no client
     after: Memory | None = None  # every client connected and echoed once
     loaded: Memory | None = None  # after the slice, all clients still connected
@@ -225,6 +234,8 @@ class Noise(Struct, frozen=True):
 
     steal_share: Real | None = None  # of the cores' time, taken by the hypervisor
     others_cores: Real | None = None  # cores that other processes kept busy
+    watched_s: Real | None = None  # how long that was: from the barrier to the last echo
+    others_within_cores: Real | None = None  # how far off that may be
 
 
 class Host(Struct, frozen=True):
@@ -269,7 +280,6 @@ class Measurement(Struct, frozen=True):
     at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
     little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
     engine_cpu_s: Real | None = None  # of the suite's own process, in the slice
-    reading_gap_s: Real | None = None  # between the slice's ends and the readings of the CPU
     gates: tuple[str, ...] = ()  # why the trial is rejected
     attempt: Whole = 0  # 0, then one more for each repeat of a gated trial
     client_cpu_share: Real | None = None  # of the busiest core that workers have, in the slice
@@ -472,7 +482,11 @@ class NoiseFloor(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """One figure of one server under one load, in two sessions (or of two servers in one)."""
+    """One figure of one server under one load on two sides (or of two servers in one session).
+
+    broken: A has figures that stand and B has none; mended: the other way round;
+    incomparable: neither has. farther, nearer: of the breaking point that a search found.
+    """
 
     server: str
     load: str
@@ -481,17 +495,21 @@ class Compared(Struct, frozen=True):
     primary: bool  # the figure that this kind of load is about
     a: Spread | None
     b: Spread | None
-    ratio: Ratio | None  # b over a
-    verdict: Verdict
+    ratio: Ratio | None  # b over a; a breaking point's ends: what its searches leave open
+    verdict: ComparedVerdict
+    reason: str = ""  # of a verdict that no figure shows
+    a_bound: bool = False  # the client was the limit: A is at least as good as this
+    b_bound: bool = False
 
 
 class Comparison(Struct, frozen=True):
-    """What two sessions, or two servers of one, say of each other."""
+    """What two sides, of a session each or of several, say of each other."""
 
     a: str
     b: str
     rows: tuple[Compared, ...]
     warnings: tuple[str, ...] = ()
+    advice: str = ""  # the command that would tell what cannot be told from these
 
 
 class Judged(Struct, frozen=True):

@@ -12,12 +12,14 @@ from pathlib import PurePath
 
 from msgspec.structs import replace
 
-from .model import Plan, Server, Sharing, Trial, Workload
+from .model import Load, Plan, Server, Sharing, Trial, Workload
 
 # What a trial takes besides its slice and warm-up, for the estimate that is printed
 # before a session starts: start and stop, and per client connecting and closing.
 START_S = 1.2
 PER_CLIENT_S = 0.000_25
+# A guess at what a message takes, before any is measured: 25,000/s on the server's one core.
+PER_MESSAGE_S = 40e-6
 
 
 def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
@@ -79,6 +81,12 @@ def block(plan: Plan, index: int) -> list[Trial]:
 def expected_s(trials: Sequence[Trial]) -> float:
     """About how long these trials take, in seconds, when none fails."""
     return sum(
-        START_S + trial.load.warmup_s + trial.load.duration_s + PER_CLIENT_S * trial.load.clients
-        for trial in trials
+        START_S + PER_CLIENT_S * trial.load.clients + _load_s(trial.load) for trial in trials
     )
+
+
+def _load_s(load: Load) -> float:
+    """Warm-up and slice; both follow the round trip in a closed loop."""
+    round_trip_s = load.clients * load.depth * PER_MESSAGE_S if load.kind == "closed" else 0.0
+    slice_s = min(max(load.duration_s, 20 * round_trip_s), max(load.ceiling_s, load.duration_s))
+    return max(load.warmup_s, 3 * round_trip_s) + slice_s

@@ -8,6 +8,7 @@ so far on disk and nothing left running.
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -99,7 +100,8 @@ def run(
             for attempt in range(allowed - attempts.get(trial.key, allowed), allowed):
                 before(trial)
                 try:
-                    measurement = execute(trial)
+                    with writer.measuring():
+                        measurement = execute(trial)
                 except Refusal as refusal:
                     measurement = Measurement(trial, refusal.status, str(refusal))
                 rejected = gates.gates(measurement)
@@ -112,23 +114,15 @@ def run(
         queue = more()
 
 
-class Site(Protocol):
+class Site(drive.Watched, Protocol):
     """A server under test, wherever it serves, and what is read beside it."""
 
     host: str  # its name; "" for this machine alone
     address: tuple[str, int] | str
+    barrier: drive.Connected | None  # what it saw; None: not there yet
 
-    def glance(self) -> None:
-        """Cheap readings. Raises ClientFailed when the trial must end."""
-
-    def sample(self) -> None:
-        """A worker's sample has come."""
-
-    def connected(self, there: bool) -> None:
-        """All wait at the barrier: dear readings, when the clients are there already."""
-
-    def use(self) -> ServerUse:
-        """What the server used, so far."""
+    def use(self, duration_s: float | None) -> ServerUse:
+        """What the server used in a slice of that length, and held; None: there was no slice."""
 
     def noise(self) -> Noise:
         """What else its machine did since the barrier."""
@@ -157,6 +151,7 @@ class LocalSite:
     """A server under test on this machine. Raises launch.NotServing when it does not serve."""
 
     host = ""
+    barrier: drive.Connected | None = None
 
     def __init__(
         self,
@@ -172,28 +167,37 @@ class LocalSite:
         self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
         try:
             self.address = self.running.address
-            self.watch = Watch(self.running.pids, self.running.backlog)
+            self.watch = Watch(self.running.pids, self.running.backlog, cpus)
             self.free_bytes = available_bytes()
         except BaseException:
             self.running.stop()
             raise
 
-    def glance(self) -> None:
+    def look(self) -> None:
         if reason := self.running.gone():
             raise drive.ClientFailed(reason)
-        self.watch.glance()
         stop_for_memory(self.free_bytes, self.memory_share)
 
-    def sample(self) -> None:
-        self.watch.sample()
+    def look_at_queue(self) -> None:
+        self.watch.queue_look()
 
-    def connected(self, there: bool) -> None:
-        if there:
+    def connected(self, seen: drive.Connected) -> None:
+        self.barrier = seen
+        if seen.served:  # in a storm nobody is there yet
             self.watch.connected()
         self.surroundings = Surroundings()
 
-    def use(self) -> ServerUse:
-        return self.watch.use()
+    def begin(self) -> None:
+        self.watch.begin()
+
+    def end(self) -> None:
+        self.watch.end()
+
+    def loaded(self) -> None:
+        self.watch.loaded()
+
+    def use(self, duration_s: float | None) -> ServerUse:
+        return self.watch.use(duration_s)
 
     def noise(self) -> Noise:
         return self.surroundings.noise() if self.surroundings else Noise()
@@ -287,34 +291,35 @@ class Executor(ABC):
         """Drives the load against a serving server."""
         trial = measurement.trial
         load = trial.load
-        barrier: list[drive.Connected] = []
-
-        def connected(seen: drive.Connected) -> None:
-            barrier.append(seen)
-            site.connected(load.kind != "storm")  # else nobody is there yet
-
         try:
             with self.crew(site, trial, self._seed(trial)) as crew:
-                seen = drive.drive(
-                    crew, on_wait=site.glance, on_connected=connected, on_sample=site.sample
-                )
-                used, noise = site.use(), site.noise()
+                seen = drive.drive(crew, load, site)
+                used, noise = site.use(seen.duration_s), site.noise()
         except drive.ClientFailed as error:
             failed = replace(
-                measurement, reason=str(error), vanished=error.vanished, server=site.use()
+                measurement, reason=str(error), vanished=error.vanished, server=site.use(None)
             )
-            return _with_barrier(failed, barrier)
-        if seen.arrived is not None:
-            barrier = [seen.arrived]
+            return _with_barrier(failed, site.barrier)
+        barrier = seen.arrived or site.barrier
+        assert barrier is not None  # else it had failed
         measured = replace(
             _with_barrier(measurement, barrier),
             duration_s=seen.duration_s,
             messages=seen.messages,
             messages_per_s=None if load.kind == "idle" else seen.messages_per_s,
             bins=seen.bins,
+            intervals=seen.intervals,
+            longest_stall_s=seen.longest_stall_s,
+            longest_stall_at_s=seen.longest_stall_at_s,
+            stalls=seen.stalls,
+            slice_s=seen.slice_s,
+            round_trip_s=seen.round_trip_s,
+            at_ceiling=seen.at_ceiling,
+            little=seen.little,
+            engine_cpu_s=seen.engine_cpu_s,
             lost=seen.lost,
             altered=seen.altered,
-            errors={**barrier[0].failed, **seen.errors},
+            errors=dict(Counter(barrier.failed) + Counter(seen.errors)),
             latency=seen.latency,
             latency_from_send=seen.latency_from_send,
             schedule_lag=seen.schedule_lag,
@@ -391,17 +396,17 @@ def out_of(error: OSError) -> str:
     return f"the suite cannot run it: {error.strerror or error}"
 
 
-def _with_barrier(measurement: Measurement, barrier: list[drive.Connected]) -> Measurement:
+def _with_barrier(measurement: Measurement, barrier: drive.Connected | None) -> Measurement:
     """What the barrier saw, when the trial came that far."""
-    if not barrier:
+    if barrier is None:
         return measurement
     return replace(
         measurement,
-        connected=barrier[0].connected,
-        served=barrier[0].served,
-        connect_s=barrier[0].connect_s,
-        errors=barrier[0].failed,
-        client_bytes_per_connection=barrier[0].bytes_per_connection,
+        connected=barrier.connected,
+        served=barrier.served,
+        connect_s=barrier.connect_s,
+        errors=barrier.failed,
+        client_bytes_per_connection=barrier.bytes_per_connection,
     )
 
 

@@ -188,6 +188,29 @@ def welch(
     return Interval(difference, difference - reach, difference + reach, blocks), p
 
 
+def contrast(
+    difference: float,
+    parts: Sequence[tuple[float, float]],
+    blocks: int,
+    confidence: float = 0.95,
+) -> tuple[Interval, float]:
+    """A difference whose squared error is a sum of parts: its interval, and the two-sided p.
+
+    parts: (squared error, degrees of freedom) of each source of error, independent of one
+    another; Student's t with the freedom of Satterthwaite (1946). What is known of the spread
+    between sessions enters so beside what the blocks of each side show.
+    """
+    error = math.sqrt(sum(part for part, _ in parts))
+    if error == 0:
+        return Interval(difference, difference, difference, blocks), float(difference == 0)
+    freedom = error**4 / sum(part**2 / free for part, free in parts if part > 0)
+    from scipy.special import stdtr  # late: slow to import
+
+    reach = _t_quantile((1 + confidence) / 2, freedom) * error
+    p = 2 * float(stdtr(freedom, -abs(difference / error)))
+    return Interval(difference, difference - reach, difference + reach, blocks), p
+
+
 def wilcoxon(log_ratios: Sequence[float]) -> float:
     """The two-sided p of Wilcoxon's signed-rank test that the median is 0.
 

@@ -7,14 +7,17 @@ finished.json  when it was finished, with a digest of the trials: from then on n
 logs/          what each server said, capped
 
 What is written names no home folder (places.homeless), whoever said it.
-Who writes holds a lock on trials.jsonl, which ends with its process, however that ends.
+Who writes holds a lock on trials.jsonl, which ends with its process, however that ends. While
+a trial runs the folder itself is locked, too: who follows the session waits for that, and
+works between two trials only, as whatever else runs would be in what is measured.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -28,6 +31,7 @@ HEAD = "session.json"
 TRIALS = "trials.jsonl"
 FINISHED = "finished.json"
 LOGS = "logs"
+FOLLOWERS_S = 5.0  # that a trial waits at most for those who follow the session
 _MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
@@ -63,6 +67,18 @@ class Writer:
         except OSError as error:
             raise StoreError(f"{self.folder / TRIALS}: cannot be written: {_why(error)}") from None
 
+    @contextlib.contextmanager
+    def measuring(self) -> Iterator[None]:
+        """For as long as a trial runs; first those who follow the session have their time."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            deadline = time.monotonic() + FOLLOWERS_S
+            while not _lock(folder) and time.monotonic() < deadline:
+                time.sleep(0.02)
+            yield
+        finally:
+            os.close(folder)
+
     def finish(self, finished_at: str) -> None:
         """Closes the session for good. What is finished can be read, copied and removed."""
         try:
@@ -76,6 +92,41 @@ class Writer:
 
     def close(self) -> None:
         self._file.close()
+
+
+@contextlib.contextmanager
+def between_trials(folder: Path) -> Iterator[None]:
+    """Waits until no trial runs, and holds the next one up while this lasts. Raises StoreError."""
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise StoreError(f"{folder}: cannot be read: {_why(error)}") from None
+    try:
+        fcntl.flock(opened, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(opened)
+
+
+def size(folder: Path) -> int:
+    """Bytes of the trials so far: what grows with each. Raises StoreError."""
+    try:
+        return (folder / TRIALS).stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise StoreError(f"{folder / TRIALS}: cannot be read: {_why(error)}") from None
+
+
+def _lock(opened: int) -> bool:
+    """Takes a lock for this process alone, when nobody has any; a file system may have none."""
+    try:
+        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def create(folder: Path, session: Session) -> Writer:

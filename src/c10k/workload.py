@@ -17,6 +17,7 @@ from . import reading
 from .model import Arrivals, Kind, Load, Real, Search, Sharing, Whole, Workload
 
 MOST_LOADS = 1000
+P99_MESSAGES = 10_000  # that leave 100 beyond a p99
 MOST_CELLS = 20_000  # blocks × loads, of each server
 
 
@@ -33,6 +34,7 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     arrivals: Arrivals = ""
     warmup_s: Real = 0.5
     duration_s: Real = 2.0
+    ceiling_s: Real = 60.0
 
 
 class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
@@ -125,6 +127,11 @@ def parse(text: str, source: str) -> Workload:
             raise WorkloadError(f"{source}: search: goes with one load, of kind open")
         if search.least > search.most:
             raise WorkloadError(f"{source}: search.least: {search.least} is above search.most")
+        if (messages := loads[0].rate * loads[0].duration_s) < P99_MESSAGES:
+            raise WorkloadError(
+                f"{source}: search: its p99 needs {P99_MESSAGES:,} messages, and rate × duration_s "
+                f"is {messages:,.0f}; raise one of them"
+            )
         loads = [msgspec.structs.replace(loads[0], clients=search.least)]
     sharing = tuple(dict.fromkeys(document.sharing))
     if not sharing:
@@ -269,6 +276,7 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
             duration_s=table.duration_s,
             rate=float(rate),
             arrivals=arrivals,
+            ceiling_s=table.ceiling_s,
         )
         _check(where, load, _LOAD_BOUNDS)
         loads.append(load)

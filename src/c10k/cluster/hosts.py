@@ -24,7 +24,6 @@ from ..session import LocalSite, out_of, stop_for_memory
 from ..watch import Surroundings, available_bytes
 
 LEASE_S = 30.0
-EDGE_S = 0.1  # from a slice's begin or end; samples are more than twice as far apart
 # What Dask does up to a hundred times a second for its own statistics, and against running out
 # of memory, which trials are stopped for anyway. It would wake the cores that are measured.
 CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
@@ -87,7 +86,6 @@ class ServerHost(_Actor):
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
         self.site: LocalSite | None = None
-        self.failed: drive.ClientFailed | OSError | None = None
 
     def start(
         self,
@@ -95,9 +93,9 @@ class ServerHost(_Actor):
         cpus: tuple[int, ...],
         memory_share: float,
         bind: str,
-        glance_s: float,
+        queues: bool,
     ) -> tuple[str, int] | str:
-        """Its address; from now on it is looked at as often as that. Raises launch.NotServing."""
+        """Its address; queues: whether its accept queue is looked at. Raises launch.NotServing."""
         _prepare()
         try:
             self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
@@ -106,32 +104,35 @@ class ServerHost(_Actor):
         except ValueError as error:
             raise launch.NotServing(str(error)) from None
         self.lease = _Lease(self.lease_s, self._end)
-        threading.Thread(target=self._look, args=(self.site, glance_s), daemon=True).start()
+        if queues:
+            threading.Thread(target=self._look_at_queue, args=(self.site,), daemon=True).start()
         return self.site.address
 
-    def _look(self, site: LocalSite, glance_s: float) -> None:
+    def _look_at_queue(self, site: LocalSite) -> None:
         """Here and not from afar: an accept queue comes and goes within a word's way."""
-        while not self.lease.over.wait(glance_s):
-            try:
-                site.glance()
-            except (drive.ClientFailed, OSError) as error:
-                self.failed = error
-                return
+        while not self.lease.over.wait(drive.QUEUE_LOOK_S):
+            with suppress(OSError):  # of a server that is being stopped
+                site.look_at_queue()
 
-    def glance(self) -> None:
+    def look(self) -> None:
         """Raises ClientFailed when the trial must end."""
-        self._held()
-        if self.failed is not None:
-            raise self.failed
+        self._held().look()
 
-    def sample(self) -> None:
-        self._held().sample()
+    def connected(self, seen: drive.Connected) -> None:
+        self._held().connected(seen)
 
-    def connected(self, there: bool) -> None:
-        self._held().connected(there)
+    def begin(self) -> None:
+        self._held().begin()
 
-    def use(self) -> ServerUse:
-        return self._held().use()
+    def finish(self) -> None:
+        """The slice has ended."""
+        self._held().end()
+
+    def loaded(self) -> None:
+        self._held().loaded()
+
+    def use(self, duration_s: float | None) -> ServerUse:
+        return self._held().use(duration_s)
 
     def noise(self) -> Noise:
         return self._held().noise()
@@ -168,26 +169,16 @@ class ClientHost(_Actor):
     ) -> None:
         """Starts a worker a plan. Raises ClientFailed."""
         _prepare()
-        self.memory_share, self.plans = memory_share, plans
+        self.memory_share = memory_share
         self.free_bytes = available_bytes()
         self.crew = drive.LocalCrew(plans, cpus)
         self.lease = _Lease(self.lease_s, self.end)
 
     def said(self, timeout_s: float) -> list[tuple[int, drive.Event]]:
-        """What workers said in so long, or until one said what matters. Raises ClientFailed."""
-        crew, deadline = self._held(), time.monotonic() + timeout_s
-        found: list[tuple[int, drive.Event]] = []
-        while not any(self._matters(*each) for each in found):
-            if (left_s := deadline - time.monotonic()) <= 0:
-                break
-            found += crew.said(left_s)
+        """What workers said, within so long. Raises ClientFailed."""
+        found = self._held().said(timeout_s)
         stop_for_memory(self.free_bytes, self.memory_share)
         return found
-
-    def _matters(self, number: int, event: drive.Event) -> bool:
-        """Anything but a sample in the middle of a slice: each word costs the measured cores."""
-        elapsed_s = event.get("elapsed_ns", 0) / 1e9
-        return not EDGE_S < elapsed_s < self.plans[number]["duration_s"] - EDGE_S
 
     def ready(self) -> None:
         """All is there: what else the host does is watched from now on."""
@@ -196,6 +187,9 @@ class ClientHost(_Actor):
 
     def go(self) -> None:
         self._held().go()
+
+    def begin_slice(self, seconds: float) -> None:
+        self._held().begin_slice(seconds)
 
     def noise(self) -> Noise:
         self._held()

@@ -350,8 +350,8 @@ class ClusterExecutor(session.Executor):
         seat = self.placed.server
         remote = self.cluster.start(seat.host, hosts.ServerHost)
         wire = f"[{seat.host.wire}]" if ":" in seat.host.wire else seat.host.wire
-        server, glance_s = self.servers[trial.server], drive.glance_s(trial.load.kind)
-        start = (server, seat.cores, self.memory_share, f"{wire}:0", glance_s)
+        server, queues = self.servers[trial.server], drive.queues(trial.load)
+        start = (server, seat.cores, self.memory_share, f"{wire}:0", queues)
         return RemoteSite(remote, log, *start)
 
     def crew(

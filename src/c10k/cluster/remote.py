@@ -23,7 +23,7 @@ ASK_S = 1.0  # how often hosts are asked during a trial: each word costs a milli
 ASK_AT_BARRIER_S = 0.2  # that is how long the others may wait when one is there
 ANSWER_S = 10.0
 SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
-_SLOW = {"start", "connected", "stop", "end"}
+_SLOW = {"start", "connected", "loaded", "stop", "end"}
 
 
 def brief(error: BaseException) -> str:
@@ -73,23 +73,30 @@ class RemoteSite:
         self.log = log
         self.host = remote.host.name
         self.address: tuple[str, int] | str = remote.ask("start", *start)
-        self.asked = time.monotonic()
+        self.barrier: drive.Connected | None = None
 
-    def glance(self) -> None:
-        """Now and then: the host looks closely by itself."""
-        if time.monotonic() - self.asked > ASK_S:
-            self.remote.ask("glance")
-            self.asked = time.monotonic()
+    def look(self) -> None:
+        self.remote.ask("look")
 
-    def sample(self) -> None:
-        self.remote.ask("sample")
+    def look_at_queue(self) -> None:
+        """The host does so by itself: a queue comes and goes within a word's way."""
 
-    def connected(self, there: bool) -> None:
-        self.remote.ask("connected", there)
+    def connected(self, seen: drive.Connected) -> None:
+        self.barrier = seen
+        self.remote.ask("connected", seen)
 
-    def use(self) -> ServerUse:
+    def begin(self) -> None:
+        self.remote.ask("begin")
+
+    def end(self) -> None:
+        self.remote.ask("finish")
+
+    def loaded(self) -> None:
+        self.remote.ask("loaded")
+
+    def use(self, duration_s: float | None) -> ServerUse:
         try:
-            used: ServerUse = self.remote.ask("use")
+            used: ServerUse = self.remote.ask("use", duration_s)
         except drive.ClientFailed:
             return ServerUse()  # nobody can say any more
         return used
@@ -165,19 +172,27 @@ class RemoteCrew:
 
     def go(self) -> None:
         """Tells all hosts at once, when none is busy with anything else."""
-        wait(self.listening.values())
-        self.heard = self._collect()
+        self.settle()
         self._all("ready")
         self.ask_s = ASK_S
         times = self._all("go")
         self.start_spread_s = max(end for _, end, _ in times) - min(begin for begin, _, _ in times)
+
+    def settle(self) -> None:
+        """A host that listens to its workers hears nothing else meanwhile."""
+        wait(self.listening.values())
+        self.heard += self._collect()
+
+    def begin_slice(self, seconds: float) -> None:
+        """Tells all hosts at once how long the slice is."""
+        self._all("begin_slice", [(seconds,)] * len(self.remotes))
 
     def hosts(self, results: Sequence[drive.Event]) -> tuple[Host, ...]:
         """Each client host with what its workers saw."""
         noises = [noise for _, _, noise in self._all("noise")]
         found = []
         for seat, part, noise in zip(self.seats, self.parts, noises, strict=True):
-            seen = drive.merge(results[part], self.cores[part])
+            seen = drive.merge(results[part], self.cores[part], self.plans[0]["depth"])
             found.append(
                 Host(
                     name=seat.host.name,
