@@ -292,7 +292,7 @@ def _compared(
         warnings.insert(
             0,
             f"no ratio, verdict or rank where {reference}, which the others are compared with, "
-            f"failed or has no trial that counts: {_named(without)}",
+            f"failed, was gated or lacks the figure: {_named(without)}",
         )
     return _Table(judged, floors, warnings)
 
