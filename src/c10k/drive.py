@@ -104,6 +104,7 @@ class Driven(Struct, frozen=True):
     longest_stall_at_s: float | None
     little: float | None  # closed loop: of the clients that had an echo in the slice
     slice_s: float = 0.0  # how long it was to be
+    slice_at_s: float | None = None  # when it began, by the workers' monotonic clock
     round_trip_s: float | None = None
     at_ceiling: bool = False
     engine_cpu_s: float = 0.0  # of this process, in the slice
@@ -431,19 +432,20 @@ def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
         crew.begin_slice(seconds)
     began_cpu_ns = time.process_time_ns()
     longest_s = connect_s if load.kind == "storm" else 1.02 * seconds + 1.5 * round_trip_s
-    workers.until("ended", longest_s + _GRACE_S)
+    ended = workers.until("ended", longest_s + _GRACE_S)
     engine_cpu_ns = time.process_time_ns() - began_cpu_ns
     watched.end()
-    ended = workers.until("result", drain_s + _GRACE_S)
+    results = workers.until("result", drain_s + _GRACE_S)
     watched.loaded()
     watched.look()
     return replace(
-        merge(ended, crew.cores, load.depth),
+        merge(results, crew.cores, load.depth),
         slice_s=seconds,
+        slice_at_s=min(event["start_ns"] for event in ended) / 1e9,
         round_trip_s=round_trip_s if load.kind in _IN_ROUNDS else None,
         at_ceiling=at_ceiling,
         engine_cpu_s=engine_cpu_ns / 1e9,
-        hosts=crew.hosts(ended),
+        hosts=crew.hosts(results),
         start_spread_s=crew.start_spread_s,
     )
 

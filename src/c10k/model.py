@@ -276,6 +276,7 @@ class Measurement(Struct, frozen=True):
     longest_stall_at_s: Real | None = None  # when it began, since the slice's start
     stalls: Whole | None = None  # of 10 ms or longer, in the slice
     slice_s: Real | None = None  # how long the slice was to be
+    slice_at_s: Real | None = None  # when it began, by CLOCK_MONOTONIC (one machine alone)
     round_trip_s: Real | None = None  # closed, churn: a client's, as seen in the warm-up
     at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
     little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
