@@ -17,7 +17,7 @@ Predictions of latencies leave out the way there and back, which the C floor sho
 in the same loop is taken off in the last column. The last case is the schedule lag at many
 connections.
 
-  python benchmarks/instrument/ground_truth.py [--blocks 3]     (about 15 minutes)
+  python benchmarks/instrument/ground_truth.py [--blocks 3]     (about 20 minutes)
 """
 
 import platform

@@ -33,7 +33,7 @@ SHARE, LATENCY_US = 0.02, 20.0
 CLIENTS = [1, 100, 10_000]
 LOADS = (
     {"kind": "open", "clients": CLIENTS, "rate": 1000, "duration_s": 5.0},
-    {"kind": "closed", "clients": CLIENTS, "duration_s": 3.0},
+    {"kind": "closed", "clients": CLIENTS, "duration_s": 3.0, "ceiling_s": 20.0},
     {"kind": "storm", "clients": [100, 10_000]},
     {"kind": "churn", "clients": [100, 10_000], "duration_s": 3.0},
 )

@@ -11,7 +11,7 @@ burn of b ns slows a server that needs c ns by the ratio c / (c + b). c is the m
 the whole run. How much more CPU time a message took by the process's clock is printed beside
 b: it says how exact b is.
 
-  python benchmarks/instrument/power.py     (50 minutes)
+  python benchmarks/instrument/power.py [--blocks 280]     (about 50 minutes)
 """
 
 import itertools
