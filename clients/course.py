@@ -25,16 +25,18 @@ from stalls import Stalls
 
 WARM_ROUNDS = 3  # round trips of every client, at least, before the slice
 SLICE_ROUNDS = 20  # and within it
+SLICE_WAITS = 2  # times the longest that a client waited for its first echo, also within it
+LOOK_NS = 100_000_000  # how often it is asked whether all clients have been answered
 NEAR_NS = 50_000_000  # an open loop's slice is announced so long before it starts
 LATE_SHARE, LATE_ROUNDS = 0.02, 1.5  # how long a slice may wait for a whole round: the greater
 TALLIED = 4096  # values worth a tally
 INTERVAL_NS, INTERVALS = 100_000_000, 200  # an interval's least length; how many are enough
 
 
-def length_s(plan: Plan, round_trip_ns: float) -> float:
+def length_s(plan: Plan, round_trip_ns: float, slowest_ns: float) -> float:
     """How long a slice is to be, by the rule: so many round trips, not beyond the ceiling."""
-    wanted_s = max(plan.duration_s, SLICE_ROUNDS * round_trip_ns / 1e9)
-    return min(wanted_s, max(plan.ceiling_s, plan.duration_s))
+    wanted_ns = max(SLICE_ROUNDS * round_trip_ns, SLICE_WAITS * slowest_ns)
+    return min(max(plan.duration_s, wanted_ns / 1e9), max(plan.ceiling_s, plan.duration_s))
 
 
 class Course:
@@ -56,6 +58,7 @@ class Course:
     ) -> None:
         self.plan, self.orders, self.meter = plan, orders, meter
         self.count, self.on_their_way, self.by_rounds = count, on_their_way, by_rounds
+        self.all_answered: Callable[[], bool] = _always  # every client, since the beginning
         self.on_start: Callable[[], None] = _nothing
         self.on_end: Callable[[], None] = _nothing
         self.keep: Callable[[], object] = self._keep  # what bounds memory
@@ -63,6 +66,7 @@ class Course:
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.stalls = Stalls()
         self.round_trip_ns = 0
+        self.slowest_ns = 0  # until the last client had its first echo, if that took longer
         self.slice_s = 0.0
         self.start_ns = self.end_ns = 0
         self.cpu_ns = 0
@@ -79,7 +83,9 @@ class Course:
         """Starts the warm-up, as long as the round trips need."""
         now_ns = self._begin(clock())
         self._due_ns = self._ready_ns = now_ns + int(self.plan.warmup_s * 1e9)
-        self._latest_ns = max(self._ready_ns, now_ns + int(self.plan.ceiling_s * 1e9 / 2))
+        ceiling_ns = int(self.plan.ceiling_s * 1e9)
+        self._latest_ns = max(self._ready_ns, now_ns + ceiling_ns // 2)
+        self._patient_ns = max(self._ready_ns, now_ns + ceiling_ns // 4)
         self._step = self._warming
         self._arm(self._latest_ns if self.on_their_way() else self._ready_ns)
 
@@ -161,6 +167,15 @@ class Course:
             self._due_ns = 0  # every echo may be the one
             return
         elapsed_ns = now_ns - self.began_ns
+        if now_ns < self._due_ns:
+            return
+        some_wait = not self.all_answered()
+        if some_wait or self.slowest_ns:
+            self.slowest_ns = elapsed_ns
+        if some_wait and now_ns < self._patient_ns:
+            self._due_ns = min(now_ns + LOOK_NS, self._patient_ns)
+            self._arm(self._due_ns)  # perhaps nobody is answered meanwhile
+            return
         if parallel:
             # Little's law; before the first echo all that is known is that it takes longer.
             self.round_trip_ns = parallel * elapsed_ns // echoes if echoes else elapsed_ns
@@ -169,10 +184,16 @@ class Course:
         if self.plan.hold:
             self.orders.when_told(self._told)
         else:
-            self._start(now_ns, length_s(self.plan, self.round_trip_ns))
+            self._start(now_ns, length_s(self.plan, self.round_trip_ns, self.slowest_ns))
 
     def _say_warmed(self, elapsed_ns: int, echoes: int) -> None:
-        say("warmed", round_trip_ns=self.round_trip_ns, elapsed_ns=elapsed_ns, messages=echoes)
+        say(
+            "warmed",
+            round_trip_ns=self.round_trip_ns,
+            slowest_ns=self.slowest_ns,
+            elapsed_ns=elapsed_ns,
+            messages=echoes,
+        )
 
     def _waiting(self, _: int) -> None:
         self.orders.look()  # with each bin
@@ -287,6 +308,11 @@ class Course:
             "longest_stall_ns": self.stalls.longest_ns,
             "longest_stall_at_ns": self.stalls.longest_at_ns,
         }
+
+
+def _always() -> bool:
+    """Nobody is waited for."""
+    return True
 
 
 def _nothing() -> None:

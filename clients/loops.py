@@ -35,7 +35,12 @@ async def closed(worker: Worker) -> None:
         meter.sending = False
         counts[:] = [client.number - client.number_at_start for client in clients]
 
-    course.on_start, course.on_end = start, end
+    def all_answered() -> bool:
+        return all(client.number > client.number_at_start or client.ended for client in clients)
+
+    course.on_start, course.on_end, course.all_answered = start, end, all_answered
+    for client in clients:
+        client.number_at_start = client.number
     meter.sending = True
     course.begin()
     for client in clients:

@@ -105,15 +105,15 @@ def load(monkeypatch):
 # How long
 
 
-@given(st.floats(0, 100), st.floats(0.01, 100), st.floats(0, 100))
+@given(st.floats(0, 100), st.floats(0.01, 100), st.floats(0, 100), st.floats(0, 100))
 def test_a_slice_is_twenty_round_trips_and_no_longer_than_the_ceiling(
-    duration_s, ceiling_s, trip_s
+    duration_s, ceiling_s, trip_s, slowest_s
 ):
-    """Never shorter than the plan's duration, and beyond it only for the round trips."""
+    """Never shorter than the plan's duration, and beyond it only for round trips and waits."""
     plan = Plan(port=1, duration_s=duration_s, ceiling_s=ceiling_s)
-    seconds = course.length_s(plan, trip_s * S)
+    seconds = course.length_s(plan, trip_s * S, slowest_s * S)
     assert seconds >= duration_s
-    assert seconds >= 20 * trip_s - 1e-6 or seconds >= ceiling_s
+    assert seconds >= max(20 * trip_s, 2 * slowest_s) - 1e-6 or seconds >= ceiling_s
     assert seconds <= max(duration_s, ceiling_s)
 
 
@@ -122,7 +122,30 @@ def test_the_warm_up_is_three_rounds_or_more(load):
     made = load(10, warmup_s=0.1)
     made.until("warmed", 50 * MS)  # a round trip of 0.5 s
     said = made.said[0][1]
-    assert said == {"messages": 30, "elapsed_ns": 1_500 * MS, "round_trip_ns": 500 * MS}
+    assert said == {
+        "messages": 30,
+        "elapsed_ns": 1_500 * MS,
+        "round_trip_ns": 500 * MS,
+        "slowest_ns": 0,
+    }
+
+
+def test_the_warm_up_lasts_until_the_last_client_was_answered(load):
+    """Who is starved waits for longer than the mean; the slice is to see such waits, too."""
+    made = load(10, warmup_s=0.1, ceiling_s=60.0)
+    made.course.all_answered = lambda: made.now_ns >= 7 * S + 5 * S
+    made.until("warmed", 50 * MS)
+    said = made.said[0][1]
+    assert 4.9 * S <= said["elapsed_ns"] <= 5.3 * S
+    assert said["slowest_ns"] == said["elapsed_ns"]
+
+
+def test_who_is_never_answered_is_not_waited_for_ever(load):
+    """A quarter of the ceiling, then the slice begins; it says that it saw no end of it."""
+    made = load(10, warmup_s=0.1, ceiling_s=60.0)
+    made.course.all_answered = lambda: False
+    made.until("warmed", 50 * MS)
+    assert 15 * S <= made.said[0][1]["slowest_ns"] <= 15.2 * S
 
 
 def test_the_warm_up_is_no_longer_than_half_the_ceiling(load):
@@ -131,7 +154,12 @@ def test_the_warm_up_is_no_longer_than_half_the_ceiling(load):
     made.now_ns += 4 * S
     made.course.ring(made.now_ns, 0, 0)  # what the timer does
     said = made.said[0][1]
-    assert said == {"messages": 0, "elapsed_ns": 4 * S, "round_trip_ns": 4 * S}
+    assert said == {
+        "messages": 0,
+        "elapsed_ns": 4 * S,
+        "round_trip_ns": 4 * S,
+        "slowest_ns": 0,
+    }
 
 
 # The end

@@ -36,6 +36,7 @@ from .evidence import (
     within_blocks,
 )
 from .figures import FIGURES, MORE_IS_BETTER, PRIMARY
+from .gates import DISTURBANCES
 from .model import (
     BreakingPoint,
     Compared,
@@ -49,8 +50,6 @@ from .model import (
 
 BREAKING = "breaking_point"  # the figure of a search
 
-# Gates that accuse the machine. What they leave without figures was not shown to be broken.
-_MACHINES = {"host", "steal", "others", "engine", "reading"}
 _FLOOR = "too few trials of the control count under this load"
 _BETTER = ("faster", "better", "farther", "mended")
 _WORSE = ("slower", "worse", "nearer")
@@ -195,7 +194,8 @@ def _fault(side: Side, cell: Cell) -> tuple[str, str]:
         return "", ""
     kinds = {gate.partition(":")[0] for trials in found for m in trials for gate in m.gates}
     said = f"{side.name}: every attempt was gated ({', '.join(sorted(kinds))})"
-    return "noisy" if kinds <= _MACHINES else "bad", said
+    # what accuses the machine leaves no figure, and shows nothing to be broken
+    return "noisy" if kinds <= DISTURBANCES else "bad", said
 
 
 def _absent(side: Side, cell: Cell) -> str:

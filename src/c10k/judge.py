@@ -537,8 +537,9 @@ def _warnings(session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
     if any(row.bound for row in rows):
         yield (
             "≥, ≤ and ~: the client was the limit (its core was busy more than 90 %, in a storm "
-            "80 %, or it sent late by more than a tenth of the latency). The server may be better "
-            "than a bound; ~ is what a message cost there, not at the server's own limit, and "
+            "80 %, or it sent late by more than a tenth of the latency), or others took enough of "
+            "the time to make a p99 (limiter: others). The server may be better than a bound; "
+            "~ is what a message cost there, not at the server's own limit, and "
             "where the floor has a ~, so have all × floor"
         )
     if plan.workload.search and search.following(plan, session.measurements):

@@ -428,7 +428,7 @@ class Row(Struct, frozen=True):
     blocks: int  # in which it has an accepted trial
     blocks_run: int = 0  # in which it has any
     messages_per_s: Spread | None = None
-    bound: bool = False  # the client was the limit: the server is at least as good as this
+    bound: bool = False  # client or others were the limit: the server is at least as good
     latency_p50_us: Spread | None = None
     latency_p99_us: Spread | None = None
     latency_p999_us: Spread | None = None

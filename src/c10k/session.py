@@ -85,13 +85,14 @@ def run(
 ) -> None:
     """Runs every trial of the plan that is not among those done, storing each at once.
 
-    A gated trial is repeated, each attempt stored. When the plan is at its end, more is
-    asked for further trials, until it has none. before is told a trial that is about to
-    run; after, what came of each attempt.
+    A trial that something disturbed is repeated, each attempt stored. When the plan is at
+    its end, more is asked for further trials, until it has none. before is told a trial
+    that is about to run; after, what came of each attempt.
     """
     attempts: dict[str, int] = {}  # trial → attempts still to make
     for measurement in done:
-        left = plan.workload.repeats - measurement.attempt if measurement.gates else 0
+        again = gates.by_chance(measurement.gates)
+        left = plan.workload.repeats - measurement.attempt if again else 0
         attempts[measurement.trial.key] = left
     queue: Iterable[Trial] = plan.trials
     while queue:
@@ -108,7 +109,7 @@ def run(
                 measurement = replace(measurement, attempt=attempt, gates=rejected)
                 writer.append(measurement)
                 after(measurement)
-                if not rejected:
+                if not gates.by_chance(rejected):
                     break
             attempts[trial.key] = 0
         queue = more()

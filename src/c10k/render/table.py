@@ -27,6 +27,7 @@ from ..model import (
 )
 
 UNKNOWN = "–"
+HELD_FROM = 1_000  # clients from which on the machine's memory is shown: else noise
 FAIR_FROM = 100  # clients from which on it is shown how evenly they were served
 FAIR = 0.9  # Jain's index: where it is less, the median message is not the median client's
 
@@ -486,6 +487,12 @@ def _of(kinds: tuple[str, ...], least: int, cell: Callable[[Row], str]) -> Calla
     return lambda row: cell(row) if kind_of(row) in kinds and row.clients >= least else UNKNOWN
 
 
+def _held(key: str) -> Callable[[Row], str]:
+    """A cell of the machine's memory, KiB a client; its noise drowns few clients."""
+    cell = figure(key, 1 / 1024)
+    return lambda row: cell(row) if row.clients >= HELD_FROM else UNKNOWN
+
+
 def _rank(row: Row) -> str:
     """The best and the worst rank that the evidence leaves open; one number when it is one."""
     if row.rank is None:
@@ -535,9 +542,9 @@ _COLUMNS = (
         ),
         optional=True,
     ),
-    Column("KiB/client", figure("memory_per_client_bytes", 1 / 1024), optional=True),
+    Column("KiB/client", _held("memory_per_client_bytes"), optional=True),
     Column("own KiB/client", figure("own_memory_per_client_bytes", 1 / 1024), optional=True),
-    Column("loaded KiB/client", figure("loaded_memory_per_client_bytes", 1 / 1024), optional=True),
+    Column("loaded KiB/client", _held("loaded_memory_per_client_bytes"), optional=True),
     Column("connect s", figure("connect_s")),
     Column("errors", _errors),
     Column("limiter", lambda row: _limiter(row), right=False),
