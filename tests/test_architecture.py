@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
     "evidence": {"model", "stats", "figures", "gates", "judge"},
-    "compare": {"model", "stats", "figures", "judge", "evidence"},
+    "compare": {"model", "stats", "gates", "figures", "judge", "evidence"},
     "claims": {"model", "places", "stats", "watch"},
     "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},

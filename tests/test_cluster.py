@@ -163,7 +163,7 @@ def test_gates_look_at_every_host_and_name_it():
     trial = made.session().plan.trials[0]
     noisy = (Host("srv", "server"), Host("c1", "client", noise=Noise(0.0, 0.3)))
     assert gates.gates(made.ok(trial, hosts=noisy)) == (
-        "others: other processes used 30% of a core on c1",
+        "others: other processes used 30.0% of a core on c1",
     )
     assert gates.gates(made.ok(trial, vanished="c2")) == (
         "host: c2 was gone before the trial's end",
