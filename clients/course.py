@@ -75,6 +75,7 @@ class Course:
         self.latency_sum_ns = 0
         self.intervals = ""
         self._timer: asyncio.TimerHandle | None = None
+        self._armed_ns = 0  # when that is due
         self._step: Callable[[int], None] = self._waiting
 
     # The two ways to begin
@@ -87,7 +88,7 @@ class Course:
         self._latest_ns = max(self._ready_ns, now_ns + ceiling_ns // 2)
         self._patient_ns = max(self._ready_ns, now_ns + ceiling_ns // 4)
         self._step = self._warming
-        self._arm(self._latest_ns if self.on_their_way() else self._ready_ns)
+        self._arm(self._ready_ns)
 
     def begin_at(self, zero_ns: int, slice_ns: int) -> None:
         """Starts a warm-up whose end is known: an open loop's."""
@@ -141,6 +142,7 @@ class Course:
     def _arm(self, at_ns: int) -> None:
         """Sets the alarm, and a timer for when no echo comes to hear it."""
         self.meter.alarm_ns = min(self.bins.due_ns, self._row_ns, self._due_ns)
+        self._armed_ns = at_ns
         if self._timer is not None:
             self._timer.cancel()
 
@@ -160,11 +162,11 @@ class Course:
         echoes = self.count() - self._before
         parallel = self.on_their_way()
         if now_ns < self._ready_ns:
-            if not parallel:  # the last connection has ended: no echo will come
-                self._arm(self._ready_ns)
             return
         if now_ns < self._latest_ns and echoes < WARM_ROUNDS * parallel:
             self._due_ns = 0  # every echo may be the one
+            if self._armed_ns != self._latest_ns:
+                self._arm(self._latest_ns)
             return
         elapsed_ns = now_ns - self.began_ns
         if now_ns < self._due_ns:

@@ -64,7 +64,8 @@ def workload(tmp_path):
 
 def test_run_prints_the_table_and_where_the_session_is(workload, tmp_path):
     """The main job: a row per server and count, and the folder that holds the evidence."""
-    done = c10k("run", workload(), "--out", tmp_path / "s")
+    # a percentile needs ten intervals of 100 ms
+    done = c10k("run", workload(duration=1.2), "--out", tmp_path / "s")
     assert f"Session: {tmp_path}/s" in done.stdout.replace("\n", "")
     assert done.stdout.count("asyncio_streams") >= 2
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]

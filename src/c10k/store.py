@@ -53,6 +53,8 @@ class Writer:
     def __init__(self, folder: Path, file: IO[bytes]) -> None:
         self.folder = folder
         self._file = file
+        # opened now: when a trial is at the limit of descriptors there may be none left
+        self._opened = os.open(folder, os.O_RDONLY)
 
     @property
     def logs(self) -> Path:
@@ -70,14 +72,14 @@ class Writer:
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
         """For as long as a trial runs; first those who follow the session have their time."""
-        folder = os.open(self.folder, os.O_RDONLY)
+        deadline = time.monotonic() + FOLLOWERS_S
+        while not _lock(self._opened) and time.monotonic() < deadline:
+            time.sleep(0.02)
         try:
-            deadline = time.monotonic() + FOLLOWERS_S
-            while not _lock(folder) and time.monotonic() < deadline:
-                time.sleep(0.02)
             yield
         finally:
-            os.close(folder)
+            with contextlib.suppress(OSError):  # a file system may have no locks
+                fcntl.flock(self._opened, fcntl.LOCK_UN)
 
     def finish(self, finished_at: str) -> None:
         """Closes the session for good. What is finished can be read, copied and removed."""
@@ -92,6 +94,9 @@ class Writer:
 
     def close(self) -> None:
         self._file.close()
+        if self._opened >= 0:
+            os.close(self._opened)
+            self._opened = -1
 
 
 @contextlib.contextmanager

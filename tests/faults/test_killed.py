@@ -84,7 +84,7 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
         ("asyncio_streams.py", signal.SIGKILL, "the server killed by SIGKILL"),
         ("asyncio_streams.py", signal.SIGSTOP, "echoes lost"),
         ("echo_client.py", signal.SIGKILL, "the client was killed by SIGKILL"),
-        ("echo_client.py", signal.SIGSTOP, "the client gave no result within"),
+        ("echo_client.py", signal.SIGSTOP, "the client did not report"),
     ],
 )
 def test_a_server_or_a_worker_is_killed_or_stopped(begin, kept, held, word, number, says):
