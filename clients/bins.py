@@ -1,54 +1,38 @@
 """How many echoes had come by when: what tells whether a trial has settled.
 
-A timer reads a count that is kept anyway, so this costs next to nothing. The timer of a
-saturated loop is late; so each reading has its own time. Readings are cumulative: leaving
-out every second one doubles the bins' width and loses nothing else, which keeps the memory
-constant however long the run.
+A reading is of a whole bin's end, exactly: the first echo after it (or the slice's end)
+says how many had come before. So the readings of all workers lie on one grid, and no
+timer is needed, which a saturated loop would starve. Readings are cumulative: leaving
+out every second one doubles the bins' width and loses nothing else, which keeps the
+memory constant however long the run.
 """
-
-import asyncio
-from collections.abc import Callable
-from time import perf_counter_ns as clock
 
 MOST = 4096  # readings, before every second one is left out
 
 
 class Bins:
-    """Readings of a count, about every width_ms from begin() to end()."""
+    """Readings of a count at the end of each bin, from began_ns on."""
 
-    def __init__(self, width_ms: int, count: Callable[[], int]) -> None:
+    def __init__(self, width_ms: int, began_ns: int) -> None:
         self.width_ns = width_ms * 1_000_000
-        self.count = count
+        self.began_ns = began_ns
+        self.due_ns = began_ns + self.width_ns  # the end of the current bin
         self.readings: list[tuple[int, int]] = []  # ns since the beginning, echoes since then
-        self.began_ns = 0
-        self._before = 0
-        self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self) -> None:
-        """Starts the timer; from here everything counts."""
-        self.began_ns = clock()
-        self._before = self.count()
-        self._wait(0)
+    def pass_by(self, now_ns: int, echoes: int) -> None:
+        """All bins that have ended by now; echoes: how many had come before now."""
+        while self.due_ns <= now_ns:
+            self._read(self.due_ns, echoes)
+            self.due_ns += self.width_ns
 
-    def end(self) -> None:
-        """The last reading."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._read()
+    def end(self, now_ns: int, echoes: int) -> None:
+        """The last reading; echoes: how many have come, the last one included."""
+        if self.readings and self.readings[-1][0] == now_ns - self.began_ns:
+            self.readings.pop()
+        self._read(now_ns, echoes)
 
-    def _read(self) -> int:
-        elapsed_ns = clock() - self.began_ns
-        self.readings.append((elapsed_ns, self.count() - self._before))
+    def _read(self, at_ns: int, echoes: int) -> None:
+        self.readings.append((at_ns - self.began_ns, echoes))
         if len(self.readings) >= MOST:
             del self.readings[::2]
             self.width_ns *= 2
-        return elapsed_ns
-
-    def _turn(self) -> None:
-        self._wait(self._read())
-
-    def _wait(self, elapsed_ns: int) -> None:
-        """Until the next whole bin; timers may be early by a millisecond, hence the rounding."""
-        next_ns = (round(elapsed_ns / self.width_ns) + 1) * self.width_ns
-        delay_s = (next_ns - elapsed_ns) / 1e9
-        self._timer = asyncio.get_running_loop().call_later(delay_s, self._turn)

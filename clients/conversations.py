@@ -10,35 +10,77 @@ write queue; what the kernel does not take at once goes through the transport. T
 safe because a conversation sends only when nothing of its own is still queued: after the
 whole echo, or (pipelined) always through the transport.
 
+A connection that has ended is never written to again: its descriptor's number may by then
+be another connection's. It leaves nothing outstanding either. The echo that it still
+waited for is not lost beside that: the end of the connection is one error, named once.
+
 The send time is read when the previous echo has come, so a latency includes what
 composing the next message takes: well under a microsecond.
 """
 
 import asyncio
 import os
+from array import array
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from time import perf_counter_ns as clock
 
 from latencies import Latencies
 
+NEVER = 2**63
+
 
 class Meter:
-    """What all conversations of a worker share: the latencies, and whether to go on."""
+    """What all conversations of a worker share: the latencies, the alarm, whether to go on.
 
-    __slots__ = ("altered", "errors", "latencies", "sending")
+    The alarm is a course's (course.py), which also sets ring and gap.
+    """
 
-    def __init__(self) -> None:
-        self.latencies = Latencies()
+    __slots__ = (
+        "alarm_ns",
+        "altered",
+        "errors",
+        "gap",
+        "gap_ns",
+        "heard_ns",
+        "latencies",
+        "ring",
+        "sending",
+        "there",
+        "unanswered",
+    )
+
+    def __init__(self, latencies: Latencies | None = None) -> None:
+        self.latencies = latencies or Latencies()
         self.sending = False  # whether an echo is answered with the next message
+        self.there = 0  # connections that were served and have not ended
         self.altered = Counter[str]()  # misdirected, doubled, altered → how many
         self.errors = Counter[str]()
+        self.unanswered = array("q")  # when sent (ns), of connections that ended before the echo
+        self.alarm_ns = NEVER  # the first echo at or after this moment rings
+        self.heard_ns = 0  # the last echo; or, later, since when something is on its way
+        self.gap_ns = NEVER  # a longer stretch without an echo is told of
+        self.ring: Callable[..., None] = lambda *_: None
+        self.gap: Callable[[int], None] = lambda _: None
+
+    def stretch(self, now_ns: int) -> None:
+        """Nobody has been answered since the last echo, until now."""
+        if now_ns - self.heard_ns > self.gap_ns:
+            self.gap(now_ns)
+        self.heard_ns = now_ns
+
+    def heard(self, now_ns: int) -> None:
+        """An echo has come, its latency is noted; the hot path has this written out."""
+        self.stretch(now_ns)
+        if now_ns >= self.alarm_ns:
+            self.ring(now_ns)
 
 
 class Conversation(asyncio.Protocol):
     """One client that sends its next message when the echo has come (closed loop)."""
 
     __slots__ = (
+        "ended",
         "expected",
         "fd",
         "got",
@@ -52,7 +94,6 @@ class Conversation(asyncio.Protocol):
         "sent_ns",
         "transport",
         "waiter",
-        "went_wrong",
     )
 
     def __init__(self, meter: Meter, ident: int, filler: bytes) -> None:
@@ -62,7 +103,7 @@ class Conversation(asyncio.Protocol):
         self.number = 0  # of the message on its way; also how many echoes have come
         self.number_at_start = 0  # of the measured slice
         self.got = 0  # bytes of the current echo that have come
-        self.went_wrong = False
+        self.ended = ""  # why the conversation has
         self.leaving = False
         self.waiter: asyncio.Future[None] | None = None
         self.expected = b""  # what is on its way, while nothing of it has come
@@ -74,11 +115,16 @@ class Conversation(asyncio.Protocol):
 
     def greet(self, waiter: asyncio.Future[None]) -> None:
         """Sends one message; the waiter is told when its echo has come or cannot come."""
+        if self.ended:
+            waiter.set_exception(ConnectionError(self.ended))
+            return
         self.waiter = waiter
         self.say(clock())
 
     def say(self, now_ns: int) -> None:
         """Sends the next message."""
+        if self.ended:
+            return
         self.sent_ns = now_ns
         self.expected = message = self.prefix + self.number.to_bytes(8, "little")
         try:
@@ -95,7 +141,14 @@ class Conversation(asyncio.Protocol):
         if data == self.expected:  # the whole echo at once: nearly every time
             self.note(now_ns - self.sent_ns)
             self.number = number = self.number + 1
-            if self.meter.sending:
+            # Meter.heard(), written out
+            meter = self.meter
+            if now_ns - meter.heard_ns > meter.gap_ns:
+                meter.gap(now_ns)
+            meter.heard_ns = now_ns
+            if now_ns >= meter.alarm_ns:
+                meter.ring(now_ns)
+            if meter.sending:
                 # say(), written out: this is the hot path
                 self.sent_ns = now_ns
                 self.expected = message = self.prefix + number.to_bytes(8, "little")
@@ -114,6 +167,8 @@ class Conversation(asyncio.Protocol):
 
     def piece(self, data: bytes, now_ns: int) -> None:
         """A part of an echo, or something that is no echo."""
+        if self.ended:
+            return  # too late
         message = self.partial or self.expected
         if not data or not message.startswith(data, self.got):
             self.distrust(data)
@@ -126,6 +181,7 @@ class Conversation(asyncio.Protocol):
         self.partial, self.got = b"", 0
         self.note(now_ns - self.sent_ns)
         self.number += 1
+        self.meter.heard(now_ns)
         if self.meter.sending:
             self.say(now_ns)
         else:
@@ -136,13 +192,18 @@ class Conversation(asyncio.Protocol):
         self.expected = b""
         if self.waiter is not None:
             waiter, self.waiter = self.waiter, None
+            if self.number == 1 and not self.leaving:
+                self.meter.there += 1
             if not waiter.done():
                 waiter.set_result(None)
 
     def distrust(self, data: bytes) -> None:
         """Names what is wrong with an echo, and ends the conversation: its stream is lost."""
-        self.meter.altered[name_fault(data, self.got, self.prefix, self.number)] += 1
-        self.end()
+        if self.ended:
+            return
+        fault = name_fault(data, self.got, self.prefix, self.number)
+        self.meter.altered[fault] += 1
+        self.end(f"{fault} echo")
         self.transport.abort()
 
     def leave(self, waiter: asyncio.Future[None]) -> None:
@@ -151,27 +212,52 @@ class Conversation(asyncio.Protocol):
         self.transport.write_eof()
 
     def connection_lost(self, error: Exception | None) -> None:
+        if self.ended:
+            return
         if self.leaving and error is None:
             self.pause()
-        elif not self.went_wrong:
-            self.meter.errors[type(error).__name__ if error else "closed by the server"] += 1
-            self.end()
+            self.end("left")
+            return
+        reason = type(error).__name__ if error else "closed by the server"
+        if self.number:  # else it was never served, and whoever connects counts it
+            self.meter.errors[reason] += 1
+        self.end(reason)
 
-    def end(self) -> None:
-        self.went_wrong = True
+    def end(self, reason: str) -> None:
+        """Nothing more is said or heard, and nothing is outstanding."""
+        self.ended = reason
+        if self.number:
+            self.meter.there -= 1
+            self.meter.unanswered.extend(self.sent_times())
+        self.forget()
+        if not self.meter.there:
+            now_ns = clock()
+            self.meter.stretch(now_ns)  # from here on nobody waits
+            self.meter.ring(now_ns, 0, 0)
         waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
-            waiter.set_exception(ConnectionError("the connection ended before its echo"))
+            waiter.set_exception(ConnectionError(reason))
+
+    def forget(self) -> None:
+        """Waits for nothing more, and never writes to the old number again."""
+        self.fd = -1
+        self.expected = self.partial = b""
+
+    def mute(self, reason: str) -> None:
+        """Stays connected, but too late: what it says is not heard any more."""
+        if not self.ended:
+            self.ended = reason
+            self.meter.there -= bool(self.number)
+            self.forget()
 
     @property
     def outstanding(self) -> int:
         """Messages sent whose whole echo has not come."""
         return 1 if self.expected or self.partial else 0
 
-    def waits_ns(self, now_ns: int) -> Iterator[int]:
-        """How long each of those messages has been waited for."""
-        if self.outstanding:
-            yield now_ns - self.sent_ns
+    def sent_times(self) -> Iterable[int]:
+        """When each of those messages was sent (ns)."""
+        return (self.sent_ns,) if self.outstanding else ()
 
 
 class Pipelined(Conversation):
@@ -186,6 +272,8 @@ class Pipelined(Conversation):
         self.on_their_way: deque[tuple[bytes, int]] = deque()  # message, when sent (ns)
 
     def say(self, now_ns: int) -> None:
+        if self.ended:
+            return
         wanted = (self.depth if self.meter.sending else 1) - len(self.on_their_way)
         messages = [
             self.prefix + number.to_bytes(8, "little")
@@ -198,6 +286,7 @@ class Pipelined(Conversation):
     def data_received(self, data: bytes) -> None:
         now_ns = clock()
         start = 0
+        meter = self.meter
         while start < len(data):
             if not self.on_their_way:
                 self.distrust(data[start:])
@@ -214,7 +303,10 @@ class Pipelined(Conversation):
                 self.got = 0
                 self.number += 1
                 self.note(now_ns - sent_ns)
-        if self.meter.sending:
+                meter.stretch(now_ns)
+                if now_ns >= meter.alarm_ns:
+                    meter.ring(now_ns)
+        if meter.sending:
             self.say(now_ns)
         elif not self.on_their_way:
             self.pause()
@@ -223,8 +315,12 @@ class Pipelined(Conversation):
     def outstanding(self) -> int:
         return len(self.on_their_way)
 
-    def waits_ns(self, now_ns: int) -> Iterator[int]:
-        return (now_ns - sent_ns for _, sent_ns in self.on_their_way)
+    def sent_times(self) -> Iterable[int]:
+        return (sent_ns for _, sent_ns in self.on_their_way)
+
+    def forget(self) -> None:
+        super().forget()
+        self.on_their_way.clear()
 
 
 def name_fault(data: bytes, got: int, prefix: bytes, number: int) -> str:

@@ -20,11 +20,11 @@ import asyncio
 import os
 from array import array
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from time import perf_counter_ns as clock
 
 import numpy as np
-from conversations import Conversation, Meter
+from conversations import NEVER, Conversation, Meter
 from latencies import Latencies
 from schedule import Schedule
 
@@ -36,7 +36,6 @@ CHORE_NS = 200_000  # the next message is so far off that a chunk or a tally fit
 FAR_NS = 1_500_000  # so far off that a timer will do
 MARGIN_NS = 600_000  # that a timer leaves for the spinning
 MOST_QUEUED_BYTES = 512 * 1024 * 1024  # of messages on their way, for one worker
-NEVER = 2**63
 
 
 class Pacer:
@@ -54,7 +53,8 @@ class Pacer:
         self.early_sent = 0  # before the slice
         self.early_echoed = 0
         self.unsent = array("q")  # intended for clients whose connection has ended
-        self.stopped = asyncio.Event()  # ended before its time: the limit was reached
+        self.stopped = False  # ended before its time: the limit was reached
+        self.on_stop: Callable[[int], None] = lambda _: None
 
     # What was seen so far
 
@@ -108,7 +108,10 @@ class Pacer:
     def turn(self) -> None:
         """Sends what is due, and sees to it that the next message is not missed."""
         self.send_due()
-        gap_ns = self.next_ns - clock()
+        now_ns = clock()
+        if now_ns >= self.meter.alarm_ns:
+            self.meter.ring(now_ns, 0, 0)
+        gap_ns = self.next_ns - now_ns
         if gap_ns > CHORE_NS:
             if self.finished:
                 return
@@ -147,7 +150,8 @@ class Pacer:
         self.schedule.ended = True
         self.prepared, self.coming = None, iter(())
         self.meter.errors[f"stopped: more than {self.limit} messages outstanding"] += 1
-        self.stopped.set()
+        self.stopped = True
+        self.on_stop(clock())
 
     def chore(self) -> bool:
         """Does one thing that can be done ahead; whether there was one."""
@@ -215,7 +219,7 @@ class Paced(Conversation):
 
     def send(self, intended_ns: int, now_ns: int) -> bool:
         """Sends the next message; False when the connection has ended."""
-        if self.went_wrong:
+        if self.ended:
             return False
         number = self.next_number
         message = self.prefix + number.to_bytes(8, "little")
@@ -234,7 +238,10 @@ class Paced(Conversation):
                 self.transport.write(message[written:])
         self.next_number = number + 1
         self.on_their_way.append((intended_ns, now_ns))
-        self.pacer.outstanding += 1
+        pacer = self.pacer
+        if not pacer.outstanding:
+            self.meter.heard_ns = now_ns  # nobody waited until now
+        pacer.outstanding += 1
         return True
 
     def data_received(self, data: bytes) -> None:
@@ -257,7 +264,9 @@ class Paced(Conversation):
         intended_ns, sent_ns = self.on_their_way.popleft()
         self.number += 1
         pacer.outstanding -= 1
+        noted = 0
         if intended_ns >= pacer.slice_ns:
+            noted = 1
             self.echoed_in_slice += 1
             self.note(now_ns - intended_ns)
             pacer.from_send.note(now_ns - sent_ns)
@@ -265,6 +274,13 @@ class Paced(Conversation):
             pacer.early_echoed += 1
             if self.waiter is not None:
                 self.pause()
+        # Meter.heard(), written out
+        meter = self.meter
+        if now_ns - meter.heard_ns > meter.gap_ns:
+            meter.gap(now_ns)
+        meter.heard_ns = now_ns
+        if now_ns >= meter.alarm_ns:
+            meter.ring(now_ns, 1, noted)
 
     def pieces(self, data: bytes, now_ns: int) -> None:
         """Several echoes, parts of them, or something that is no echo."""
@@ -282,14 +298,21 @@ class Paced(Conversation):
                 self.got = 0
                 self.heard(now_ns)
 
-    def end(self) -> None:
-        if not self.went_wrong:
-            self.pacer.outstanding -= len(self.on_their_way)  # nobody waits for these
-        super().end()
+    def end(self, reason: str) -> None:
+        waited = len(self.on_their_way)
+        self.pacer.outstanding -= waited  # nobody waits for these
+        if waited and not self.pacer.outstanding:
+            self.meter.stretch(clock())
+        super().end(reason)
+
+    def mute(self, reason: str) -> None:
+        self.pacer.outstanding -= len(self.on_their_way)
+        self.on_their_way.clear()
+        super().mute(reason)
 
     @property
     def outstanding(self) -> int:
-        return len(self.on_their_way)
+        return 0 if self.ended else len(self.on_their_way)
 
-    def waits_ns(self, now_ns: int) -> Iterator[int]:
-        return iter(())  # the pacer has counted them, from the intended and the actual send
+    def sent_times(self) -> Iterable[int]:
+        return ()  # the pacer counts them, from the intended and the actual send

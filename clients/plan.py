@@ -1,6 +1,6 @@
 """The client's plan: what one worker does, read from JSON and checked before anything opens."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -32,11 +32,18 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     connecting: int = 128  # connections in flight while connecting
     connect_timeout_s: float = 30.0  # until every client's first echo has come
     warmup_s: float = 0.5
-    duration_s: float = 5.0
+    duration_s: float = 5.0  # of the slice; the loops' is longer where 20 round trips are
+    ceiling_s: float = 60.0  # of a slice that is longer for that; half of it for the warm-up
     drain_s: float = 5.0  # how long after the slice the last echoes may take
     bins_ms: int = 20  # how often the echoes are counted, from the beginning of sending
     sources: tuple[str, ...] = ()  # addresses to connect from, in turn
-    hold: bool = False  # wait for a line on standard input before the warm-up
+    hold: bool = False  # be told on standard input when to begin, and how long the slice is
+
+
+class SliceLength(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a held worker is told when it has warmed up."""
+
+    slice_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)]
 
 
 # key → (least, most)
@@ -53,6 +60,7 @@ _BOUNDS = {
     "connect_timeout_s": (0.01, 86400.0),
     "warmup_s": (0.0, 86400.0),
     "duration_s": (0.0, 86400.0),
+    "ceiling_s": (0.01, 86400.0),
     "drain_s": (0.0, 86400.0),
     "bins_ms": (1, 60_000),
 }

@@ -8,8 +8,8 @@ churn   So many clients as the plan says are there at any time, and `connecting`
         new client connects and says one message. Each replacement counts as one message.
 
 A handshake that the server's full accept queue dropped is sent again by the kernel after
-1 s, and then (by its version) after one or two more. `retried` says for how many clients
-anything was sent again.
+1 s, and then (by its version) after one or two more. `retried` says for how many of the
+clients that came (of a churn: within the slice) anything was sent again.
 """
 
 import asyncio
@@ -18,34 +18,30 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import TYPE_CHECKING
+from time import perf_counter_ns as clock
 
-from bins import Bins
+from conversations import Conversation, Meter
+from course import Course
+from saying import say
+from worker import Worker, describe, finish
 
-if TYPE_CHECKING:
-    from conversations import Conversation
-    from echo_client import Worker
-
-SAMPLE_S = 0.25
 GENERATION = 1 << 40  # between the ids of a client and of the one that takes its place
 PAUSE_S = 0.01  # after a failure to connect, so that failing is no busy loop
 _TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h)
 
 
-async def storm(worker: "Worker") -> None:
+async def storm(worker: Worker) -> None:
     """Everybody at once; ends when all had their first echo, or the time is over."""
-    start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-    worker.sample(start_ns, 0)
-    arriving = asyncio.create_task(worker.connect_all(worker.plan.clients))
-    while not arriving.done():
-        await asyncio.wait([arriving], timeout=SAMPLE_S)
-        worker.sample(start_ns, len(worker.conversations))
-    await arriving
-    duration_ns = time.perf_counter_ns() - start_ns
+    say("warmed", round_trip_ns=0, elapsed_ns=0, messages=0)
+    start_ns, start_cpu_ns = clock(), time.process_time_ns()
+    await worker.connect_all(worker.plan.clients)
+    end_ns, cpu_ns = clock(), time.process_time_ns() - start_cpu_ns
+    say("ended", start_ns=start_ns, end_ns=end_ns)
+    duration_ns = end_ns - start_ns
     worker.report(
         len(worker.conversations),
         duration_ns,
-        time.process_time_ns() - start_cpu_ns,
+        cpu_ns,
         [],
         clients_without_echo=worker.plan.clients - len(worker.conversations),
         connected=worker.connected,
@@ -59,65 +55,70 @@ async def storm(worker: "Worker") -> None:
     )
 
 
-async def churn(worker: "Worker") -> None:
+async def churn(worker: Worker) -> None:
     """Clients come and go for the whole slice; what was begun in it is brought to its end."""
     gc.enable()  # connections that ended are rubbish, and there is no end of them
     plan, arrivals = worker.plan, worker.arrivals
     there = deque(worker.conversations)
-    going_on, retried = True, 0
+    at_a_time = min(plan.connecting, len(there))
+    # A newcomer counts when it is there, not with each echo: so a meter of its own.
+    meter = Meter(arrivals)
+    course = Course(plan, worker.orders, meter, lambda: arrivals.ever, lambda: at_a_time)
+    going_on, within, retried = True, False, 0
     lost = 0  # clients that were never answered
 
     async def replace_some() -> None:
         nonlocal lost, retried
         while going_on:
             leaver = there.popleft()
-            retried += sent_again(leaver)
             await part(worker, leaver)
             try:
-                there.append(await arrive(worker, ident_of(leaver)))
+                comer = await arrive(worker, ident_of(leaver))
             except asyncio.CancelledError:
                 lost += 1
                 raise
+            # Nothing is sent from its echo to its leaving, so this is all there is to count.
+            retried += within and sent_again(comer)
+            there.append(comer)
+            meter.heard(clock())
+
+    def start() -> None:
+        nonlocal within
+        within = True
+        arrivals.clear()
+
+    def end() -> None:
+        nonlocal within, going_on
+        within = going_on = False
+
+    def keep() -> None:
+        arrivals.tally()
+        worker.meter.latencies.tally()  # of the same echoes, without the connecting
 
     arrivals.clear()
-    bins = Bins(plan.bins_ms, lambda: arrivals.ever)
-    bins.begin()
-    replacing = [
-        asyncio.create_task(replace_some()) for _ in range(min(plan.connecting, len(there)))
-    ]
-    await asyncio.sleep(plan.warmup_s)
-    arrivals.clear()
-    start_ns, start_cpu_ns = time.perf_counter_ns(), time.process_time_ns()
-    await worker.sampled(start_ns, plan.duration_s, arrivals.tally)
-    messages = arrivals.tally()
-    duration_ns = time.perf_counter_ns() - start_ns
-    cpu_ns = time.process_time_ns() - start_cpu_ns
-    bins.end()
-    going_on = False
-    late = (await asyncio.wait(replacing, timeout=plan.drain_s))[1] if replacing else ()
-    for each in late:
-        each.cancel()
-    for outcome in await asyncio.gather(*replacing, return_exceptions=True):
-        if isinstance(outcome, Exception):
-            raise outcome
+    course.on_start, course.on_end, course.keep = start, end, keep
+    course.begin()
+    replacing = [asyncio.create_task(replace_some()) for _ in range(at_a_time)]
+    if not await course.over:
+        return
+    await finish(replacing, plan.drain_s)
     worker.conversations = list(there)
     worker.report(
-        messages,
-        duration_ns,
-        cpu_ns,
+        course.messages,
+        course.duration_ns,
+        course.cpu_ns,
         [],
         clients_without_echo=lost,
         lost=lost,
-        bins=bins.readings,
-        slice_start_ns=start_ns - bins.began_ns,
         retried=retried,
         latency=arrivals.encoded(),
+        **course.figures(),
     )
 
 
-async def part(worker: "Worker", leaver: "Conversation") -> None:
+async def part(worker: Worker, leaver: Conversation) -> None:
     """Ends a client's stream and waits until the server has closed it."""
-    if leaver.went_wrong:
+    if leaver.ended:
         return
     gone = asyncio.get_running_loop().create_future()
     leaver.leave(gone)
@@ -130,26 +131,25 @@ async def part(worker: "Worker", leaver: "Conversation") -> None:
         raise
 
 
-async def arrive(worker: "Worker", ident: int) -> "Conversation":
+async def arrive(worker: Worker, ident: int) -> Conversation:
     """A new client in a place that has become free; what fails is counted and tried again."""
     while True:
         ident += GENERATION
         try:
             return await worker.connect(ident)
         except OSError as error:
-            if error.errno is not None:  # else its connection has counted it
-                worker.meter.errors[error.strerror or str(error)] += 1
+            worker.meter.errors[describe(error)] += 1
             await asyncio.sleep(PAUSE_S)
 
 
-def ident_of(client: "Conversation") -> int:
+def ident_of(client: Conversation) -> int:
     """The id that its messages carry."""
     return int.from_bytes(client.prefix[:8], "little")
 
 
-def sent_again(client: "Conversation") -> bool:
+def sent_again(client: Conversation) -> bool:
     """Whether the kernel had to send anything again for this client; False where it cannot say."""
-    if not hasattr(socket, "TCP_INFO"):
+    if client.ended or not hasattr(socket, "TCP_INFO"):
         return False
     try:
         with socket.socket(fileno=client.fd) as connection:

@@ -23,10 +23,13 @@ from typing import Any
 from c10k import claims, figures, judge, store
 from c10k.model import Measurement
 from c10k.render import html, markdown, pictures, verdicts
+from c10k.render.table import figure, marked, significant
 from c10k.render.table import heading as table_heading
-from c10k.render.table import significant
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
+import tables as instrument  # noqa: E402 - the programs there render what they keep
+
 HEADLINE = ROOT / "results" / "reference-c10k"
 CLAIMS = ROOT / "results" / "reference-claims"
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -41,7 +44,8 @@ def table(path: Path) -> str:
 def headline(path: Path) -> str:
     """A line a server with what matters most of a session of c10k.toml."""
     judged = judge.judge(store.load(path))
-    memory = {row.server: row.pss.per_client / 1024 for row in judged.memory}
+    totals = all(row.total for row in judged.memory)
+    memory = {row.server: row.total if totals else row.pss for row in judged.memory}
 
     def cell(server: str, kind: str, clients: int, key: str, scale: float = 1.0) -> str:
         row = next(
@@ -50,34 +54,40 @@ def headline(path: Path) -> str:
             if (r.server, r.clients) == (server, clients) and r.load.startswith(kind)
         )
         value = getattr(row, key)
-        if value is None:
-            return "–"
-        number = value if isinstance(value, int) else value.median
-        bound = row.bound and key in ("messages_per_s", "latency_p99_us")
-        sign = ("≥ " if key == "messages_per_s" else "≤ ") if bound else ""
-        return sign + significant(number * scale) + ("" if row.status == "ok" else " (failed)")
+        told = (
+            marked(row, key, f"{value:,}")
+            if isinstance(value, int)
+            else figure(key, scale, varied=True)(row)
+        )
+        return told if row.status == "ok" else f"{told} {row.status}"
 
     columns = (
         ("messages/s, 1 client", "closed", 1, "messages_per_s", 1.0),
         ("100 clients", "closed", 100, "messages_per_s", 1.0),
         ("10,000", "closed", 10_000, "messages_per_s", 1.0),
         ("19,900", "closed", 19_900, "messages_per_s", 1.0),
-        ("no echo for 2 s, of 10,000", "closed", 10_000, "clients_without_echo", 1.0),
+        (
+            "no echo, of 10,000, worst block",
+            "closed",
+            10_000,
+            "clients_without_echo",
+            1.0,
+        ),
         ("p99 ms, 10,000 clients, 1,000/s", "open 64 B 1,000/s", 10_000, "latency_p99_us", 1e-3),
         ("p99 ms, 10,000/s", "open 64 B 10,000/s", 10_000, "latency_p99_us", 1e-3),
         ("storm of 10,000: p99 s", "storm", 10_000, "latency_p99_us", 1e-6),
         ("churn/s", "churn", 10_000, "messages_per_s", 1.0),
     )
+    size = "KiB a client" if totals else "KiB a client, its own"
     lines = [
-        f"| server | {' | '.join(name for name, *_ in columns)} | KiB a client |",
+        f"| server | {' | '.join(name for name, *_ in columns)} | {size} |",
         "| --- |" + " ---: |" * (len(columns) + 1),
     ]
     for server in dict.fromkeys(row.server for row in judged.rows):
-        if server == judged.control:
-            continue
         cells = [cell(server, *column[1:]) for column in columns]
-        held = f"{memory[server]:.1f}" if server in memory else "–"
-        lines.append(f"| {server} | {' | '.join(cells)} | {held} |")
+        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else "–"
+        name = f"the same again ({server})" if server == judged.control else server
+        lines.append(f"| {name} | {' | '.join(cells)} | {held} |")
     notes = [f"- {line}" for line in judged.warnings]
     return "\n".join([f"{table_heading(judged)}.", "", *notes, "", *lines]) + "\n"
 
@@ -100,44 +110,6 @@ def cost(path: Path) -> str:
             f"| {row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f}) "
             f"| {row['client_bytes_per_connection']:,.0f} |"
         )
-    return "\n".join(lines) + "\n"
-
-
-def truth(path: Path) -> str:
-    """What benchmarks/instrument/ground_truth.py --json printed."""
-    lines = [
-        "| case | figure | predicted µs | reported µs | error µs | error less the way µs |",
-        "| --- | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in json.loads(path.read_text())["rows"]:
-        cells = [
-            "–" if row.get(key) is None else f"{row[key]:,.0f}"
-            for key in ("predicted_us", "reported_us", "error_us", "error_without_way_us")
-        ]
-        lines.append(f"| {row['case']} | {row['figure']} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
-
-
-def power(path: Path) -> str:
-    """What benchmarks/instrument/power.py --judge printed."""
-    report = json.loads(path.read_text())
-    lines = [
-        f"{report['trials']:,} trials, {report['gated']} of them gated; the reference needs "
-        f"{report['cost_ns'] / 1000:.2f} µs of CPU per message, and one block's ratio of two equal "
-        f"servers has a standard deviation of {report['noise_of_a_ratio']:.1%}.",
-        "",
-        "| session | sessions | twin claimed | burn ns | by CPU clock | planted ratio | estimated "
-        "| found | covered |",
-        "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for length in report["lengths"]:
-        for planted in length["planted"].values():
-            lines.append(
-                f"| {length['blocks']} blocks, {length['seconds']:.0f} s | {length['sessions']} "
-                f"| {length['twin_claimed']} | {planted['burn_ns']} "
-                f"| {planted['burn_by_cpu_clock_ns']:.0f} | {planted['truth']:.3f} "
-                f"| {planted['estimated_median']:.3f} | {planted['found']} | {planted['covered']} |"
-            )
     return "\n".join(lines) + "\n"
 
 
@@ -268,7 +240,7 @@ def million(path: Path) -> str:
     ]
     for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
         mine = [m for m in trials if m.trial.server == server]
-        own = statistics.median(map(figures.memory_per_client_bytes, mine))
+        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
         rate = statistics.median(m.served / m.connect_s for m in mine)
         cost = loaded[server].median if loaded.get(server) else None
         cells = [
@@ -336,14 +308,13 @@ KINDS = {
     "headline": headline,
     "source": source,
     "cost": cost,
-    "truth": truth,
-    "power": power,
     "claims": claimed,
     "micro": medians,
     "units": units,
     "compared": compared,
     "faults": faults,
     "soak": soak,
+    **instrument.KINDS,
 }
 
 

@@ -5,6 +5,7 @@ import socket
 from msgspec.structs import replace
 
 from c10k import plan
+from c10k.figures import MEMORY_PARTS
 from c10k.model import (
     Latency,
     Load,
@@ -96,8 +97,9 @@ def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, read_s=None, **field
 
 
 def memory(own, **fields):
-    """A reading in which all of a server's memory is private."""
-    return Memory(pss_bytes=own, private_bytes=own, shared_bytes=0, **fields)
+    """A reading in which all of a server's memory is private, and the kernel holds nothing."""
+    kernel = dict.fromkeys(MEMORY_PARTS[1:], 0)
+    return Memory(pss_bytes=own, private_bytes=own, shared_bytes=0, **{**kernel, **fields})
 
 
 def failed(trial, reason="the server was killed by SIGKILL", status="failed"):

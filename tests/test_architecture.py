@@ -31,11 +31,12 @@ MAY_IMPORT = {
     "gates": {"model"},
     "session": {"model", "plan", "launch", "drive", "watch", "gates", "store"},
     "store": {"model", "places"},
-    "figures": {"model", "stats", "gates"},
+    "figures": {"model", "stats", "gates", "histograms", "intervals"},
     "search": {"model"},
     "scaling": {"model", "stats", "figures", "search"},
     "judge": {"model", "stats", "gates", "figures", "search", "scaling"},
-    "compare": {"model", "stats", "figures", "judge"},
+    "evidence": {"model", "stats", "figures", "gates", "judge"},
+    "compare": {"model", "stats", "figures", "judge", "evidence"},
     "claims": {"model", "places", "stats", "watch"},
     "machine": {"model", "watch"},
     "local": {"model", "session", "drive", "machine", "watch", "places"},
@@ -52,7 +53,7 @@ MAY_IMPORT = {
         "catalog",
     }
     | {"cluster"},
-    "render": {"model", "plain", "histograms", "render"},
+    "render": {"model", "plain", "histograms", "figures", "render"},
     "check": {"model", "launch", "check", "places", "processes"},
 }
 

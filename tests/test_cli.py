@@ -292,6 +292,7 @@ COMMANDS = (
     "serve",
     "show",
     "compare",
+    "race",
     "export",
     "report",
     "claims",
@@ -432,3 +433,41 @@ def test_no_interrupt_is_lost_where_python_drops_it(number):
         time.sleep(5)
         raise AssertionError("nothing came")
     assert (signal.getsignal(signal.SIGALRM), sys.unraisablehook) == before
+
+
+def race(workload, folder, *words, code):
+    return c10k(
+        "race", *words[:2], workload(blocks=3, clients="2"), "--out", folder, "--unchecked",
+        *words[2:], code=code,
+    )  # fmt: skip
+
+
+def test_a_race_has_both_in_one_session_and_a_twin_of_the_first(workload, tmp_path):
+    """Whatever the workload says of reference and control, and as often as can be judged."""
+    done = race(workload, tmp_path / "s", "asyncio_protocol", "asyncio_streams", code=0)
+    assert "A: asyncio_protocol. B: asyncio_streams." in done.stdout
+    assert "Continue" not in done.stdout
+    stored = store.load(tmp_path / "s")
+    assert stored.plan.workload.reference == "asyncio_protocol"
+    assert stored.plan.control == "asyncio_protocol-control"
+    assert {m.trial.block for m in stored.measurements} == set(range(6))
+    again = c10k("compare", tmp_path / "s", "asyncio_protocol", "asyncio_streams")
+    assert again.stdout == done.stdout[done.stdout.index(again.stdout[:40]) :]
+
+
+def test_a_race_that_is_lost_fails_the_gate(workload, tmp_path):
+    """The new version fails every trial: exit code 1, and what it was."""
+    done = race(
+        workload, tmp_path / "s", "asyncio_streams", "new=false", "--fail-on", "5%", "--format",
+        "json", "--blocks", "1", code=1,
+    )  # fmt: skip
+    (row,) = json.loads(done.stdout)["failed"]
+    assert (row["server"], row["verdict"]) == ("new / asyncio_streams", "broken")
+    assert "broken: new / asyncio_streams, 2 clients, closed 64 B: B: failed" in done.stderr
+
+
+def test_a_race_takes_two_that_are_told_apart(workload, tmp_path):
+    """Not one server twice, and no whole tier."""
+    for words in (("trio_streams", "trio_streams"), ("@canonical", "trio_streams")):
+        done = race(workload, tmp_path / "s", *words, code=2)
+        assert "two servers that are told apart by name" in done.stderr

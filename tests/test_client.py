@@ -19,7 +19,8 @@ from plan import Plan, PlanError, read
 
 from c10k import places
 
-QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "drain_s": 0.5}
+# The ceiling is low: a server that never answers again has the longest round trips of all.
+QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "ceiling_s": 0.4, "drain_s": 0.5}
 
 
 @pytest.mark.parametrize("message_bytes", [16, 64, 1460, 65_536, 300_000])
@@ -35,22 +36,26 @@ def test_closed_loop_echoes_every_byte(serving, client, message_bytes, depth):
 
 
 def test_the_barrier_comes_before_any_measuring(serving, client):
-    """The connected line is first, counts every client, and samples start from nothing."""
+    """The connected line is first and counts every client; then comes what a slice has."""
     port = serving("asyncio_streams").address[1]
     events = client(**{**QUICK, "clients": 50}, port=port)
     assert (events[0]["connected"], events[0]["served"]) == (50, 50)
-    samples = [event for event in events if event["event"] == "sample"]
-    assert samples[0]["messages"] == 0
-    assert samples[-1]["messages"] == result(events)["messages"]
+    assert [event["event"] for event in events] == ["connected", "warmed", "ended", "result"]
 
 
-def test_idle_holds_and_echoes_once_more(serving, client):
+def test_idle_holds_and_echoes_once_more(fake, client):
     """An idle client says nothing during the slice, then echoes exactly once."""
-    port = serving("asyncio_streams").address[1]
-    events = client(**{**QUICK, "clients": 30, "kind": "idle"}, port=port)
-    samples = [event for event in events if event["event"] == "sample"]
-    assert {sample["messages"] for sample in samples} == {0}
+    said = []
+
+    def reply(connection, data, number):
+        said.append((number, time.perf_counter_ns()))
+        connection.sendall(data)
+
+    events = client(**{**QUICK, "clients": 30, "kind": "idle"}, port=fake(reply))
     assert (result(events)["messages"], result(events)["lost"]) == (30, 0)
+    ended = events[-2]
+    assert sorted(number for number, _ in said) == [0] * 30 + [1] * 30
+    assert not [at for _, at in said if ended["start_ns"] < at < ended["end_ns"]]
 
 
 def test_a_unix_socket_will_do(serving, client, tmp_path):
@@ -77,7 +82,8 @@ def test_a_pause_at_the_barrier_ends_with_a_line(serving):
     """A held worker measures only when told, and leaves when its master has gone."""
     port = serving("asyncio_streams").address[1]
     plan = json.dumps({**QUICK, "port": port, "hold": True}) + "\n"
-    for tell, last in ((b"go\n", b'"event":"result"'), (b"", b'"event":"connected"')):
+    told = b'go\n{"slice_s": 0.3}\n'
+    for tell, last in ((told, b'"event":"result"'), (b"", b'"event":"connected"')):
         worker = subprocess.Popen(
             [sys.executable, str(places.CLIENT), "--plan", "-"],
             stdin=subprocess.PIPE,
@@ -168,7 +174,9 @@ def test_echoes_are_counted_in_bins_from_the_beginning(serving, client):
     events = client(**QUICK, port=port, bins_ms=10)
     bins = result(events)["bins"]
     assert bins == sorted(bins)
-    assert 5 <= len(bins) <= 36
+    assert [at_ns for at_ns, _ in bins[:-1]] == [
+        10_000_000 * number for number in range(1, len(bins))
+    ]
     elapsed_ns, echoes = bins[-1]
     assert elapsed_ns >= 345_000_000
     start_ns = result(events)["slice_start_ns"]
@@ -177,8 +185,8 @@ def test_echoes_are_counted_in_bins_from_the_beginning(serving, client):
     assert echoes >= result(events)["messages"] + (warm[-1] if warm else 0)
 
 
-def test_a_server_that_hangs_up_is_an_error_with_its_message_lost(client, fake):
-    """A connection closed in the middle is an error and its message is lost."""
+def test_a_server_that_hangs_up_is_one_error(client, fake):
+    """A connection closed in the middle is an error, once: its message is not lost beside it."""
 
     def reply(connection, data, number):
         if number == 0:
@@ -188,7 +196,7 @@ def test_a_server_that_hangs_up_is_an_error_with_its_message_lost(client, fake):
 
     seen = result(client(**QUICK, port=fake(reply)))
     assert sum(seen["errors"].values()) == 4
-    assert seen["lost"] == 4
+    assert seen["lost"] == 0
 
 
 def test_clients_that_are_never_served_are_counted_with_the_reason(client, fake):
@@ -252,6 +260,7 @@ def test_a_starved_client_is_seen(client, fake):
         ({"port": "x"}, "port"),
         ({}, "port"),
         ({"port": 1, "duration_s": -1}, "duration_s"),
+        ({"port": 1, "ceiling_s": 0}, "ceiling_s"),
         ({"port": 1, "kind": "open"}, "rate"),
         ({"port": 1, "kind": "open", "rate": 1e12}, "rate"),
         ({"port": 1, "kind": "open", "rate": -1}, "rate"),

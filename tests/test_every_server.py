@@ -1,6 +1,9 @@
 """Guards the contenders: each keeps the contract, and is the kind of file the rules ask for."""
 
 import ast
+import os
+import re
+import signal
 import socket
 import struct
 import sys
@@ -28,6 +31,12 @@ MOSTLY_WAITING = {"idle-long", "slow-loris", "overflow"}
 ASYNCIO = {"out-of-descriptors": "left as the tutorial has it (cpython issue 151615)"}
 LACKS = {
     "asyncio_streams": ASYNCIO,
+    "asyncio_streams_accepts_1": ASYNCIO,
+    "asyncio_streams_accepts_100": ASYNCIO,
+    "asyncio_streams_counted": ASYNCIO,
+    "asyncio_streams_frozen": ASYNCIO,
+    "asyncio_streams_uncollected": ASYNCIO
+    | {"churn": "what its clients leave refers to itself in circles, and nobody looks for them"},
     "asyncio_protocol": ASYNCIO,
     "asyncio_buffered": ASYNCIO,
     "aiofastnet_streams": {
@@ -37,6 +46,29 @@ LACKS = {
         "out-of-descriptors": "6.6 says that there is none and tries at once again"
     },
 }
+
+# Counts the clients that asyncio accepts in each turn that it is told to.
+ACCEPTS = """
+import asyncio.selector_events as events, sys
+taken = 0
+Loop = events.BaseSelectorEventLoop
+def accepting(loop, factory, listener, *rest, original=Loop._accept_connection):
+    global taken
+    taken = 0
+    original(loop, factory, Counted(listener), *rest)
+    print(taken, file=sys.stderr)
+class Counted:
+    def __init__(self, listener):
+        self.listener = listener
+    def accept(self):
+        global taken
+        found = self.listener.accept()
+        taken += 1
+        return found
+    def __getattr__(self, name):
+        return getattr(self.listener, name)
+Loop._accept_connection = accepting
+"""
 
 
 @pytest.fixture(params=SERVERS, ids=lambda server: server.name)
@@ -121,6 +153,53 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
         running.process.terminate()
         assert running.process.wait(launch.STOP_S) == 0
         assert not psutil.wait_procs(children, timeout=0)[1]
+
+
+@pytest.mark.parametrize("name", ["asyncio_streams_counted", "trio_streams_counted"])
+def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
+    """How many there were, and none of it before: nothing is written while clients are there."""
+    server = catalog.read(places.SERVERS / f"{name}.py")
+    if reason := catalog.why_not(server):
+        pytest.skip(reason)
+    with launch.serving(server, tmp_path / "log") as running:
+        clients = [running.connect() for _ in range(300)]
+        assert all(ask(client) == b"?" for client in clients)
+        assert running.log.read_text() == ""
+        running.process.terminate()
+        assert running.process.wait(launch.STOP_S) == 0
+    found = re.match(r"runs of generations 0, 1, 2: \[(\d+), \d+, \d+\]", running.log.read_text())
+    assert found
+    assert int(found[1]) > 0
+
+
+def test_curio_serves_without_its_assertions(tmp_path):
+    """The variant that starts itself again with -O stays the process that was started, and
+    loses curio's search through all tasks that were woken together."""
+    server = catalog.read(places.SERVERS / "curio_sockets_optimised.py")
+    if reason := catalog.why_not(server):
+        pytest.skip(reason)
+    with launch.serving(server, tmp_path / "log") as running:
+        words = psutil.Process(running.pid).cmdline()
+        assert words[1:3] == ["-O", "-P"]
+        assert ask(running.connect()) == b"?"
+
+
+@pytest.mark.parametrize(("name", "most"), [("accepts_1", 1), ("accepts_100", 100)])
+def test_asyncio_accepts_so_many_in_a_turn(name, most, tmp_path):
+    """The loop takes backlog for the number of clients a turn; the kernel's queue stays long."""
+    server = catalog.read(places.SERVERS / f"asyncio_streams_{name}.py")
+    tracer = tmp_path / "sitecustomize.py"
+    tracer.write_text(ACCEPTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        with launch.serving(server, tmp_path / "log") as running:
+            os.kill(running.pid, signal.SIGSTOP)
+            clients = [running.connect() for _ in range(250)]
+            os.kill(running.pid, signal.SIGCONT)
+            assert all(ask(client) == b"?" for client in clients)
+            assert running.backlog().limit == launch.BACKLOG
+            turns = [int(line) for line in running.log.read_text().split()]
+    assert max(turns) == most
 
 
 def test_the_canonical_seven_are_there():

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k.figures import limiter
-from c10k.judge import enough, judge, spread, widest
+from c10k.judge import enough, floor, judge, spread, widest
 from c10k.model import Goal, Latency, Measurement, ServerUse
 
 
@@ -222,6 +222,190 @@ def test_on_one_core_client_and_server_bound_each_other():
     assert not one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4)).bound
 
 
+def test_a_storm_is_bound_by_a_client_that_was_less_busy():
+    """Its slice holds the wait for the last echo; one share, one word, for every server."""
+    storm = made.load(100, kind="storm")
+
+    def bound(share, load):
+        judged = judge(made.session(["a"], [load], 3, lambda t: made.ok(t, client_cpu_share=share)))
+        return judged.rows[0].bound
+
+    assert bound(0.84, storm)
+    assert not bound(0.75, storm)
+    assert not bound(0.84, made.load(100))
+
+
+def test_who_failed_is_compared_with_nobody():
+    """One bad block of eight: shown, with how many were good; no ratio, no cost, in no rank."""
+
+    def measure(trial):
+        name = trial.server.removesuffix("-control")
+        if name == "gamma" and trial.block == 2:
+            return made.failed(trial)
+        rate = {"alpha": 1e5, "beta": 1.2e5, "gamma": 9e5, "floor": 2e5}[name]
+        return made.ok(trial, rate=rate * (1 + 0.001 * trial.block))
+
+    names, loads = ["alpha", "beta", "gamma", "floor"], [made.load(100)]
+    session = made.session(names, loads, 8, measure, control=True, floor={"tier": "floor"})
+    rows = {row.server: row for row in judge(session).rows}
+    row = rows["gamma"]
+    assert (row.status, row.blocks, row.blocks_run) == ("failed", 7, 8)
+    assert row.messages_per_s.median > 8e5
+    assert (row.ratio, row.verdict, row.rank, row.cpu_over_floor) == (None, None, None, None)
+    assert [rows[name].rank for name in ("floor", "beta", "alpha")] == [1, 2, 3]
+    assert [rows[name].rank_worst for name in ("floor", "beta", "alpha")] == [1, 2, 3]
+
+
+def test_gated_rows_have_no_verdict_and_say_why():
+    """Every attempt was rejected: figures are shown, compared with nothing, with the reason."""
+
+    def measure(trial):
+        gates = ("little: slice too short",) if trial.server == "beta" else ()
+        return made.ok(trial, gates=gates)
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(100)], 6, measure, control=True))
+    row = next(row for row in judged.rows if row.server == "beta")
+    assert (row.status, row.blocks, row.blocks_run, row.gated) == ("ok", 0, 6, 6)
+    assert (row.ratio, row.verdict, row.rank) == (None, None, None)
+    assert "block 1: little: slice too short" in row.reason
+
+
+def test_a_reference_that_failed_leaves_no_ratios_and_says_so():
+    """Under that load only; under the other all is as ever."""
+
+    def measure(trial):
+        if trial.server == "alpha" and trial.load.clients == 200 and trial.block == 0:
+            return made.failed(trial)
+        return made.ok(trial, rate=2e5 if trial.server == "beta" else 1e5)
+
+    judged = judge(
+        made.session(["alpha", "beta"], [made.load(100), made.load(200)], 8, measure, control=True)
+    )
+    beta = {row.clients: row for row in judged.rows if row.server == "beta"}
+    assert (beta[200].ratio, beta[200].verdict, beta[200].rank) == (None, None, None)
+    assert beta[100].verdict == "faster"
+    (said,) = [line for line in judged.warnings if "no ratio" in line]
+    assert "alpha" in said
+    assert said.endswith(": closed 64 B at 200")
+
+
+def test_a_zero_is_the_worst_that_a_server_can_do():
+    """It answered nobody in three of eight blocks: not left out, and slower for it."""
+
+    def measure(trial):
+        rate = 1e5 * (1 + 0.01 * trial.block)
+        if trial.server == "beta":
+            rate = 0.0 if trial.block < 3 else 6e3
+        return made.ok(trial, rate=rate)
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(100)], 8, measure, control=True))
+    row = next(row for row in judged.rows if row.server == "beta")
+    assert (row.ratio.low, row.ratio.blocks, row.verdict) == (None, 8, "slower")
+    assert 0 < row.ratio.median < row.ratio.high < 0.07
+    assert widest(judged) == float("inf")
+    never = judge(
+        made.session(
+            ["alpha", "beta"],
+            [made.load(100)],
+            8,
+            lambda t: made.ok(t, rate=0.0 if t.server == "beta" else 1e5),
+            control=True,
+        )
+    )
+    row = next(row for row in never.rows if row.server == "beta")
+    assert (row.ratio.median, row.verdict) == (0.0, "slower")
+
+
+def test_a_percentile_is_not_the_median_of_the_lucky_trials():
+    """Left out of one trial, where a stall was too rare to say, it is left out of the row."""
+    load = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+
+    def measure(trial):
+        unlucky = trial.server == "beta" and trial.block == 1
+        p99 = None if unlucky else 2000.0
+        return made.ok(trial, latency=Latency(20_000, 1000.0, 1500.0, p99, None, 90_000.0))
+
+    rows = judge(made.session(["alpha", "beta"], [load], 8, measure, control=True)).rows
+    beta, alpha = (next(row for row in rows if row.server == name) for name in ("beta", "alpha"))
+    assert (beta.latency_p99_us, beta.ratio, beta.rank) == (None, None, None)
+    assert beta.latency_p50_us is not None
+    assert alpha.latency_p99_us is not None
+
+
+def test_a_control_that_differs_is_said():
+    """The same server under two names, told apart: something else is at work."""
+
+    def measure(trial):
+        off = 1.2 if trial.server.endswith("-control") else 1.0
+        return made.ok(trial, rate=1e5 * off * (1 + 0.001 * trial.block))
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(100)], 8, measure, control=True))
+    (said,) = [line for line in judged.warnings if "told apart" in line]
+    assert "closed 64 B at 100" in said
+    quiet = raced({"alpha": 1e5, "beta": 1.1e5})
+    assert not any("told apart" in line for line in quiet.warnings)
+
+
+def table_of(rates, loads, blocks, noise, seed):
+    """The rows of a closed-loop table of several loads, with noise by block and by trial."""
+    draw = np.random.default_rng(seed)
+    drift = draw.normal(0, 0.05, (len(loads), blocks))
+
+    def measure(trial):
+        rate = rates[trial.server.removesuffix("-control")]
+        block = drift[loads.index(trial.load), trial.block]
+        return made.ok(trial, rate=float(rate * np.exp(block + draw.normal(0, noise))))
+
+    return judge(made.session(list(rates), loads, blocks, measure, control=True)).rows
+
+
+def claims(rows):
+    """Whether a table says of anybody that he is faster, slower, or not of any rank."""
+    nothing = ((1, len({row.server for row in rows}) - 1), (None, None))
+    return any(
+        row.verdict in ("faster", "slower") or (row.rank, row.rank_worst) not in nothing
+        for row in rows
+    )
+
+
+@pytest.mark.once
+def test_a_table_of_equals_claims_nothing_in_nineteen_of_twenty():
+    """All loads of a kind are one family, verdicts and ranks alike: 5 % of tables, not of loads."""
+    equal = dict.fromkeys(("alpha", "beta", "gamma", "delta"), 100000.0)
+    loads = [made.load(10**n) for n in range(5)]
+    wrong = sum(claims(table_of(equal, loads, 5, 0.04, seed)) for seed in range(200))
+    assert wrong <= 10
+
+
+@pytest.mark.once
+def test_a_tenth_is_found_in_a_whole_table():
+    """One of four is 10 % slower, with the noise of the reference machine: ten blocks find it."""
+    rates = {"alpha": 1e5, "beta": 1e5, "gamma": 1e5, "delta": 0.9e5}
+    loads = [made.load(10**n) for n in range(5)]
+    found = 0
+    for seed in range(20):
+        rows = [row for row in table_of(rates, loads, 10, 0.02, seed) if row.server == "delta"]
+        found += sum(row.verdict == "slower" for row in rows)
+    assert found >= 0.9 * 100
+
+
+def test_each_failure_stands_once():
+    """A connection that ended before its first echo: an old session counted it twice."""
+    early, how = "the connection ended before its echo", "closed by the server"
+    old = {early: 7, how: 9}
+
+    def row(errors, **fields):
+        return one_row(
+            lambda t: made.ok(t, status="failed", reason="x", served=93, errors=errors, **fields),
+            blocks=2,
+        )
+
+    assert row(old).errors == {how: 18}
+    assert row(old, engine_cpu_s=0.0).errors == {early: 14, how: 18}
+    assert row({early: 7}).errors == {early: 14}
+    assert row(old).unserved == 14
+
+
 def test_without_a_control_nothing_is_claimed():
     """The noise floor is not known, so no difference is."""
     judged = judge(
@@ -288,3 +472,27 @@ def test_precision_is_judged_by_the_widest_interval():
     assert "as many as allowed" in enough(judged, Goal(width / 2, 8), 8, 0, 1)
     assert "time is over" in enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
     assert widest(judge(made.session(blocks=2))) == float("inf")
+
+
+def test_each_figure_has_a_noise_floor_of_its_own():
+    """What the control shows of one figure says nothing of another; a failure shows nothing."""
+    load = made.load(100)
+
+    def measure(trial):
+        other = 1.1 if trial.server.endswith("-control") else 1.0
+        return made.ok(trial, rate=1000.0, cpu_s=other, connect_s=None)
+
+    session = made.session(["alpha", "beta"], [load], 8, measure, control=True)
+    assert floor(session, load, "messages_per_s") == pytest.approx(0.0)
+    assert floor(session, load, "server_cpu_us_per_message") == pytest.approx(np.log(1.1))
+    assert floor(session, load, "connect_s") is None
+    assert floor(session, made.load(7), "messages_per_s") is None
+    failed = made.session(
+        ["alpha"],
+        [load],
+        8,
+        lambda t: made.failed(t) if t.server == "alpha" and not t.block else made.ok(t),
+        control=True,
+    )
+    assert floor(failed, load, "messages_per_s") is None
+    assert floor(made.session(loads=[load]), load, "messages_per_s") is None

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest.mock import Mock
 
 import made
 import psutil
@@ -15,7 +16,8 @@ from msgspec.structs import replace
 
 from c10k import catalog, confine, drive, keeper, launch, places, plan, runtime, session, store
 
-HOSTILE = Path(__file__).parent / "known_servers" / "hostile.py"
+KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
+HOSTILE = KNOWN / "hostile.py"
 WRITTEN = "written-by-the-hostile-server"
 confined = pytest.mark.skipif(
     confine.ruleset(Path("/tmp")) is None, reason="this kernel has no Landlock"
@@ -107,7 +109,7 @@ print(keeper.keeper().mark, keeper.keeper().folder, flush=True)
 )
 def test_nothing_outlives_its_owner(tmp_path, then, how):
     """However the owner ends: no server, nothing that had left its session, no file of theirs."""
-    sources = Path(__file__).parent / "known_servers" / "forks_away.py"
+    sources = KNOWN / "forks_away.py"
     owner = subprocess.Popen(
         [
             sys.executable, "-c", OWNER.format(then=then),
@@ -155,12 +157,7 @@ def test_workers_leave_no_folder(tmp_path):
         plans = drive.plans(running.address, chosen, short, [2], 1)
         with drive.LocalCrew(plans, ()) as crew:
             assert len(set(folder.iterdir()) - before) == 1
-            drive.drive(
-                crew,
-                on_wait=lambda: None,
-                on_connected=lambda seen: None,
-                on_sample=lambda: None,
-            )
+            drive.drive(crew, short, Mock())
         assert set(folder.iterdir()) == before
     assert psutil.pid_exists(keeper.keeper().process.pid)
 

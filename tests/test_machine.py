@@ -334,6 +334,7 @@ def test_the_environment_can_be_published() -> None:
     assert json.loads(json.dumps(environment)) == environment
     assert set(environment) == {"cpu", "memory", "system", "limits", "python", "suite", "moment"}
     assert environment["python"]["gil_enabled"] in (True, False)
+    assert environment["system"]["irq_time_accounting"] in (True, False, None)
     for text in strings(environment):
         assert text != platform.node()
         assert str(Path.home()) not in text
@@ -384,3 +385,13 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     assert machine.environment(tmp_path)["suite"] == {**clean, "modified": True}
     (tmp_path / "inner").mkdir()
     assert machine.environment(tmp_path / "inner")["suite"] == nothing
+
+
+def test_a_python_of_debian_is_known_to_be_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its packages are built with PGO and LTO, which their configuration does not show."""
+    monkeypatch.setattr(machine.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
+    schemes = ("posix_prefix",)
+    monkeypatch.setattr(machine.sysconfig, "get_scheme_names", lambda: schemes)
+    assert "--enable-optimizations" not in machine._python_flags()
+    schemes = ("posix_prefix", "deb_system")
+    assert {"--enable-optimizations", "--with-lto"} <= set(machine._python_flags())

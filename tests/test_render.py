@@ -2,13 +2,15 @@
 
 import io
 import json
+import math
 
 import made
 import pytest
+from msgspec.structs import replace
 from rich.console import Console
 
 from c10k.judge import judge
-from c10k.model import ServerUse
+from c10k.model import Latency, Ratio, ServerUse
 from c10k.render import markdown, progress, table, terminal
 from c10k.render.table import significant
 
@@ -75,11 +77,206 @@ def test_a_bound_is_printed_as_a_bound():
     assert "≥ 1,000" in printed(judged)
 
 
+def test_whatever_the_client_bounds_carries_its_sign():
+    """Rates at least, latencies and waiting at most; what a message cost is not at its limit."""
+    load = made.load(100, kind="closed")
+    judged = judge(made.session(loads=[load], measure=lambda t: made.ok(t, client_cpu_share=0.99)))
+    (shown,) = table.tables(judged)
+    cells = dict(zip([title for title, _ in shown.headings], shown.lines[0].cells, strict=True))
+    assert cells["messages/s"].startswith("≥ ")
+    for title in ("p50 ms", "p99 ms", "silence s"):
+        assert cells[title].startswith("≤ "), title
+    assert cells["no echo, worst"] == "0"  # which nothing is less than
+    assert cells["fairness"].startswith("≥ ")
+    assert cells["CPU µs/message"].startswith("~ ")
+    assert cells["connect s"] == "0.5"
+    storm = judge(
+        made.session(
+            loads=[made.load(100, kind="storm")],
+            measure=lambda t: made.ok(t, client_cpu_share=0.85),
+        )
+    )
+    text = printed(storm)
+    assert "≤ 2.00" in text
+    assert "≤ 0.5" in text
+    late = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+    lag = Latency(20_000, 1.0, 1.0, 900.0, None, 900.0)
+    text = printed(
+        judge(made.session(loads=[late], measure=lambda t: made.ok(t, schedule_lag=lag)))
+    )
+    assert "≤ 1.00" in text
+    assert "≤ 2.00" in text
+
+
+def test_what_is_compared_with_nothing_stands_in_brackets():
+    """A failed row says how many blocks were good, a gated one why; both are last and marked."""
+
+    def measure(trial):
+        if trial.server == "alpha" and trial.block == 1:
+            return made.failed(trial, "it died")
+        rate = {"alpha": 9e3, "beta": 8e3, "gamma": 1e3}[trial.server]
+        gates = ("little: slice too short",) if trial.server == "beta" else ()
+        return made.ok(trial, rate=rate, gates=gates)
+
+    judged = judge(made.session(["alpha", "beta", "gamma"], [made.load(5)], 3, measure))
+    text = printed(judged)
+    assert [row.server for row in table.rows(judged)] == ["gamma", "alpha", "beta"]
+    assert "(9,000 ±0.1 %)" in text or "(9,000)" in text
+    assert "(8,000)" in text or "(8,000 ±" in text
+    assert "failed, 2 of 3 blocks" in text
+    assert "alpha, 5 clients, closed 64 B, failed, 2 of 3 blocks good: block 2: it died" in text
+    assert "beta, 5 clients, closed 64 B, gated, 0 of 3 blocks good: block 1: little:" in text
+    assert "in brackets" in text
+    assert "in brackets" not in printed(judge(made.session()))
+
+
+def test_a_row_of_which_some_blocks_were_gated_says_so():
+    """Three figures of five are not five."""
+    judged = judge(
+        made.session(
+            ["alpha"],
+            [made.load(5)],
+            5,
+            lambda t: made.ok(t, gates=("others: a lot",) if t.block < 2 else ()),
+        )
+    )
+    assert "the other blocks were gated: alpha at 5 (closed 64 B) 3 of 5 blocks" in printed(
+        judged, width=300
+    )
+
+
+def test_p50_of_the_unevenly_served_is_not_printed():
+    """It would be the median message's, of those who were served most; the reason is said."""
+    judged = judge(made.session(["alpha"], [made.load(100)], 3, lambda t: made.ok(t, fairness=0.5)))
+    (shown,) = table.tables(judged)
+    cells = dict(zip([title for title, _ in shown.headings], shown.lines[0].cells, strict=True))
+    assert (cells["p50 ms"], cells["p99 ms"]) == (table.UNKNOWN, "2.00")
+    assert any("no p50" in remark for remark in table.remarks(judged))
+    assert not any("no p50" in remark for remark in table.remarks(judge(made.session())))
+
+
+def test_open_loops_show_their_stalls():
+    """The longest and how often, beside p99 and p99.9; what is rare is said, not a percentile."""
+    load = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+    stalls = {"longest_stall_s": 0.123, "stalls": 5}
+
+    def measure(trial):
+        p99 = None if trial.server == "beta" else 2000.0
+        latency = Latency(200_000, 1000.0, 1500.0, p99, p99, 90_000.0)
+        return made.ok(trial, latency=latency, **stalls)
+
+    judged = judge(made.session(loads=[load], measure=measure))
+    (shown,) = table.tables(judged)
+    lines = {line.cells[1]: line.cells for line in shown.lines}
+    cells = dict(zip([title for title, _ in shown.headings], lines["alpha"], strict=True))
+    assert (cells["p99.9 ms"], cells["longest stall ms"], cells["stalls/s"]) == (
+        "2.00",
+        "123",
+        "2.50",
+    )
+    assert "no echo, worst" not in cells
+    said = [remark for remark in table.remarks(judged) if "no p99" in remark]
+    assert len(said) == 1
+    assert said[0].endswith("beta at 100 (open 64 B 1,000/s poisson)")
+    closed = printed(judge(made.session(measure=lambda t: made.ok(t, **stalls))))
+    assert "stall" not in closed
+
+
+def test_one_client_and_the_ceiling_are_remarked():
+    """What a row of one client measures, and which slices were cut short."""
+    judged = judge(
+        made.session(
+            ["alpha"],
+            [made.load(1), made.load(100)],
+            2,
+            lambda t: made.ok(t, at_ceiling=t.load.clients == 100),
+        )
+    )
+    told = table.remarks(judged)
+    assert any(line.startswith("1 client: ") for line in told)
+    assert any(
+        line.endswith("round trips: alpha at 100 (closed 64 B) 2 of its trials") for line in told
+    )
+    told = table.remarks(judge(made.session()))
+    assert not any("1 client:" in line or "round trips" in line for line in told)
+
+
+@pytest.mark.parametrize(
+    ("python", "cpu", "suite", "words"),
+    [
+        ({"optimisation": ["-DNDEBUG", "-O3"]}, {}, {}, "Python 3.11.0 built without PGO"),
+        ({"optimisation": ["--enable-optimizations", "-O3"]}, {}, {}, "Python 3.11.0"),
+        ({"optimisation": []}, {}, {}, "Python 3.11.0"),
+        ({}, {"virtual_machine": "kvm"}, {}, "Test CPU, a virtual machine, Linux"),
+        ({}, {}, {"modified": True}, "Python 3.11.0, a modified tree"),
+    ],
+)
+def test_the_heading_says_what_makes_figures_unlike_others(python, cpu, suite, words):
+    """An interpreter that is slower than most, a machine that is not alone, a tree with changes."""
+    environment = {
+        "cpu": made.ENVIRONMENT["cpu"] | cpu,
+        "system": made.ENVIRONMENT["system"],
+        "python": made.ENVIRONMENT["python"] | python,
+        "suite": suite,
+    }
+    said = table.heading(judge(replace(made.session(), environment=environment)))
+    assert words in said
+    assert said.endswith(words) or cpu
+    assert ("PGO" in said, "virtual" in said, "modified" in said) == (
+        "PGO" in words, "virtual" in words, "modified" in words,
+    )  # fmt: skip
+
+
+def test_errors_are_each_counted_once_over_all_blocks():
+    """Who was not served is among the errors by its reason, and is not an error besides."""
+    errors = {"no first echo within 6 s": 7, "closed by the server": 2}
+
+    def measure(trial):
+        return made.ok(trial, status="failed", reason="x", served=93, errors=errors, lost=1)
+
+    judged = judge(made.session(["alpha"], [made.load(100)], 2, measure))
+    assert "14 not served, 2 lost, 4 errors" in printed(judged)
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (Ratio(1.5, 1.2, 1.9, 8), "1.50 (1.20 to 1.90)"),
+        (Ratio(1.0, 0.99, 1.02, 8), "1.000 (0.990 to 1.020)"),
+        (Ratio(1.5, None, None, 2), "1.50"),
+        (Ratio(0.14, None, 0.5, 8), "0.14 (0 to 0.50)"),
+        (Ratio(0.0, None, None, 5), "0"),
+        (Ratio(0.0, None, 0.3, 8), "0 (0 to 0.30)"),
+        (Ratio(2.0, 1.1, None, 8), "2.00 (1.10 to ∞)"),
+        (Ratio(math.inf, None, None, 8), "∞"),
+    ],
+)
+def test_a_ratio_with_an_open_end_is_said(ratio, text):
+    """A figure of 0 leaves an end open; two blocks leave both untold."""
+    assert table.ratio(ratio) == text
+
+
+def test_infinities_are_null_for_programs():
+    """A reference that answered nobody: a ratio beyond all numbers, in JSON that is JSON."""
+
+    def measure(trial):
+        return made.ok(trial, rate=0.0 if trial.server.startswith("alpha") else 1e5)
+
+    judged = judge(made.session(["alpha", "beta"], [made.load(5)], 8, measure, control=True))
+    row = next(row for row in judged.rows if row.server == "beta")
+    assert row.ratio.median == math.inf
+    flat = table.as_dict(row)
+    assert flat["ratio"]["median"] is None
+    json.dumps(flat, allow_nan=False)
+    assert "∞" in printed(judged)
+    assert "∞" in markdown.render(judged)
+
+
 def test_how_evenly_clients_were_served_is_in_every_table_from_100_on():
     """Fairness columns say something from 100 clients up, and nothing below."""
     judged = judge(made.session(loads=[made.load(10), made.load(100)]))
     titles = [column.title for column in table.columns(judged, "closed")]
-    for title in ("fairness", "no echo", "silence s"):
+    for title in ("fairness", "no echo, worst", "silence s"):
         column = table.columns(judged, "closed")[titles.index(title)]
         below, above = (column.cell(row) for row in judged.rows if row.server == "alpha")
         assert (below == table.UNKNOWN, above == table.UNKNOWN) == (True, False)

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import made
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from test_cli import c10k
 from test_export import histogram
 
-from c10k import claims, store
+from c10k import claims, intervals, store
 from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Outcome
 from c10k.render import html, pictures, table
@@ -135,9 +136,93 @@ def test_failures_are_shown_as_such():
 
     text = page(whole(measure=fails))
     assert 'class="failed"' in text
-    assert "× at the foot: failed" in text
-    assert 'aria-label="trio_streams, 100 clients: failed: ' in text
+    assert "×: failed, gated or 0, compared with nothing" in text
+    assert 'aria-label="trio_streams, 100 clients: failed (0 of 8 blocks good): block 1: ' in text
     assert "9 of 10 clients served &lt;b&gt;" in text
+
+
+def marks(picture):
+    """Its marks by their labels, and the number of points on each line."""
+    outline = Outline(picture.svg)
+    labels = [a["aria-label"] for _, a in outline.tags if "aria-label" in a]
+    lines = [
+        len(re.findall(r"[ML]", a["d"]))
+        for tag, a in outline.tags
+        if tag == "path" and a.get("aria-roledescription") == "line mark"
+    ]
+    return labels, lines
+
+
+def test_every_point_is_drawn_and_no_line_runs_through_what_is_not_there():
+    """Failed with a figure, failed without, gated, and 0: each with its reason; lines break."""
+
+    def spoilt(trial):
+        clients, server = trial.load.clients, trial.server
+        if (server, clients, trial.block) == ("asyncio_streams", 100, 0):
+            return made.failed(trial, "it was killed")
+        if (server, clients) == ("threads_sockets", 10):
+            return made.failed(trial, "no thread left")
+        if (server, clients) == ("threads_sockets", 1):
+            return made.ok(trial, gates=("others: a lot",))
+        if (server, clients) == ("trio_streams", 10_000):
+            return made.ok(trial, rate=0.0)
+        if (server, clients) == ("trio_streams", 1):
+            return made.ok(trial, rate=5.0 if trial.block else 0.0)
+        return measure(trial)
+
+    session = whole(measure=spoilt)
+    picture = pictures.pictures(session, judge(session))[0]
+    labels, lines = marks(picture)
+    for said in (
+        r"asyncio_streams, 100 clients: 100,000 .* messages/s.*: failed \(7 of 8 .*it was killed",
+        r"threads_sockets, 10 clients: failed \(0 of 8 .*no thread left",
+        r"threads_sockets, 1 clients: 1,000 .*: gated \(0 of 8 .*others: a lot",
+        r"trio_streams, 10,000 clients: 0 \(0 to 0\).*nothing in most blocks",
+        r"trio_streams, 1 clients: 5.00 \(0 to 5.00\) messages/s",
+    ):
+        assert any(re.match(said, label) for label in labels), said
+    # asyncio 1, 10 | 10,000; threads 100, 10,000; trio 1, 10, 100
+    assert sorted(lines) == [1, 2, 2, 3]
+
+
+def test_percentiles_are_of_each_trial_and_never_pooled():
+    """One trial of eight with a long tail moves the range, not the curve; each ends by the rule."""
+    load = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+    steady = histogram([1_000_000] * 20_000)
+    late = histogram([1_000_000] * 10_000 + [900_000_000] * 10_000)
+
+    def mixed(trial):
+        held = late if trial.block == 0 else steady
+        return made.ok(trial, latency=Latency(20_000, 1000.0, 1500.0, 2000.0, None, 1.0, held))
+
+    session = made.session(NAMES, (load,), 8, mixed, control=True)
+    picture = pictures.pictures(session, judge(session))[0]
+    labels, _ = marks(picture)
+    (said,) = {label for label in labels if label.startswith("trio_streams, 100 clients, p95:")}
+    assert said.endswith("1.00 (1.00 to 900) ms")
+    assert any("p99.5:" in label for label in labels)  # 100 of 20,000 beyond
+    assert not any("p99.9:" in label for label in labels)  # 20 of them; of all trials 160
+
+
+def test_a_curve_ends_where_its_intervals_do():
+    """Two intervals of thirty hold what is beyond p95: nothing is drawn from there on."""
+    counts = np.zeros((30, intervals.BUCKETS), np.int64)
+    counts[:, intervals.bucket_of(1_000_000)] = 633
+    counts[:2, intervals.bucket_of(50_000_000)] = 500
+    values = [1_000_000] * 18_990 + [50_000_000] * 1000
+    text, held = intervals.encoded(100_000_000, counts), histogram(values)
+    load = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
+    session = made.session(
+        NAMES,
+        (load,),
+        3,
+        lambda t: made.ok(
+            t, latency=Latency(20_000, 1.0, 1.0, 1.0, None, 1.0, held), intervals=text
+        ),
+    )
+    labels, _ = marks(pictures.pictures(session, judge(session))[0])
+    assert any("p90:" in label for label in labels)
+    assert not any("p97.5:" in label for label in labels)
 
 
 @settings(max_examples=10)

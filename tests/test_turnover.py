@@ -1,5 +1,6 @@
 """Guards storm and churn: who came, who was served, what had to be sent again."""
 
+import select
 import socket
 import threading
 import time
@@ -34,6 +35,7 @@ def test_a_dropped_handshake_is_seen_as_one(client):
     listener = socket.create_server(("127.0.0.1", 0), backlog=2)
 
     def late():
+        select.select([listener], [], [])  # the worker takes its time to start
         time.sleep(1.5)
         while True:
             try:
@@ -101,7 +103,7 @@ def test_a_server_that_does_not_close_is_named(client):
 
     threading.Thread(target=serve, daemon=True).start()
     port = listener.getsockname()[1]
-    plan = {"warmup_s": 0.1, "duration_s": 0.2, "drain_s": 0.3}
+    plan = {"warmup_s": 0.1, "duration_s": 0.2, "ceiling_s": 0.4, "drain_s": 0.3}
     seen = result(client(kind="churn", port=port, clients=8, connecting=4, **plan))
     listener.close()
     assert seen["errors"] == {"not closed by the server": 4}
@@ -117,7 +119,7 @@ def test_a_client_that_is_never_answered_in_churn_is_lost(fake, client):
         if len(answered) <= 8:
             connection.sendall(data)
 
-    plan = {"warmup_s": 0.1, "duration_s": 0.2, "drain_s": 0.3}
+    plan = {"warmup_s": 0.1, "duration_s": 0.2, "ceiling_s": 0.4, "drain_s": 0.3}
     seen = result(client(kind="churn", port=fake(reply), clients=8, connecting=4, **plan))
     assert seen["lost"] == 4
     assert histogram_count(seen).get_total_count() == 4

@@ -1,6 +1,7 @@
 """What the experiments share: servers on chosen cores, loads on them, blocks in random order."""
 
 import contextlib
+import json
 import os
 import random
 import select
@@ -8,16 +9,16 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from c10k import catalog, check, drive, launch, machine, places, runtime
+from c10k import catalog, check, launch, machine, places, runtime
 from c10k.claims import Setting
-from c10k.model import Load, Server, Workload
+from c10k.model import Server
 
 CANONICAL = "@canonical"
 WORKING = places.SERVERS / "working"
-LOAD_TIMES = {"connecting": 128, "connect_timeout_s": 60.0, "drain_s": 20.0}
+CONNECTING = 128  # connections in flight while a crowd connects
 
 
 def servers(*names: str) -> list[Server]:
@@ -56,28 +57,52 @@ def cores(count: int) -> list[int] | None:
     return allowed[:count] if len(allowed) >= count else None
 
 
-def closed(
-    running: launch.Running,
-    clients: int,
-    seconds: float,
-    *,
-    cpus: Sequence[int] = (),
-    connected: Callable[[drive.Connected], None] = lambda seen: None,
-    sampled: Callable[[], None] = lambda: None,
-) -> drive.Driven:
-    """A closed loop of 64-byte messages, by the shared client on one core of cpus."""
-    load = Load("closed", clients, 64, 1, warmup_s=0.25, duration_s=seconds)
-    workload = Workload(
-        "", "", (), 1, (load,), reference="", control=False, repeats=0, **LOAD_TIMES
+@contextlib.contextmanager
+def loaded(
+    running: launch.Running, clients: int, seconds: float, cpus: Sequence[int] = ()
+) -> Iterator[None]:
+    """A closed loop of 64-byte messages by the shared client, alone, while the block lasts.
+
+    The block begins when every client has had its first echo, and must last less than seconds.
+    Raises RuntimeError where the clients could not connect.
+    """
+    where = running.address
+    target = {"path": where} if isinstance(where, str) else {"host": where[0], "port": where[1]}
+    plan = {**target, "clients": clients, "warmup_s": 0, "duration_s": seconds, "drain_s": 0}
+    client = subprocess.Popen(
+        [sys.executable, str(places.CLIENT), "--plan", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=launch.child_setup(cpus or None),
     )
+    with client:
+        try:
+            client.stdin.write(json.dumps(plan).encode() + b"\n")
+            client.stdin.close()
+            first = json.loads(client.stdout.readline() or b"{}")
+            if first.get("served") != clients:
+                raise RuntimeError(f"{running.server.name}: {clients} clients could not connect")
+            yield
+            if client.poll() is not None:
+                raise RuntimeError(f"{running.server.name}: its load ended before it was seen")
+        finally:
+            client.kill()
 
-    def waited() -> None:
-        if reason := running.gone():
-            raise drive.ClientFailed(reason)
 
-    plans = drive.plans(running.address, workload, load, [clients], 0)
-    with drive.LocalCrew(plans, cpus) as crew:
-        return drive.drive(crew, on_wait=waited, on_connected=connected, on_sample=sampled)
+@contextlib.contextmanager
+def moved(cpus: Sequence[int]) -> Iterator[None]:
+    """This process on these cores while the block lasts; without any, where it is."""
+    if not cpus or not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def pinned() -> tuple[Sequence[int] | None, Sequence[int]]:
@@ -87,24 +112,41 @@ def pinned() -> tuple[Sequence[int] | None, Sequence[int]]:
 
 
 class Crowd:
-    """Clients that each send one message at the same time and say how long its echo took."""
+    """Clients of this process, which know when each message left and when its echo came."""
 
     def __init__(self, running: launch.Running, clients: int) -> None:
+        """Connects them; each has had one echo when this returns. Raises RuntimeError."""
         self.poll = select.epoll()
-        self.sockets = {}
-        for _ in range(clients):
-            client = running.connect()
-            client.setblocking(False)
-            self.sockets[client.fileno()] = client
-            self.poll.register(client.fileno(), select.EPOLLIN)
-        self.waits_s()  # each has been served once
+        self.sockets: dict[int, socket.socket] = {}
+        while len(self.sockets) < clients:
+            some = []
+            for _ in range(min(CONNECTING, clients - len(self.sockets))):
+                client = running.connect()
+                client.setblocking(False)
+                self.sockets[client.fileno()] = client
+                self.poll.register(client.fileno(), select.EPOLLIN)
+                some.append(client.fileno())
+            if len(self._waits_s(some, 10.0)) < len(some):
+                raise RuntimeError(f"{running.server.name} did not serve {clients} clients")
 
     def waits_s(self, timeout_s: float = 10.0) -> list[float]:
-        """Seconds each waited, without those that got no echo in time."""
+        """Seconds each waited when all send at once, without those that got no echo in time."""
+        return self._waits_s(list(self.sockets), timeout_s)
+
+    def one_by_one(self, messages: int) -> None:
+        """One message at a time, each by another client. Raises RuntimeError."""
+        numbers = list(self.sockets)
+        for message in range(messages):
+            # a stride that meets clients from all over before it meets one again
+            number = numbers[message * 7919 % len(numbers)]
+            if not self._waits_s([number], 10.0):
+                raise RuntimeError("a lone message got no echo")
+
+    def _waits_s(self, numbers: Sequence[int], timeout_s: float) -> list[float]:
         sent, waits = {}, []
-        for number, client in self.sockets.items():
+        for number in numbers:
             sent[number] = time.perf_counter()
-            client.send(b"crowd".ljust(64))
+            self.sockets[number].send(b"crowd".ljust(64))
         deadline = time.perf_counter() + timeout_s
         while len(waits) < len(sent) and time.perf_counter() < deadline:
             for number, _ in self.poll.poll(0.1):

@@ -1,155 +1,293 @@
-"""Whether the client reports what arithmetic predicts, and how punctual its open loop is.
+"""Whether `c10k run` reports what is known beforehand, of servers whose answer is known.
 
-The servers of tests/known_servers answer after a delay that is known: constant, or none but
-for a stall of 100 ms a second. So every percentile is known, too:
+What the servers of known_servers/ do follows from their names by arithmetic:
 
-  constant delay d   each percentile is d, in either loop
-  stall, open loop   an arrival meets the stall in a tenth of all cases, evenly spread over
-                     it: a message waits longer than x ms with probability (100 - x) / 1000,
-                     and so p95 is 50 ms and p99 is 90 ms
-  stall, closed      each client meets each stall once, however many messages it sends
-                     between: p99 sees nothing of it, and the longest is 100 ms
+  delay d            each percentile is d, in either loop
+  stall of L every E, open loop: arrivals meet it evenly spread over it, so a message waits
+                     longer than x with probability (L - x) / E: p95 is L - 0.05 E, p99 is
+                     L - 0.01 E. The longest stall is L, and there are 1 / E of them a second
+  the same, closed   each client meets each stall once, however many messages it sends
+                     between: p99 sees nothing of it, the longest is L
+  memory             what each client makes the server hold, of its own and of the kernel's:
+                     the slope over the clients, less that of the same loop which holds nothing
+  children           what messages cost that the server's children answer, be they behind a
+                     shell, alive or ended: the difference that a known burn makes
 
-The prediction leaves out the way there and back, so each error contains it. How long the way
-is, the C floor says, which does not delay: its median in the same loop is taken off in the
-last column. The last case is the schedule lag at many connections.
+Predictions of latencies leave out the way there and back, which the C floor shows: its median
+in the same loop is taken off in the last column. The last case is the schedule lag at many
+connections.
 
-  python benchmarks/instrument/ground_truth.py [--rounds 3] [--json]
+  python benchmarks/instrument/ground_truth.py [--blocks 3]     (about 20 minutes)
 """
 
-import json
+import platform
 import statistics
-import tempfile
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import one_client
-from hdrh.histogram import HdrHistogram
+import tables
+import through
 
-from c10k import catalog, launch, machine, places
+from c10k import figures, judge
+from c10k.model import Measurement, MemoryRow, Session, Slope
 
-KNOWN = places.SUITE / "tests" / "known_servers"
-FLOOR = places.SERVERS / "epoll_c.toml"
+# Seven clients, no whole number of messages a second: the arrivals meet each stall elsewhere.
+UNEVEN = {"kind": "open", "clients": 7, "rate": 997, "arrivals": "constant"}
+EVEN = {"kind": "open", "clients": 50, "rate": 1000}
+ONE = {"kind": "closed", "clients": 1}  # more would be answered together, one after another
+CROWD = {"kind": "open", "clients": 10_000, "rate": 10_000}
+HELD = [100, 400, 800]  # clients, at which memory is read
+KERNEL_STACK_BYTES = 16 * 1024  # THREAD_SIZE of these machines
+KERNEL_STACKS_KNOWN = platform.machine() in ("x86_64", "aarch64")
+BURN_US = 200.0
+
+Read = Callable[[Measurement], float | None]
+
+
+def percentile(percent: float, which: str = "latency") -> Read:
+    """Reads a percentile in µs of one of a trial's histograms."""
+    return lambda m: through.percentile_us(getattr(m, which), percent)
+
+
+def longest_ms(m: Measurement) -> float | None:
+    return None if m.longest_stall_s is None else m.longest_stall_s * 1e3
+
+
+def stalls_per_s(m: Measurement) -> float | None:
+    return m.stalls / m.duration_s if m.stalls is not None and m.duration_s else None
 
 
 class Case(NamedTuple):
-    """A server under a plan, and what each percentile of one histogram is to be (ms)."""
+    """What one figure of a server under a load of some kind is to be."""
 
-    name: str
-    server: Path
-    plan: dict
-    figure: str  # the key of the result
-    predicted_ms: dict[float, float]
+    server: str
+    kind: str
+    figure: str
+    unit: str
+    predicted: float
+    read: Read
+
+    @property
+    def name(self) -> str:
+        return f"{self.server}, {self.kind}"
 
 
-EVEN = {"kind": "open", "clients": 50, "rate": 1000}
-# Seven clients, no whole number of messages a second: the arrivals meet each stall elsewhere.
-UNEVEN = {"kind": "open", "clients": 7, "rate": 997, "arrivals": "constant"}
-ONE = {"kind": "closed", "clients": 1}  # more would be answered together, one after another
-WAY = {"open": "no delay, open", "closed": "no delay, closed"}
-STALL_OPEN = {50: 0.0, 95: 50.0, 99: 90.0}
+def delays(server: str, delay_us: float) -> list[Case]:
+    """Every percentile is the delay, in both loops."""
+    return [
+        Case(server, kind, f"p{percent}", "µs", delay_us, percentile(percent))
+        for kind in ("open", "closed")
+        for percent in (50, 99)
+    ]
 
-CASES = (
-    Case(WAY["open"], FLOOR, EVEN, "latency", {50: 0.0, 99: 0.0}),
-    Case(WAY["closed"], FLOOR, ONE, "latency", {50: 0.0, 99: 0.0}),
-    Case("1 ms, open", KNOWN / "answers_after_1ms.py", EVEN, "latency", {50: 1.0, 99: 1.0}),
-    Case("1 ms, closed", KNOWN / "answers_after_1ms.py", ONE, "latency", {50: 1.0, 99: 1.0}),
-    Case("10 ms, open", KNOWN / "answers_after_10ms.py", EVEN, "latency", {50: 10.0, 99: 10.0}),
-    Case("10 ms, closed", KNOWN / "answers_after_10ms.py", ONE, "latency", {50: 10.0, 99: 10.0}),
-    Case("stall, open", KNOWN / "stalls_100ms_a_second.py", UNEVEN, "latency", STALL_OPEN),
-    Case(
-        "stall, open, from the send",
-        KNOWN / "stalls_100ms_a_second.py",
-        UNEVEN,
-        "latency_from_send",
-        STALL_OPEN,
-    ),
-    Case(
-        "stall, closed",
-        KNOWN / "stalls_100ms_a_second.py",
-        ONE,
-        "latency",
-        {50: 0.0, 99: 0.0, 100: 100.0},
-    ),
-    Case(
-        "schedule lag, 10,000 clients, 10,000/s",
-        FLOOR,
-        {"kind": "open", "clients": 10_000, "rate": 10_000},
-        "schedule_lag",
-        {50: 0.0, 99: 0.0},
-    ),
+
+def stalls(server: str, stall_ms: float, every_ms: float) -> list[Case]:
+    """What arithmetic says of stalls, in both loops."""
+    in_open = {50: 0.0, 95: stall_ms - 0.05 * every_ms, 99: stall_ms - 0.01 * every_ms}
+    cases = [
+        Case(server, "open", f"p{percent}{words}", "µs", ms * 1e3, percentile(percent, which))
+        for which, words in (("latency", ""), ("latency_from_send", " from the send"))
+        for percent, ms in in_open.items()
+    ]
+    in_closed = {50: 0.0, 99: 0.0, 100: stall_ms}
+    cases += [
+        Case(server, "closed", f"p{q}" if q < 100 else "max", "µs", ms * 1e3, percentile(q))
+        for q, ms in in_closed.items()
+    ]
+    for kind in ("open", "closed"):
+        cases.append(Case(server, kind, "longest stall", "ms", stall_ms, longest_ms))
+        cases.append(Case(server, kind, "stalls", "/s", 1e3 / every_ms, stalls_per_s))
+    return cases
+
+
+DELAYS = (
+    *delays("epoll_c", 0.0),
+    *delays("answers_after_1ms", 1e3),
+    *delays("answers_after_10ms", 1e4),
+)
+STALLS = (
+    *stalls("stalls_100ms_a_second", 100.0, 1000.0),
+    *stalls("stalls_20ms_every_200ms", 20.0, 200.0),
+)
+LAG = tuple(
+    Case("epoll_c", "open", f"p{q} of the schedule's lag", "µs", 0.0, percentile(q, "schedule_lag"))
+    for q in (50, 99)
 )
 
 
-def reported(case: Case, seconds: float, seed: int, pinning: machine.Pinning) -> dict[float, float]:
-    """Each predicted percentile as the client reports it, µs."""
-    with tempfile.TemporaryDirectory(prefix="c10k-truth-") as folder:
-        running = launch.start(catalog.read(case.server), Path(folder) / "log", cpus=pinning.server)
-        try:
-            plan = {**case.plan, "port": int(running.address[1]), "duration_s": seconds}
-            if plan["kind"] == "open":
-                plan["seed"] = seed
-            result = one_client.shared(plan, pinning.clients[0] if pinning.clients else None)[-1]
-        finally:
-            running.stop()
-    histogram = HdrHistogram.decode(result[case.figure])
+class Kept(NamedTuple):
+    """What a server of known memory costs a client, beside the one that keeps nothing."""
+
+    server: str
+    figure: str
+    read: Callable[[MemoryRow], Slope | None]
+    predicted_bytes: float
+
+
+NOTHING = "keeps_0KiB_a_client"
+MEMORY = (
+    Kept("keeps_128KiB_a_client", "own", lambda row: row.pss, 128 * 1024),
+    # 32 pages need 32 entries of 8 bytes
+    Kept("keeps_128KiB_a_client", "all", lambda row: row.total, 128 * 1024 + 256),
+    Kept("touches_4KiB_of_2MiB_a_client", "own", lambda row: row.pss, 4096),
+    Kept("touches_4KiB_of_2MiB_a_client", "page tables", lambda row: row.page_tables, 4096),
+    Kept("holds_a_thread_a_client", "kernel stacks", lambda row: row.kernel_stacks, 16 * 1024),
+)
+CHILDREN = ("in_children", "behind_a_shell")
+
+
+def row(name: str, figure: str, unit: str, predicted: float, values: Sequence[float]) -> dict:
+    """One line of the table: what was to come, and what came."""
     return {
-        percent: histogram.get_value_at_percentile(percent) / 1000 for percent in case.predicted_ms
+        "case": name,
+        "figure": figure,
+        "unit": unit,
+        "predicted": predicted,
+        "reported": through.median(values),
+        "least": min(values, default=None),
+        "greatest": max(values, default=None),
+        "error": statistics.median(values) - predicted if values else None,
+        "rounds": len(values),
     }
 
 
-def measure(rounds: int, seconds: float) -> list[dict]:
-    """A row for each percentile of each case; the cases take turns."""
-    launch.raise_descriptor_limit()
-    pinning = machine.cores()
-    seen = [[reported(case, seconds, seed, pinning) for case in CASES] for seed in range(rounds)]
-    names = [case.name for case in CASES]
-    way_us = {
-        kind: statistics.median(each[names.index(name)][50] for each in seen)
-        for kind, name in WAY.items()
+def seen(found: Session, server: str, kind: str, read: Read) -> dict[int, float]:
+    """A figure of a server's undisturbed trials under a kind of load, by block."""
+    values = {
+        m.trial.block: read(m)
+        for m in found.measurements
+        if (m.trial.server, m.trial.load.kind) == (server, kind) and through.usable(m)
     }
+    return {block: value for block, value in values.items() if value is not None}
+
+
+def cases(found: Session, wanted: Sequence[Case], way_us: Mapping[str, float]) -> list[dict]:
+    """The lines of cases of one session; way_us: the C floor's median in each loop."""
     rows = []
-    for index, case in enumerate(CASES):
-        way = 0.0 if case.figure == "schedule_lag" else way_us[case.plan["kind"]]
-        for percent, predicted_ms in case.predicted_ms.items():
-            values = [each[index][percent] for each in seen]
-            errors = [value - predicted_ms * 1000 for value in values]
-            rows.append(
-                {
-                    "case": case.name,
-                    "figure": "max" if percent == 100 else f"p{percent:g}",
-                    "predicted_us": predicted_ms * 1000,
-                    "reported_us": statistics.median(values),
-                    "error_us": statistics.median(errors),
-                    "error_least_us": min(errors),
-                    "error_greatest_us": max(errors),
-                    "error_without_way_us": statistics.median(errors) - way,
-                    "rounds": rounds,
-                    "seconds": seconds,
-                    "pinned": pinning.note,
-                }
-            )
+    for case in wanted:
+        values = list(seen(found, case.server, case.kind, case.read).values())
+        line = row(case.name, case.figure, case.unit, case.predicted, values)
+        if case.unit == "µs" and case.kind in way_us and line["error"] is not None:
+            line["error_without_way"] = line["error"] - way_us[case.kind]
+        rows.append(line)
     return rows
 
 
-def main() -> None:
-    arguments = one_client.arguments(__doc__ or "", rounds=3, seconds=10.0)
-    rows = measure(arguments.rounds, arguments.seconds)
-    if arguments.json:
-        print(json.dumps({"rows": rows}, indent=1))
-        return
-    print(f"{rows[0]['pinned']}; medians of {arguments.rounds} rounds of {arguments.seconds:g} s")
-    print(
-        f"{'case':38}       predicted µs   reported µs   error µs (least to greatest)  less the way"
+def ways(found: Session) -> dict[str, float]:
+    """How long the way there and back is in each loop, µs: the C floor's median."""
+    known = {
+        kind: list(seen(found, "epoll_c", kind, percentile(50)).values())
+        for kind in ("open", "closed")
+    }
+    return {kind: statistics.median(values) for kind, values in known.items() if values}
+
+
+def kept(rows: Sequence[MemoryRow]) -> list[dict]:
+    """What the judge says that each server of known memory costs a client."""
+    by_server = {each.server: each for each in rows}
+    lines = []
+    for case in MEMORY:
+        if case.figure == "kernel stacks" and not KERNEL_STACKS_KNOWN:
+            continue
+        slopes = [
+            case.read(by_server[name]) if name in by_server else None
+            for name in (case.server, NOTHING)
+        ]
+        some, none = slopes
+        values = [some.per_client - none.per_client] if some and none else []
+        name = f"{case.server}, idle"
+        line = row(name, f"{case.figure}, a client", "B", case.predicted_bytes, values)
+        if some:
+            line["slope_low"], line["slope_high"] = some.low, some.high
+        lines.append(line)
+    return lines
+
+
+def burnt(found: Session) -> list[dict]:
+    """The CPU time per message that a burn in children added."""
+    lines = []
+    for place in CHILDREN:
+        for kind in ("closed", "churn"):
+            with_burn, without = (
+                seen(found, f"burns_{us}us_{place}", kind, figures.server_cpu_us_per_message)
+                for us in (int(BURN_US), 0)
+            )
+            values = [with_burn[block] - without[block] for block in with_burn if block in without]
+            name = f"burns_{int(BURN_US)}us_{place}, {kind}"
+            lines.append(row(name, "CPU per message", "µs", BURN_US, values))
+    return lines
+
+
+def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, object]:
+    """All sessions, made or there already, and their lines."""
+
+    def run(name: str, servers: Sequence[str], loads: Sequence[dict]) -> Session:
+        warmup_s = 0.1 if quick else 0.5
+        timed = [{"duration_s": slice_s, "warmup_s": warmup_s, **load} for load in loads]
+        about, repeats = f"Ground truth: {name}", 0 if quick else 2
+        declared = through.Declared(about, servers, timed, blocks, repeats)
+        return through.session(keep / name, declared, quick=quick)
+
+    known = through.known
+    late = run(
+        "delays",
+        [through.floor(), known("answers_after_1ms.py"), known("answers_after_10ms.py")],
+        [EVEN, ONE],
     )
-    for row in rows:
-        print(
-            f"{row['case']:38}  {row['figure']:>3}  {row['predicted_us']:12,.0f}"
-            f"  {row['reported_us']:12,.1f}  {row['error_us']:9,.1f}"
-            f" ({row['error_least_us']:,.1f} to {row['error_greatest_us']:,.1f})"
-            f"  {row['error_without_way_us']:,.1f}"
-        )
+    way_us = ways(late)
+    stalled = run(
+        "stalls",
+        [known("stalls_100ms_a_second.py"), known("stalls_20ms_every_200ms.py")],
+        [UNEVEN, ONE],
+    )
+    crowd = {**CROWD, "clients": 100, "rate": 1000} if quick else CROWD
+    lag = run("lag", [through.floor()], [crowd])
+    held = run(
+        "memory",
+        [known(f"{name}.py") for name in dict.fromkeys((NOTHING, *(each[0] for each in MEMORY)))],
+        [{"kind": "idle", "clients": [10, 50, 100] if quick else HELD, "duration_s": 0.05}],
+    )
+    children = run(
+        "children",
+        [
+            known(f"burns_{us}us_{place}.{'py' if place == CHILDREN[0] else 'toml'}")
+            for place in CHILDREN
+            for us in (0, int(BURN_US))
+        ],
+        [
+            {"kind": kind, "clients": 10, "duration_s": min(slice_s, 3.0)}
+            for kind in ("closed", "churn")
+        ],
+    )
+    every = (late, stalled, lag, held, children)
+    return {
+        **through.conditions(late),
+        "blocks": blocks,
+        "slice_s": slice_s,
+        "trials": sum(len(each.measurements) for each in every),
+        "disturbed": sum(not through.usable(m) for each in every for m in each.measurements),
+        "rows": [
+            *cases(late, DELAYS, way_us),
+            *cases(stalled, STALLS, way_us),
+            *cases(lag, LAG, {}),
+            *kept(judge.judge(held).memory),
+            *burnt(children),
+        ],
+    }
+
+
+def main() -> int:
+    parser = through.parser(__doc__ or "", "ground-truth")
+    parser.add_argument("--blocks", type=int, help="of each session (3; with --quick 1)")
+    options = parser.parse_args()
+    blocks = options.blocks or (1 if options.quick else 3)
+    slice_s = 0.5 if options.quick else 20.0
+    through.write(options.out, measure(options.keep, blocks, slice_s, options.quick))
+    print(tables.ground_truth(options.out))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

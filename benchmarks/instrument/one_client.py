@@ -1,4 +1,4 @@
-"""One client process against one server: what the scripts beside this one share."""
+"""One client process against one server, without the suite: what client_cost.py compares."""
 
 import argparse
 import json

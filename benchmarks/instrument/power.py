@@ -2,7 +2,7 @@
 
 One long run of blocks with five servers: the reference, the same server as control, the
 same once more as `twin` (A/A), and the same burning a known extra CPU time per message.
-Its blocks are cut into sessions of about two minutes, and the suite's own judge is asked
+Its blocks are cut into sessions of one and two minutes, and the suite's own judge is asked
 what each of them claims. Every trial is a process of its own, so a cut session is what a
 session of its own would have been.
 
@@ -11,113 +11,40 @@ burn of b ns slows a server that needs c ns by the ratio c / (c + b). c is the m
 the whole run. How much more CPU time a message took by the process's clock is printed beside
 b: it says how exact b is.
 
-  python benchmarks/instrument/power.py --out results/reference-instrument   (40 minutes)
-  python benchmarks/instrument/power.py --judge results/reference-instrument
+  python benchmarks/instrument/power.py [--blocks 280]     (about 50 minutes)
 """
 
-import argparse
 import itertools
-import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from pathlib import Path
 
+import tables
+import through
 from msgspec.structs import replace
-from rich.console import Console
 
-from c10k import (
-    catalog,
-    figures,
-    judge,
-    launch,
-    machine,
-    places,
-    plan,
-    runtime,
-    session,
-    stats,
-    store,
-)
-from c10k.model import Latency, Load, Measurement, Session, Trial, Workload
-from c10k.render import progress
+from c10k import figures, judge, stats
+from c10k.model import Session
 
-KNOWN = Path(__file__).resolve().parents[2] / "tests" / "known_servers"
 REFERENCE = "burns_0ns"
-TWIN = "twin"
+TWIN = "twin_burns_0ns"
 BURNS_NS = {"burns_450ns": 450, "burns_900ns": 900}
-CLIENTS = 100
-LOAD = Load("closed", CLIENTS, 64, 1, warmup_s=0.3, duration_s=1.2)
+LOAD = {"kind": "closed", "clients": 100, "warmup_s": 0.3, "duration_s": 1.2}
+LENGTHS = (7, 14)  # blocks of the sessions that the long one is cut into
 
 
-def planned(blocks: int) -> plan.Plan:
+def declared(blocks: int, slice_s: float, repeats: int) -> through.Declared:
     """The long run: so many blocks of five servers."""
-    reference = catalog.read(KNOWN / f"{REFERENCE}.py")
-    servers = [reference, replace(reference, name=TWIN)]
-    servers += [catalog.read(KNOWN / f"{name}.py") for name in BURNS_NS]
-    workload = Workload(
-        name="instrument",
-        title="The instrument: A/A, and planted slow-downs",
-        servers=tuple(server.name for server in servers),
-        blocks=blocks,
-        loads=(LOAD,),
-        reference=REFERENCE,
-        control=True,
-        repeats=2,
-        connecting=128,
-        connect_timeout_s=15.0,
-        drain_s=5.0,
+    return through.Declared(
+        "The instrument: A/A, and planted slow-downs",
+        [through.known(f"{name}.py") for name in (REFERENCE, TWIN, *BURNS_NS)],
+        [{**LOAD, "duration_s": slice_s}],
+        blocks,
+        repeats,
+        {"reference": REFERENCE, "control": True},
     )
-    return plan.make(workload, servers, seed=10_000)
-
-
-def run(folder: Path, blocks: int) -> None:
-    """Runs, or goes on with, the long session."""
-    launch.raise_descriptor_limit()
-    console = Console()
-    done: Sequence[Measurement] = ()
-    if (folder / store.HEAD).exists():
-        head, writer = store.resume(folder)
-        whole, done = head.plan, head.measurements
-    else:
-        whole = planned(blocks)
-        head = Session(
-            schema=store.SCHEMA,
-            c10k="instrument",
-            started_at=session.now(),
-            plan=whole,
-            environment=machine.environment(places.SUITE),
-            conformance={},
-        )
-        writer = store.create(folder, head)
-    pinning = machine.cores()
-    executor = session.LocalExecutor(
-        whole,
-        writer.logs,
-        server_cpus=pinning.server or (),
-        client_cpus=pinning.clients or (),
-        workers=pinning.workers,
-        pinned=pinning.note,
-        runtimes={server.name: runtime.prepare(server) for server in whole.servers},
-        refuse=lambda trial: None,
-    )
-
-    def execute(trial: Trial) -> Measurement:
-        """Without what is not judged here: a thousand histograms would be megabytes."""
-        measured = executor(trial)
-        return replace(measured, latency=bare(measured.latency), bins=())
-
-    left = len(whole.trials) - len(done)
-    with progress.Lines(console, left, blocks, plan.expected_s(whole.trials[:left])) as lines:
-        session.run(whole, execute, writer, done=done, before=lines.before, after=lines.after)
-    writer.close()
-
-
-def bare(latency: Latency | None) -> Latency | None:
-    """The percentiles without their histogram."""
-    return replace(latency, histogram="") if latency else None
 
 
 def cut(whole: Session, blocks: int) -> list[Session]:
@@ -138,62 +65,67 @@ def cut(whole: Session, blocks: int) -> list[Session]:
     ]
 
 
-def seconds(sessions: Sequence[Session]) -> float:
+def seconds(sessions: Sequence[Session]) -> float | None:
     """The median length of a cut session, from its first trial's start to the next one's."""
     starts = [datetime.fromisoformat(s.measurements[0].started_at) for s in sessions]
-    gaps = [(b - a).total_seconds() for a, b in itertools.pairwise(starts)]
-    return statistics.median(gaps) if gaps else float("nan")
+    return through.median([(b - a).total_seconds() for a, b in itertools.pairwise(starts)])
 
 
-def row(one: Session, server: str):
-    """A server's row in a session, as the suite judges it."""
-    return next(r for r in judge.judge(one).rows if r.server == server)
+def report(whole: Session, lengths: Sequence[int] = LENGTHS) -> dict[str, object]:
+    """What sessions of several lengths claim; the truths come from the whole run.
 
-
-def report(whole: Session) -> dict:
-    """What sessions of several lengths claim; the truths come from the whole run."""
+    Of a run in which a server has no accepted trial nothing is told but its trials.
+    """
     good = [m for m in whole.measurements if m.accepted]
     costs = [
         figures.server_cpu_us_per_message(m) for m in good if m.trial.server.startswith(REFERENCE)
     ]
-    extra_ns = {name: 1000 * statistics.median(_extra_us(whole, name)) for name in BURNS_NS}
-    shares = [figures.server_cpu_share(m) for m in good]
-    cost_ns = 1000 * statistics.median(costs)
-    truths = {name: cost_ns / (cost_ns + burn) for name, burn in BURNS_NS.items()}
-    lengths = []
-    for blocks in (7, 14):
-        sessions = cut(whole, blocks)
-        twins = [row(one, TWIN).verdict in ("faster", "slower") for one in sessions]
-        found = {}
-        for name, truth in truths.items():
-            rows = [row(one, name) for one in sessions]
-            known = [r.ratio for r in rows if r.ratio and r.ratio.low is not None]
-            found[name] = {
-                "truth": truth,
-                "burn_ns": BURNS_NS[name],
-                "burn_by_cpu_clock_ns": extra_ns[name],
-                "estimated_median": statistics.median(r.median for r in known),
-                "found": sum(r.verdict == "slower" for r in rows),
-                "wrong_way": sum(r.verdict == "faster" for r in rows),
-                "covered": sum(r.low <= truth <= r.high for r in known),
-            }
-        lengths.append(
-            {
-                "blocks": blocks,
-                "sessions": len(sessions),
-                "seconds": seconds(sessions),
-                "twin_claimed": sum(twins),
-                "planted": found,
-            }
-        )
-    deviation = statistics.stdev(by_block(whole))
-    return {
+    extra_ns = {name: through.median(_extra_ns(whole, name)) for name in BURNS_NS}
+    cost_ns = through.median([cost * 1000 for cost in costs if cost is not None])
+    shares = [share for m in good if (share := figures.server_cpu_share(m)) is not None]
+    chance = by_block(whole)
+    told = {
         "trials": len(whole.measurements),
         "gated": sum(bool(m.gates) for m in whole.measurements),
-        "server_busy_least": min(shares),
+        "server_busy_least": min(shares, default=None),
         "cost_ns": cost_ns,
-        "noise_of_a_ratio": deviation,
-        "lengths": lengths,
+        "noise_of_a_ratio": statistics.stdev(chance) if len(chance) > 1 else None,
+    }
+    if cost_ns is None or None in extra_ns.values():
+        return {**told, "lengths": []}
+    truths = {name: cost_ns / (cost_ns + burn) for name, burn in BURNS_NS.items()}
+    return {**told, "lengths": [claimed(cut(whole, each), truths, extra_ns) for each in lengths]}
+
+
+def claimed(
+    sessions: Sequence[Session],
+    truths: Mapping[str, float],
+    extra_ns: Mapping[str, float | None],
+) -> dict[str, object]:
+    """What the suite's judge claims of sessions of one length."""
+    judged = [{row.server: row for row in judge.judge(one).rows} for one in sessions]
+    planted = {}
+    for name, truth in truths.items():
+        rows = [each[name] for each in judged if name in each]
+        known = [r.ratio for r in rows if r.ratio and r.ratio.low is not None and r.ratio.high]
+        planted[name] = {
+            "truth": truth,
+            "burn_ns": BURNS_NS[name],
+            "burn_by_cpu_clock_ns": extra_ns[name],
+            "estimated_median": through.median([r.median for r in known]),
+            "found": sum(r.verdict == "slower" for r in rows),
+            "wrong_way": sum(r.verdict == "faster" for r in rows),
+            "covered": sum(r.low <= truth <= r.high for r in known),
+        }
+    twins = [each[TWIN].verdict for each in judged if TWIN in each]
+    return {
+        "blocks": sessions[0].plan.trials[-1].block - sessions[0].plan.trials[0].block + 1
+        if sessions
+        else 0,
+        "sessions": len(sessions),
+        "seconds": seconds(sessions),
+        "twin_claimed": sum(verdict in ("faster", "slower") for verdict in twins),
+        "planted": planted,
     }
 
 
@@ -203,38 +135,37 @@ def by_block(whole: Session) -> list[float]:
     return list(stats.log_ratios(rates[TWIN], rates[REFERENCE]))
 
 
-def _extra_us(whole: Session, server: str) -> list[float]:
-    """How much more CPU time a message took than the reference's, in each block."""
+def _extra_ns(whole: Session, server: str) -> list[float]:
+    """How much more CPU time a message took than the reference's, in each block, ns."""
     costs = _blocks(whole, figures.server_cpu_us_per_message)
     both = costs[server].keys() & costs[REFERENCE].keys()
-    return [costs[server][block] - costs[REFERENCE][block] for block in both]
+    return [1000 * (costs[server][block] - costs[REFERENCE][block]) for block in both]
 
 
 def _blocks(whole: Session, figure) -> dict[str, dict[int, float]]:
     """A figure of the good trials: server → block → value."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:
-        if m.accepted:
-            values[m.trial.server][m.trial.block] = figure(m)
+        if m.accepted and (value := figure(m)) is not None:
+            values[m.trial.server][m.trial.block] = value
     return values
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, help="run, or go on with, the session in this folder")
-    parser.add_argument("--judge", type=Path, help="judge the session in this folder")
-    parser.add_argument("--blocks", type=int, default=280, help="of the long run (280)")
-    arguments = parser.parse_args()
-    if arguments.out:
-        try:
-            run(arguments.out, arguments.blocks)
-        except KeyboardInterrupt:
-            print(f"interrupted; the same command goes on with {arguments.out}")
-            return 3
-    folder = arguments.judge or arguments.out
-    if folder is None:
-        parser.error("give --out or --judge")
-    print(json.dumps(report(store.load(folder)), indent=1))
+    parser = through.parser(__doc__ or "", "power")
+    parser.add_argument("--blocks", type=int, help="of the long run (280; with --quick 3)")
+    options = parser.parse_args()
+    blocks = options.blocks or (3 if options.quick else 280)
+    slice_s = 0.3 if options.quick else LOAD["duration_s"]
+    whole = through.session(
+        options.keep / "session",
+        declared(blocks, slice_s, 0 if options.quick else 2),
+        quick=options.quick,
+        seed=10_000,
+    )
+    lengths = (blocks,) if options.quick else LENGTHS
+    through.write(options.out, {**through.conditions(whole), **report(whole, lengths)})
+    print(tables.power(options.out))
     return 0
 
 

@@ -18,6 +18,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import ctypes  # noqa: E402
 import hashlib  # noqa: E402
 import re  # noqa: E402
 import socket  # noqa: E402
@@ -26,8 +27,13 @@ import time  # noqa: E402
 import gevent  # noqa: E402
 from gevent.server import StreamServer  # noqa: E402
 
-REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
 BULK = bytes(1 << 16)
+USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
+
+
+def call(seconds):
+    USLEEP(round(seconds * 1e6))
 
 
 def hold(seconds):
@@ -49,6 +55,7 @@ def offload(seconds):
 WORK = {
     b"wait": gevent.sleep,
     b"block": time.sleep,
+    b"call": call,
     b"offload": offload,
     b"hold": hold,
     b"free": free,

@@ -14,6 +14,7 @@ Only gevent's own calls let the other clients go on: time.sleep, unpatched, does
 gevent_patched.py). The way out is the hub's pool of threads.
 """
 
+import ctypes
 import hashlib
 import re
 import time
@@ -22,8 +23,13 @@ import gevent
 from gevent import socket
 from gevent.server import StreamServer
 
-REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
 BULK = bytes(1 << 16)
+USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
+
+
+def call(seconds):
+    USLEEP(round(seconds * 1e6))
 
 
 def hold(seconds):
@@ -45,6 +51,7 @@ def offload(seconds):
 WORK = {
     b"wait": gevent.sleep,
     b"block": time.sleep,
+    b"call": call,
     b"offload": offload,
     b"hold": hold,
     b"free": free,

@@ -13,14 +13,20 @@ A thread may block: the others go on. Its own way out is itself. While it comput
 Python it holds the interpreter's lock, and gives it up every 5 ms when another wants it.
 """
 
+import ctypes
 import hashlib
 import re
 import socket
 import threading
 import time
 
-REQUEST = re.compile(rb"!(wait|block|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
 BULK = bytes(1 << 16)
+USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
+
+
+def call(seconds):
+    USLEEP(round(seconds * 1e6))
 
 
 def hold(seconds):
@@ -38,6 +44,7 @@ def free(seconds):
 WORK = {
     b"wait": time.sleep,
     b"block": time.sleep,
+    b"call": call,
     b"offload": time.sleep,
     b"hold": hold,
     b"free": free,

@@ -17,6 +17,7 @@ decide the claim.
 import importlib.util
 import math
 import os
+import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,7 +33,8 @@ from .model import ClaimsHead, Decision, Figure, Outcome, Part
 from .watch import Surroundings
 
 SCHEMA = 1
-FULL, QUICK = 5, 3  # repetitions
+# Repetitions. Six are the fewest whose extremes hold the median 95 % of the time.
+FULL, QUICK = 6, 3
 FILE = "claims.jsonl"
 Samples = Mapping[str, Sequence[float]]
 _HOLDS = ("WORDS", "EXPERIMENT", "RULE", "measure", "decide")
@@ -57,23 +59,51 @@ class Setting:
 # -- rules ---------------------------------------------------------------------------------
 
 
-def figure(name: str, values: Sequence[float], unit: str = "") -> Figure | None:
+def figure(
+    name: str, values: Sequence[float], unit: str = "", *, most: float | None = None
+) -> Figure | None:
     """The median of some repetitions and its 95 % interval; None without any.
 
     Where all values are above zero it is taken of their logarithms, as everywhere in this suite.
+    most: the figure is a share (1) or a number out of so many (math.inf: of any), and cannot be
+    below zero nor above that; see _within.
     """
     if not len(values):
         return None
+    if len(set(values)) == 1 and len(values) >= stats.MIN_BLOCKS:
+        return Figure(name, values[0], values[0], values[0], len(values), unit)
+    if most is not None:
+        low, high = _within(values, most)
+        return Figure(name, statistics.median(values), low, high, len(values), unit)
     there, back, end = (
         (math.log, math.exp, stats.undone) if min(values) > 0 else (float, float, float)
     )
     found = stats.median_interval([there(value) for value in values])
-    if len(set(values)) == 1 and found.blocks >= stats.MIN_BLOCKS:
-        return Figure(name, values[0], values[0], values[0], found.blocks, unit)
     low, high = (
         (end(found.low), end(found.high)) if found.blocks >= stats.MIN_BLOCKS else (None, None)
     )
     return Figure(name, back(found.median), low, high, found.blocks, unit)
+
+
+def _within(values: Sequence[float], most: float) -> tuple[float | None, float | None]:
+    """A 95 % interval of the median of what lies between 0 and most: none of it is outside.
+
+    From six values on it has the k-th smallest and the k-th greatest as its ends (the interval
+    of the sign test), which were seen, so they are possible. It asks nothing of how the values
+    are spread; a share is often all or nothing. Below six no two of them hold the median 95 % of
+    the time: Student's t interval stands in, cut to what is possible.
+    """
+    ordered, count = sorted(values), len(values)
+    if count < stats.MIN_BLOCKS:
+        return None, None
+    beyond, chance = 0, 0.5**count  # that all of them lie on one side of the median
+    while chance <= 0.025:
+        beyond += 1
+        chance += math.comb(count, beyond) * 0.5**count
+    if beyond:
+        return ordered[beyond - 1], ordered[count - beyond]
+    found = stats.median_interval(ordered)
+    return max(0.0, found.low), min(most, found.high)
 
 
 def part(
@@ -82,6 +112,7 @@ def part(
     *,
     above: float | None = None,
     below: float | None = None,
+    most: float | None = None,
     unit: str = "",
     name: str = "",
     beside: Iterable[Figure | None] = (),
@@ -89,11 +120,11 @@ def part(
     """One thing claimed: that a figure is above a bound, or below one.
 
     Supported when its whole interval is, refuted when none of it is, else not resolved.
-    beside: figures that are shown with it and decide nothing.
+    most: as for figure(). beside: figures that are shown with it and decide nothing.
     """
     if (above is None) == (below is None):
         raise ValueError("give one bound: above or below")
-    main = figure(name or what, values, unit)
+    main = figure(name or what, values, unit, most=most)
     decision: Decision = "not resolved"
     if main is not None and main.low is not None and main.high is not None:
         if above is not None:

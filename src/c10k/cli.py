@@ -1,7 +1,7 @@
 """The command line: wires the modules together; holds no logic.
 
-Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong, 3 the session
-ended early and can be resumed.
+Exit codes: 0 done, 1 the comparison or check failed, 2 the call was wrong or cannot be
+judged, 3 the session ended early and can be resumed.
 """
 
 import contextlib
@@ -9,12 +9,14 @@ import csv
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 from time import monotonic, sleep
 from types import FrameType
@@ -34,6 +36,7 @@ from . import (
     claims,
     cluster,
     compare,
+    evidence,
     figures,
     histograms,
     judge,
@@ -53,6 +56,7 @@ from . import (
 from .model import (
     CaseResult,
     ClaimsHead,
+    Comparison,
     Conformance,
     Goal,
     Judged,
@@ -80,6 +84,28 @@ Flag = Parameter(negative="")
 _SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.Whole
 
 
+_UNITS = {"_per_s": "1/s", "_us": "µs", "_bytes": "bytes", "_us_per_message": "µs", "_s": "s"}
+
+
+def _figures() -> dict[str, str]:
+    """What --fail-on may name: as it is written → the figure."""
+    named = {key.removesuffix("_bytes").removesuffix("_us"): key for key in figures.FIGURES}
+    return {**named, compare.BREAKING: compare.BREAKING}
+
+
+def _with_unit(name: str, figure: str) -> str:
+    unit = next((unit for end, unit in _UNITS.items() if figure.endswith(end)), "")
+    return f"{name} ({unit})" if unit else name
+
+
+_FAIL_ON = (
+    "Judge: 5% is how much worse each load's primary figure may be; FIGURE:5% another's, e.g. "
+    "messages_per_s:5% memory_per_client:10%. Exit code 1: something is broken, or surely worse "
+    "than that (its whole interval); 2: it cannot be told; 0: shown to be no worse than that. "
+    f"Figures: {', '.join(_with_unit(*each) for each in _figures().items())}."
+)
+
+
 class Wrong(Exception):
     """The call was wrong: one line that says what, where and what to do next."""
 
@@ -102,6 +128,8 @@ def main() -> NoReturn:
         for word in words:
             if any("\ud800" <= each <= "\udfff" for each in word):
                 raise Wrong(f"{word!r}: not UTF-8 text")
+        if words[:1] == ["compare"]:  # A1 A2 A3 -- B1 B2 B3
+            words = ["--against" if word == "--" else word for word in words]
         code = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -146,6 +174,7 @@ def run(
     python: str = "",
     scheduler: str | None = None,
     as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    race: Annotated[bool, Parameter(parse=False)] = False,
 ) -> int:
     """Run a session: every server under every load, block by block, then the table.
 
@@ -232,6 +261,8 @@ def run(
             processes=processes,
             sharing=sharing or (),
         )
+        if race:  # of two: the first is the reference, and its twin the control
+            chosen = replace(chosen, reference="", control=not chosen.search)
         goal = _goal(precision, max_blocks, time)
         if goal and chosen.search:
             raise Wrong("--precision: a search ends when it has found its limit")
@@ -307,7 +338,8 @@ def run(
         writer.close()
         machines.close()
     try:
-        _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
+        if not race:  # which shows what it compares
+            _show(judge.judge(store.load(folder)), "json" if as_json else "terminal")
     except store.StoreError as error:  # what could not be written may not be read either
         code = EARLY
         _line(console, f"! {error}")
@@ -677,82 +709,208 @@ def export_(
     return DONE
 
 
-@app.command(name="compare")
+Form = Annotated[
+    Literal["terminal", "markdown", "csv", "json"], Parameter(name="--format", show_choices=True)
+]
+FailOn = Annotated[list[str] | None, Parameter(consume_multiple=True, negative="", help=_FAIL_ON)]
+
+
+@app.command(
+    name="compare",
+    usage="Usage: c10k compare A B\n"
+    "       c10k compare A1 A2 A3 -- B1 B2 B3\n"
+    "       c10k compare SESSION SERVER SERVER",
+)
 def compare_(
     a: Path,
-    b: str,
-    c: str | None = None,
     /,
-    *,
-    fail_on: Annotated[list[str] | None, Many] = None,
-    form: Annotated[
-        Literal["terminal", "markdown", "csv", "json"], Parameter(name="--format")
-    ] = "terminal",
+    *others: str,
+    against: Annotated[list[Path] | None, Many] = None,
+    between: Path | None = None,
+    servers: Annotated[list[str] | None, Many] = None,
+    fail_on: FailOn = None,
+    form: Form = "terminal",
 ) -> int:
-    """Compare two sessions, or two servers of one session, row by row.
+    """Compare two sessions, several a side, or two servers of one session, row by row.
 
-    Example: c10k compare results/before results/after --fail-on 5%
+    Example: c10k compare A1 A2 A3 -- B1 B2 B3 --fail-on 5%
     Example: c10k compare results/reference-c10k threads_sockets asyncio_streams
+
+    To tell two versions apart, c10k race has both in one session. Sessions differ
+    also where nothing changed: they are judged with three or more a side, or with
+    a series of equal ones (--between).
 
     Parameters
     ----------
     a
         A session's folder.
-    b
-        Another session's folder; with a third word, a server's name.
-    c
-        The server that is compared with the first one.
-    fail_on
-        Exit with 1 when a figure is worse by more than this with its whole interval: 5% (of
-        each load's primary figure), messages_per_s:5%, memory_per_client:10%.
+    others
+        The other session's folder. Or two servers of session A. Or, with --against, more
+        sessions of A's side.
+    against
+        The sessions of the other side; a bare -- before them says the same.
+    between
+        A folder of three or more sessions of the same code on this machine: how far they lie
+        apart is then known, and one session a side can be judged.
+    servers
+        Show and judge these only.
     form
         terminal, markdown, csv or json.
     """
     thresholds = _thresholds(fail_on)
     wanted = [name for name in thresholds if name]
-    first = store.load(a)
-    different: list[str] = []
-    if c is not None:
-        found = compare.servers(first, b, c, wanted)
-    else:
-        second = store.load(Path(b))
-        names = (a.name, Path(b).name) if a.name != Path(b).name else (str(a), b)
-        found = compare.sessions(first, second, names, wanted)
-        different = machine.differences(first.environment, second.environment)
-    failed = compare.beyond(found, thresholds)
-    shown = table.compared(found)
+    if against is None and len(others) == 2 and not Path(others[0], "session.json").is_file():
+        if between or servers:
+            raise Wrong("--between and --servers go with two sessions, not with two servers of one")
+        return _compared(compare.servers(store.load(a), *others, wanted), [], form, thresholds)
+    if against is None and len(others) != 1:
+        raise Wrong("say which sessions are the other side: c10k compare A1 A2 A3 -- B1 B2 B3")
+    mine = [a, *map(Path, others if against is not None else ())]
+    theirs = against if against is not None else [Path(others[0])]
+    loaded = [[store.load(folder) for folder in side] for side in (mine, theirs)]
+    series = _series(between) if between else []
+    if series and min(map(len, loaded)) >= evidence.ENOUGH:
+        raise Wrong("--between: three sessions a side say themselves how far they lie apart")
+    known = {each.name: each for one in chain(*loaded) for each in one.plan.servers}
+    kept = _named(servers, list(known.values()))
+    found = compare.sessions(
+        loaded[0], loaded[1], _called(mine, theirs), wanted, between=series, servers=kept
+    )
+    first, *rest = chain(*loaded)
+    different = [machine.differences(first.environment, each.environment) for each in rest]
+    told = list(dict.fromkeys(line for lines in different for line in lines))
+    return _compared(found, told, form, thresholds)
+
+
+@app.command(name="race")
+def race_(
+    a: str,
+    b: str,
+    name: Annotated[str, Parameter(name="workload")] = "race",
+    /,
+    *,
+    blocks: int | None = None,
+    clients: Annotated[list[str] | None, Many] = None,
+    fail_on: FailOn = None,
+    out: Path | None = None,
+    isolated: Annotated[bool, Flag] = False,
+    python: str = "",
+    unchecked: Annotated[bool, Flag] = False,
+    form: Form = "terminal",
+) -> int:
+    """Race two servers, or two versions of one, in one session: did it become slower?
+
+    Example: c10k race trio_streams@trio==0.34 trio_streams@trio==0.35 --fail-on messages_per_s:5%
+    Example: c10k race ./before.py ./after.py throughput --clients 100 1k
+
+    Both meet every load by turns, so that what the machine does falls on both. The
+    first is entered twice: what it shows against itself is not claimed of the second.
+
+    Parameters
+    ----------
+    a
+        The server as it was: a name, NAME@DISTRIBUTION==VERSION, a path, NAME=COMMAND.
+    b
+        The server as it is now.
+    name
+        A workload's name (c10k list) or the path of its .toml file.
+    blocks
+        How often both meet every load [default: as many as it takes to claim something].
+    clients
+        Client counts, instead of the workload's: 100 10k, or 100,10k.
+    out
+        The session's folder [default: results/DATE-TIME-WORKLOAD].
+    isolated
+        Each in an environment of its own, with what its file asks for.
+    python
+        The interpreter of these environments (a path, 3.13, python3.14t).
+    unchecked
+        Do not check that the servers echo rightly before they are timed.
+    form
+        terminal, markdown, csv or json.
+    """
+    thresholds = _thresholds(fail_on)
+    wanted = [figure for figure in thresholds if figure]
+    names = [server.name for server in catalog.choose([a, b], catalog.known().servers)]
+    if len(names) != 2:
+        raise Wrong(f"race takes two servers that are told apart by name; these are {len(names)}")
+    chosen = workload.cut(workload.choose(name, places.WORKLOADS), clients=_counts(clients))
+    if blocks is None and not chosen.search:
+        rows = sum(len({figures.PRIMARY[load.kind], *wanted}) for load in chosen.loads)
+        blocks = max(chosen.blocks, compare.blocks_for(rows))
+    folder = out or Path("results") / f"{session.stamp()}-{chosen.name}"
+    code = run(
+        name,
+        servers=[a, b],
+        clients=clients,
+        blocks=blocks,
+        out=folder,
+        unchecked=unchecked,
+        isolated=isolated,
+        python=python,
+        as_json=form != "terminal",
+        race=True,
+    )
+    if code != DONE:
+        then = shlex.join(["c10k", "compare", str(folder), *names])
+        _say(f"when it is finished: {then}")
+        return code
+    loaded = store.load(folder)
+    return _compared(compare.servers(loaded, names[0], names[1], wanted), [], form, thresholds)
+
+
+def _compared(
+    found: Comparison, different: Sequence[str], form: str, thresholds: Mapping[str, float]
+) -> int:
+    """Prints a comparison in one of the formats; the exit code that the thresholds ask for."""
+    failed, untold = compare.failed(found, thresholds), compare.untold(found, thresholds)
+    before = [*(f"environment: {line}" for line in different), *found.warnings]
     if form == "json":
-        print(
-            json.dumps(
-                {
-                    "environment": different,
-                    **msgspec.to_builtins(found),
-                    "failed": msgspec.to_builtins(failed),
-                },
-                indent=1,
-            )
-        )
+        whole = {
+            "environment": list(different),
+            **msgspec.to_builtins(found),
+            "failed": msgspec.to_builtins(failed),
+            "untold": msgspec.to_builtins(untold),
+        }
+        print(json.dumps(whole, indent=1))
     elif form == "csv":
+        shown = table.compared(found)
         writer = csv.writer(sys.stdout, lineterminator="\n")
         writer.writerow([export.cell(title) for title, _ in shown.headings])
         writer.writerows(map(export.cell, line.cells) for line in shown.lines)
     elif form == "markdown":
-        for line in (*(f"environment: {each}" for each in different), *found.warnings):
-            print(f"- {markdown.escape(line)}")
-        print(f"\n{markdown.grid(shown)}", end="")
+        print(markdown.compared(found, before), end="")
     else:
         console = Console()
-        for line in different:
-            console.print(Text(f"! environment: {plain(line)}", style="yellow"), soft_wrap=True)
-        for line in found.warnings:
-            console.print(Text(f"! {plain(line)}", style="yellow"), soft_wrap=True)
-        drawn = terminal.grid(shown)
-        console.width = max(console.width, Console(width=1000).measure(drawn).maximum)
-        console.print(drawn)
-    for row in failed:
-        say = f"{row.server}, {row.clients:,} clients, {row.load}: {row.figure}"
-        _say(f"worse than allowed: {say} {table.ratio(row.ratio)}")
-    return FAILED if failed else DONE
+        console.width = max(console.width, terminal.widest(table.comparison(found)))
+        console.print(terminal.compared(found, before), soft_wrap=True)
+    for line in table.sentences(failed, untold):
+        _say(line)
+    lacking = sorted(set(thresholds) - {"", *(row.figure for row in found.rows)})
+    for figure in lacking:
+        _say(f"cannot be told: no trial of either side has {figure}")
+    if not all(row.a_bound or row.b_bound for row in untold):  # that no block would tell
+        _say(f"what would tell: {found.advice}")
+    return FAILED if failed else WRONG if untold or lacking else DONE
+
+
+def _called(mine: Sequence[Path], theirs: Sequence[Path]) -> tuple[str, str]:
+    """What the two sides are called: their folders' names where these tell them apart."""
+    sides = [[each.name for each in side] for side in (mine, theirs)]
+    if set(sides[0]) & set(sides[1]):
+        sides = [list(map(str, side)) for side in (mine, theirs)]
+    return ", ".join(sides[0]), ", ".join(sides[1])
+
+
+def _series(folder: Path) -> list[Session]:
+    """The sessions in a folder of equal ones."""
+    found = [store.load(path.parent) for path in sorted(folder.glob("*/session.json"))]
+    if len(found) < evidence.ENOUGH:
+        raise Wrong(
+            f"--between {folder}: {len(found)} sessions; it takes {evidence.ENOUGH} or more "
+            "folders of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
+        )
+    return found
 
 
 @app.command(name="claims")
@@ -777,7 +935,7 @@ def claims_(
     names
         Names of claims, or paths of modules that are claims; without any, all of the suite's.
     quick
-        Fewer repetitions: under three minutes instead of fifteen.
+        Fewer repetitions: about four minutes instead of fifteen.
     python
         Another interpreter to try threads on, beside this one: a path or a command.
     ladder
@@ -814,7 +972,7 @@ def claims_(
         ),
     )
     left = [name for name in chosen if name not in known]
-    _line(console, f"{len(left)} claims, at most {3 if quick else 15} minutes")
+    _line(console, f"{len(left)} claims, at most {4 if quick else 15} minutes")
     code = DONE
     try:
         with _interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
@@ -1016,15 +1174,17 @@ def _counts(words: Sequence[str] | None) -> list[int]:
 
 def _thresholds(words: Sequence[str] | None) -> dict[str, float]:
     """--fail-on 5% messages_per_s:5% → figure ("" for the primary one) → share."""
-    found = {}
+    found: dict[str, float] = {}
+    known = _figures()
     for word in _split(words):
         name, colon, share = word.rpartition(":")
-        known = {key.removesuffix("_bytes").removesuffix("_us"): key for key in figures.FIGURES}
-        figure = name if name in figures.FIGURES else known.get(name, "")
+        figure = name if name in known.values() else known.get(name, "")
         if colon and not figure:
             raise Wrong(
                 f"--fail-on {word}: no figure is named {name!r}; there are {', '.join(known)}"
             )
+        if figure in found:
+            raise Wrong(f"--fail-on {word}: {figure or 'the primary figure'} is given twice")
         found[figure] = _share(f"--fail-on {word}", share)
     return found
 

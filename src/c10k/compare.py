@@ -1,192 +1,528 @@
-"""Two sessions, or two servers of one, row by row: ratios with intervals, verdicts. Pure.
+"""Two sides, row by row: ratios with intervals, and a verdict, or why there is none. Pure.
 
-Servers of one session are compared within each block, as the judge does. Two sessions have
-no blocks in common, so their trials are two independent samples: the ratio is that of their
-geometric means, its interval Welch's on the logarithms. Nothing within the greater of the
-two sessions' noise floors is claimed.
+A side is one session, or several, or one server of a session. A cell is a server under a
+load; each that either side planned gets a row. A side without figures in a cell is no gap
+in a table: what was served before and is not now is broken.
+
+What may be claimed depends on what repeats. Two servers of one session meet in each of its
+blocks, and what the machine does falls on both: they are compared within the blocks. Two
+sessions have no block in common, and blocks of one session say nothing of how far the next
+session would be from it. There the session is what repeats: with three or more a side each
+gives one value; with fewer, a series of equal sessions must say how far sessions lie apart.
+Without that, or without a control, or with fewer than three blocks, it cannot be told.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import statistics
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain
 
-import numpy as np
+from msgspec.structs import asdict, replace
 
 from . import judge, stats
+from .evidence import (
+    ALPHA,
+    ENOUGH,
+    ONE,
+    Cell,
+    Evidence,
+    Side,
+    across,
+    in_blocks,
+    planned,
+    renamed,
+    side_of,
+    values_of,
+    within_blocks,
+)
 from .figures import FIGURES, MORE_IS_BETTER, PRIMARY
-from .model import Compared, Comparison, Load, Measurement, Session, Spread
+from .gates import DISTURBANCES
+from .model import (
+    BreakingPoint,
+    Compared,
+    ComparedVerdict,
+    Comparison,
+    Load,
+    Ratio,
+    Session,
+    Spread,
+)
 
-ALPHA = 0.05
+BREAKING = "breaking_point"  # the figure of a search
 
-Cells = Mapping[tuple[Load, str], Sequence[Measurement]]
+_FLOOR = "too few trials of the control count under this load"
+_BETTER = ("faster", "better", "farther", "mended")
+_WORSE = ("slower", "worse", "nearer")
 
 
 class NothingInCommon(Exception):
-    """Two sessions that share no server under any load; the message says what each has."""
+    """Two sides that share no server under any load; the message says what each has."""
 
 
 def sessions(
-    a: Session, b: Session, names: tuple[str, str], figures: Sequence[str] = ()
+    a: Sequence[Session],
+    b: Sequence[Session],
+    names: tuple[str, str],
+    figures: Sequence[str] = (),
+    between: Sequence[Session] = (),
+    servers: Collection[str] = (),
 ) -> Comparison:
-    """B over A, for every server under every load that both have.
+    """B over A, for every server under every load that either planned.
 
-    figures: besides each load's primary one. Raises NothingInCommon.
+    figures: besides each load's primary one. between: equal sessions, whose spread stands
+    for that of the two sides' where these have fewer than three each. servers: only these.
+    Raises NothingInCommon.
     """
-    mine, theirs = _cells(a), _cells(b)
-    common = [cell for cell in mine if cell in theirs]
+    mine, theirs = side_of("A", a), side_of("B", b)
+    if any(session.plan.workload.search for session in (*a, *b)):
+        return _searches(a, b, names, [(server, server) for server in servers])
+    common = set(planned(mine)) & set(planned(theirs))
     if not common:
+        nearly = (_absent(theirs, cell) for cell in planned(mine))
+        near = next((line for line in nearly if "with" in line), "")
         raise NothingInCommon(
-            f"nothing in common: {names[0]} has {_held(a)}; {names[1]} has {_held(b)}"
+            f"nothing in common: {names[0]} has {_held(a[0])}; {names[1]} has {_held(b[0])}"
+            + (f" ({near})" if near else "")
         )
-    samples = {
-        (load, server, figure): (
-            _logs(mine[load, server], figure),
-            _logs(theirs[load, server], figure),
+    series = side_of("between", between) if between else None
+    unfit = _unfit((*a, *b, *between))
+    rows: list[Compared] = []
+    found: list[Evidence] = []
+    order = dict.fromkeys((*planned(mine), *planned(theirs)))
+    order = {cell: None for cell in order if not servers or cell[1] in servers}
+    for cell in order:
+        if gone := _gone(cell, cell, mine, theirs):
+            rows.append(gone)
+            continue
+        for figure in _wanted(cell[0], figures):
+            evidence = across(cell, figure, mine, theirs, series)
+            if evidence.a or evidence.b or figure == PRIMARY[cell[0].kind]:
+                found.append(evidence)
+    rows += _judged(found, unfit)
+    changed = [
+        f"a session of {side.name} is {what}"
+        for side in (mine, theirs)
+        for what, true in (
+            ("altered since it was finished", any(each.altered for each in side.sessions)),
+            ("mixed: resumed though something had changed", any(s.mixed for s in side.sessions)),
         )
-        for load, server in common
-        for figure in _wanted(load, figures)
-    }
-    known = {key: (old, new) for key, (old, new) in samples.items() if old and new}
-    found = {key: stats.welch(*both) for key, both in known.items()}
-    adjusted = dict(zip(found, stats.holm([p for _, p in found.values()]), strict=True))
-    floors = _noise(a), _noise(b)
-    rows = []
-    for (load, server, figure), (interval, _) in found.items():
-        old, new = known[load, server, figure]
-        same = stats.within(stats.welch(old, new, 1 - 2 * ALPHA)[0], judge.SAME_MARGIN)
-        verdict = stats.verdict(
-            interval,
-            adjusted[load, server, figure],
-            max(floor.get(load, 0.0) for floor in floors),
-            same,
-            MORE_IS_BETTER[figure],
-            ALPHA,
-        )
-        rows.append(_row(server, load, figure, (old, new), interval, verdict))
-    return Comparison(
-        names[0], names[1], tuple(rows), (*_cautions(a, b), *_missing(names, mine, theirs))
-    )
+        if true
+    ]
+    return _comparison(names, _sorted(rows, list(order)), (unfit, *changed), (a[0], b[0]))
 
 
 def servers(session: Session, a: str, b: str, figures: Sequence[str] = ()) -> Comparison:
     """Server B over server A, under every load of one session. Raises NothingInCommon."""
-    cells, noise = _cells(session), _noise(session)
-    loads = [load for load, server in cells if server == a and (load, b) in cells]
-    if not loads:
-        known = ", ".join(server.name for server in session.plan.servers)
-        raise NothingInCommon(f"{a} and {b} met no load in common; the session has {known}")
-    rows = []
+    names = [server.name for server in session.plan.servers]
+    if session.plan.workload.search:
+        return _searches([session], [session], (a, b), [(a, b)])
+    side = side_of("A", [session], control=True)
+    loads = [load for load in session.plan.workload.loads if {a, b} <= set(names)]
+    if not loads or not any(side.trials((load, name)) for load in loads for name in (a, b)):
+        raise NothingInCommon(
+            f"{a} and {b} met no load in common; the session has {', '.join(names)}"
+        )
+    unfit = _unfit([session])
+    rows: list[Compared] = []
+    found: list[Evidence] = []
     for load in loads:
-        for figure in _wanted(load, figures):
-            by_block = [judge.by_block(cells[load, name], FIGURES[figure]) for name in (a, b)]
-            judged = stats.compare(
-                {figure: stats.log_ratios(by_block[1], by_block[0])},
-                noise=noise.get(load, 0.0),
-                margin=judge.SAME_MARGIN,
-                more_is_better=MORE_IS_BETTER[figure],
-                alpha=ALPHA / len(loads),  # Bonferroni: the loads are one family
-            )
-            both = (_logs(cells[load, a], figure), _logs(cells[load, b], figure))
-            for one in judged.values():
-                rows.append(_row(f"{b} / {a}", load, figure, both, one.interval, one.verdict))
-    return Comparison(a, b, tuple(rows), _cautions(session))
-
-
-def beyond(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Compared]:
-    """The rows that are worse by more than their threshold, with their whole interval.
-
-    thresholds: figure → share (0.05: 5 %); "" stands for each load's primary figure.
-    """
-    found = []
-    for row in comparison.rows:
-        limit = thresholds.get(row.figure, thresholds.get("") if row.primary else None)
-        if limit is None or row.ratio is None or row.ratio.low is None or row.ratio.high is None:
+        mine, theirs = (renamed(side, load, name, at) for name, at in ((a, "A"), (b, "B")))
+        shown = (load, f"{b} / {a}")
+        if gone := _gone(shown, (load, ""), mine, theirs):
+            rows.append(gone)
             continue
-        worse = MORE_IS_BETTER[row.figure]
-        if row.ratio.high < 1 - limit if worse else row.ratio.low > 1 + limit:
-            found.append(row)
-    return found
+        for figure in _wanted(load, figures):
+            evidence = within_blocks(shown, figure, mine, theirs)
+            if evidence.a or evidence.b or figure == PRIMARY[load.kind]:
+                found.append(evidence)
+    rows += _judged(in_blocks(found), unfit)
+    order = [(load, f"{b} / {a}") for load in loads]
+    said = judge.judge(session).warnings
+    return _comparison((a, b), _sorted(rows, order), said, (session, session))
 
 
-def _cells(session: Session) -> dict[tuple[Load, str], list[Measurement]]:
-    """The trials of each server under each load in the plan's order, the control's left out."""
-    plan = session.plan
-    cells: dict[tuple[Load, str], list[Measurement]] = {
-        (load, server.name): []
-        for load in plan.workload.loads
-        for server in plan.servers
-        if server.name != plan.control
-    }
-    for measurement in session.measurements:
-        trial = measurement.trial
-        if (trial.load, trial.server) in cells:
-            cells[trial.load, trial.server].append(measurement)
-    return {key: trials for key, trials in cells.items() if trials}
+def failed(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Compared]:
+    """The rows that are broken, or claimed to be worse with their whole interval beyond it.
+
+    thresholds: figure → share (0.05: 5 %); "" stands for each load's primary figure. A
+    broken row fails whatever figure is asked for.
+    """
+    return [
+        row
+        for row in comparison.rows
+        if (row.verdict == "broken" and thresholds)
+        or ((limit := _limit(row, thresholds)) is not None and _beyond(row, limit))
+    ]
 
 
-def _noise(session: Session) -> dict[Load, float]:
-    """The noise floor of each load that has one, as a log-ratio."""
-    floors = {(each.load, each.clients): each.ratio for each in judge.judge(session).noise}
-    found = {}
-    for load in session.plan.workload.loads:
-        ratio = floors.get((load.label, load.clients))
-        if ratio and ratio.low and ratio.high:
-            found[load] = float(max(abs(np.log(ratio.low)), abs(np.log(ratio.high))))
-    return found
+def untold(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Compared]:
+    """The rows that are neither: what they leave open reaches beyond their threshold."""
+    beyond = failed(comparison, thresholds)
+    return [
+        row
+        for row in comparison.rows
+        if (limit := _limit(row, thresholds)) is not None
+        and row not in beyond
+        and not _fine(row, limit)
+    ]
+
+
+def blocks_for(comparisons: int) -> int:
+    """How many blocks it takes for one of so many comparisons to be claimed at all.
+
+    Wilcoxon's p is never below 2^(1-n), and Holm asks the first for ALPHA / comparisons.
+    """
+    return 1 + math.ceil(math.log2(max(1, comparisons) / ALPHA))
+
+
+# -- what each side has --------------------------------------------------------------------
+
+
+def _fault(side: Side, cell: Cell) -> tuple[str, str]:
+    """What is wrong with a side's cell ("bad", "noisy", or "" when its figures stand), and why."""
+    found = side.trials(cell)
+    if not found:
+        planned = any(cell in cells for cells in side.cells)
+        return "bad", f"{side.name} has no trial of it" if planned else _absent(side, cell)
+    last = [m for trials in found for m in {each.trial.block: each for each in trials}.values()]
+    wrong = [m for m in last if m.status != "ok"]
+    if wrong:
+        word = "failed" if any(m.status == "failed" for m in wrong) else "not run"
+        said = f"{side.name}: {word} in {len(wrong)} of {len(last)} blocks"
+        return "bad", f"{said}: {wrong[0].reason}" if wrong[0].reason else said
+    if any(m.accepted for trials in found for m in trials):
+        return "", ""
+    kinds = {gate.partition(":")[0] for trials in found for m in trials for gate in m.gates}
+    said = f"{side.name}: every attempt was gated ({', '.join(sorted(kinds))})"
+    # what accuses the machine leaves no figure, and shows nothing to be broken
+    return "noisy" if kinds <= DISTURBANCES else "bad", said
+
+
+def _absent(side: Side, cell: Cell) -> str:
+    """That a side did not plan a cell; and what is not alike where it planned nearly the same."""
+    load, server = cell
+    for other, name in planned(side):
+        if name == server and (other.label, other.clients) == (load.label, load.clients):
+            found, wanted = asdict(other), asdict(load)
+            differing = [
+                f"{key} {found[key]} instead of {wanted[key]}"
+                for key in found
+                if found[key] != wanted[key]
+            ]
+            return f"not in {side.name}, which has it with {', '.join(differing)}"
+    return f"not in {side.name}"
+
+
+def _gone(shown: Cell, key: Cell, mine: Side, theirs: Side) -> Compared | None:
+    """The row of a cell in which a side has no figures that stand; None when both have."""
+    (a, why_a), (b, why_b) = _fault(mine, key), _fault(theirs, key)
+    if not a and not b:
+        return None
+    word: ComparedVerdict = "cannot be told"
+    if a == b == "bad":
+        word = "incomparable"
+    elif b == "bad":
+        word = "broken"
+    elif a == "bad" and not b:
+        word = "mended"
+    figure = PRIMARY[key[0].kind]
+    spreads = [
+        judge.spread(value for trials in side.trials(key) for value in values_of(trials, figure))
+        for side in (mine, theirs)
+    ]
+    whys = {"broken": [why_b], "mended": [why_a]}.get(word, [why_a, why_b])
+    why = "; ".join(filter(None, whys))
+    return _row(shown, figure, (spreads[0], spreads[1]), None, word, why)
+
+
+def _unfit(every: Sequence[Session]) -> str:
+    """Why nothing can be told of these sessions; "" when something can."""
+    if min(len({m.trial.block for m in session.measurements}) for session in every) < ENOUGH:
+        return f"fewer than {ENOUGH} blocks"
+    if not all(session.plan.control for session in every):
+        return "no control was entered in each session, so the noise floor is not known"
+    return ""
 
 
 def _wanted(load: Load, figures: Sequence[str]) -> list[str]:
-    return list(dict.fromkeys([PRIMARY[load.kind], *figures]))
+    named = [figure for figure in figures if figure in FIGURES]
+    return list(dict.fromkeys([PRIMARY[load.kind], *named]))
 
 
-def _logs(trials: Sequence[Measurement], figure: str) -> list[float]:
-    """The logarithms of a figure of the accepted trials, one a block."""
-    values = judge.by_block(trials, FIGURES[figure]).values()
-    return [float(np.log(value)) for value in values if value is not None and 0 < value < np.inf]
+# -- verdicts ------------------------------------------------------------------------------
+
+
+def _judged(found: Sequence[Evidence], unfit: str) -> list[Compared]:
+    """A row each. Those that can be told are one family, for which Holm adjusts.
+
+    unfit: why nothing can be told of these sessions; "" when something can.
+    """
+    rows = {}
+    left: dict[int, Evidence] = {}
+    for at, each in enumerate(found):
+        if word := _by_zeros(each):
+            rows[at] = _told(each, None, word, "")
+        elif (
+            why := each.why or unfit or ("" if each.floor is not None or not each.logs else _FLOOR)
+        ):
+            rows[at] = _told(each, _ratio(each), "cannot be told", why)
+        else:
+            left[at] = each
+    adjusted = stats.holm([each.p for each in left.values()])
+    for (at, each), p in zip(left.items(), adjusted, strict=True):
+        rows[at] = _told(each, _ratio(each), *_verdict(each, p, ALPHA / len(left)))
+    return [rows[at] for at in sorted(rows)]
+
+
+def _told(each: Evidence, ratio: Ratio | None, word: ComparedVerdict, why: str) -> Compared:
+    spreads = judge.spread(each.a), judge.spread(each.b)
+    row = _row(each.cell, each.figure, spreads, ratio, word, why)
+    return replace(row, a_bound=each.bound[0], b_bound=each.bound[1])
+
+
+def _verdict(each: Evidence, p: float, level: float) -> tuple[ComparedVerdict, str]:
+    """The word, and the reason where it needs one.
+
+    level: at which it is tested to be the same; its share, so that few of a table are false.
+    """
+    same = (
+        each.logs
+        and each.estimate is not None
+        and stats.within(each.estimate(1 - 2 * level), judge.SAME_MARGIN)
+    )
+    noise = each.floor if each.logs and each.floor is not None else 0.0
+    more = MORE_IS_BETTER[each.figure]
+    word = stats.verdict(each.interval, p, noise, same, more, ALPHA)
+    a, b = each.bound
+    if (b and (a or word != "faster")) or (a and word != "slower"):
+        sides = " and ".join(name for name, bound in (("A", a), ("B", b)) if bound)
+        return (
+            "not resolved",
+            f"the client was the limit of {sides}, which no further block changes",
+        )
+    if word in ("faster", "slower"):
+        return _word(each.figure, word == "faster"), ""
+    return word, ""
+
+
+def _by_zeros(each: Evidence) -> ComparedVerdict | None:
+    """Where one side is zero in every block no ratio is, and none is needed.
+
+    Zero in every block of one side and in none of the other is a difference in kind.
+    """
+    if min(len(each.a), len(each.b)) < ENOUGH or (any(each.a) and any(each.b)):
+        return None
+    if not any(each.a) and not any(each.b):
+        return "same"
+    other = each.b if any(each.b) else each.a
+    if not all(other):
+        return None
+    rose = (statistics.fmean(other) > 0) == any(each.b)
+    return _word(each.figure, rose is MORE_IS_BETTER[each.figure])
+
+
+def _word(figure: str, better: bool) -> ComparedVerdict:
+    """Of a rate or a time: faster, slower; of anything else: better, worse."""
+    if figure.startswith(("messages_per_s", "latency_", "connect_s")):
+        return "faster" if better else "slower"
+    return "better" if better else "worse"
+
+
+def _ratio(each: Evidence) -> Ratio | None:
+    """B's over A's; None where A's is not above zero."""
+    if not each.a or not each.b:
+        return None
+    if each.logs:
+        return judge.ratio_of(each.interval)
+    if each.base <= 0:
+        return None
+    least = 0.0 if min((*each.a, *each.b)) >= 0 else -math.inf
+    low, high = (
+        max(least, 1 + end / each.base) if math.isfinite(end) else None
+        for end in (each.interval.low, each.interval.high)
+    )
+    return Ratio(1 + each.interval.median / each.base, low, high, each.interval.blocks)
+
+
+def _limit(row: Compared, thresholds: Mapping[str, float]) -> float | None:
+    return thresholds.get(row.figure, thresholds.get("") if row.primary else None)
+
+
+def _beyond(row: Compared, limit: float) -> bool:
+    """Claimed to be worse, and by more than the limit with the whole interval."""
+    if row.verdict not in _WORSE:
+        return False
+    if row.ratio is None:  # from nothing to something
+        return True
+    if row.figure == BREAKING or MORE_IS_BETTER[row.figure]:
+        return row.ratio.high is not None and row.ratio.high < 1 - limit
+    return row.ratio.low is not None and row.ratio.low > 1 + limit
+
+
+def _fine(row: Compared, limit: float) -> bool:
+    """Shown not to be worse by more than the limit."""
+    if row.verdict in _BETTER or (row.verdict == "same" and row.ratio is None):
+        return True
+    if row.verdict not in ("same", "not resolved", *_WORSE) or row.ratio is None or row.a_bound:
+        return False
+    if row.figure == BREAKING or MORE_IS_BETTER[row.figure]:
+        return row.ratio.low is not None and row.ratio.low >= 1 - limit
+    return row.ratio.high is not None and row.ratio.high <= 1 + limit
 
 
 def _row(
-    server: str,
-    load: Load,
+    cell: Cell,
     figure: str,
-    logs: tuple[Sequence[float], Sequence[float]],
-    interval: stats.Interval,
-    verdict: stats.Verdict,
+    spreads: tuple[Spread | None, Spread | None],
+    ratio: Ratio | None,
+    verdict: ComparedVerdict,
+    reason: str = "",
 ) -> Compared:
-    def spread(values: Sequence[float]) -> Spread | None:
-        return judge.spread(np.exp(values).tolist()) if values else None
-
+    load, server = cell
     return Compared(
         server=server,
         load=load.label,
         clients=load.clients,
         figure=figure,
-        primary=figure == PRIMARY[load.kind],
-        a=spread(logs[0]),
-        b=spread(logs[1]),
-        ratio=judge.ratio_of(interval),
+        primary=figure in (PRIMARY[load.kind], BREAKING),
+        a=spreads[0],
+        b=spreads[1],
+        ratio=ratio,
         verdict=verdict,
+        reason=reason,
     )
+
+
+def _sorted(rows: Sequence[Compared], order: Sequence[Cell]) -> list[Compared]:
+    places = {(load.label, load.clients, server): at for at, (load, server) in enumerate(order)}
+    return sorted(rows, key=lambda row: places[row.load, row.clients, row.server])
+
+
+# -- searches ------------------------------------------------------------------------------
+
+
+def _searches(
+    a: Sequence[Session],
+    b: Sequence[Session],
+    names: tuple[str, str],
+    only: Sequence[tuple[str, str]] = (),
+) -> Comparison:
+    """How far each server goes on either side. only: these pairs, not each with itself."""
+    levels = {
+        (session.plan.workload.search and session.plan.workload.search.p99_ms,
+         replace(session.plan.workload.loads[0], clients=1))
+        for session in (*a, *b)
+    }  # fmt: skip
+    if len(levels) > 1:
+        raise NothingInCommon("nothing in common: they do not search for the same service level")
+    points = [[{p.server: p for p in judge.judge(s).breaking} for s in side] for side in (a, b)]
+    planned = [[server.name for s in side for server in s.plan.servers] for side in (a, b)]
+    pairs = only or [(name, name) for name in dict.fromkeys(chain(*planned))]
+    known = [pair for pair in pairs if pair[0] in planned[0] and pair[1] in planned[1]]
+    if not known:
+        raise NothingInCommon(
+            f"nothing in common: {names[0]} has {_held(a[0])}; {names[1]} has {_held(b[0])}"
+        )
+    every = [search for s in (*a, *b) if (search := s.plan.workload.search)]
+    load = replace(a[0].plan.workload.loads[0], clients=max(each.most for each in every))
+    close = max(each.within for each in every)
+    rows = [
+        _farther(
+            (load, new if old == new else f"{new} / {old}"),
+            [found[old] for found in points[0] if old in found],
+            [found[new] for found in points[1] if new in found],
+            close,
+        )
+        for old, new in pairs
+    ]
+    said = () if min(len(a), len(b)) >= ENOUGH else ("one search says little of the next",)
+    return _comparison(names, rows, said, (a[0], b[0]))
+
+
+def _farther(
+    cell: Cell, a: Sequence[BreakingPoint], b: Sequence[BreakingPoint], close: float
+) -> Compared:
+    """By what held and what failed, of several searches the least and the greatest."""
+    reached = [min((point.holds or 0 for point in side), default=0) for side in (a, b)]
+    failing = [_fails(side) for side in (a, b)]
+    spreads = [
+        Spread(holds, holds, fails or holds) if holds else None
+        for holds, fails in zip(reached, failing, strict=True)
+    ]
+    why = "; ".join(
+        f"{name} {'held no count: ' + (side[0].reason or side[0].broke) if side else 'has none'}"
+        for name, side, holds in (("A", a, reached[0]), ("B", b, reached[1]))
+        if not holds
+    )
+    both = spreads[0], spreads[1]
+    if why:
+        words: dict[tuple[bool, bool], ComparedVerdict] = {
+            (True, False): "broken",
+            (False, True): "mended",
+        }
+        word = words.get((bool(reached[0]), bool(reached[1])), "incomparable")
+        return _row(cell, BREAKING, both, None, word, why)
+    (old, new), (old_fails, new_fails) = reached, failing
+    ratio = Ratio(
+        new / old,
+        new / old_fails if old_fails else None,
+        new_fails / old if new_fails else None,
+        min(len(a), len(b)),
+    )
+    if not old_fails and not new_fails:
+        return _row(cell, BREAKING, both, None, "same", "both hold the most that was tried")
+    verdict: ComparedVerdict = "not resolved"
+    if old_fails and new > old_fails * (1 + close):
+        verdict = "farther"
+    elif new_fails and old > new_fails * (1 + close):
+        verdict = "nearer"
+    return _row(cell, BREAKING, both, ratio, verdict)
+
+
+def _fails(points: Sequence[BreakingPoint]) -> int | None:
+    """The greatest count at which one of them failed; None when one of them did not."""
+    known = [point.fails for point in points if point.fails is not None]
+    return max(known) if known and len(known) == len(points) else None
+
+
+# -- words ---------------------------------------------------------------------------------
+
+
+def _comparison(
+    names: tuple[str, str],
+    rows: Sequence[Compared],
+    said: Sequence[str],
+    firsts: tuple[Session, Session],
+) -> Comparison:
+    warnings = [line for line in said if line]
+    if any(row.reason == ONE for row in rows):
+        warnings.append(ONE)
+    first = next((row for row in rows if row.verdict == "cannot be told"), rows[0])
+    return Comparison(
+        names[0], names[1], tuple(rows), tuple(warnings), _advice(first, firsts, len(rows))
+    )
+
+
+def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
+    """The command that would tell what these sessions do not: both in one, by turns."""
+    workload = firsts[0].plan.workload.name
+    new, slash, old = row.server.partition(" / ")
+    if slash:
+        had = len({m.trial.block for m in firsts[0].measurements})
+        blocks = max(blocks_for(rows), 2 * had if firsts[0].plan.control else 0)
+        return f"c10k race {old} {new} {workload} --blocks {blocks}"
+    on = [session.runtimes.get(row.server) for session in firsts]
+    versions = [each.versions if each else {} for each in on]
+    changed = [
+        name for name in versions[0] if versions[1].get(name) not in (None, versions[0][name])
+    ]
+    if changed and "@" not in row.server:
+        pair = (f"{row.server}@{changed[0]}=={each[changed[0]]}" for each in versions)
+        return f"c10k race {' '.join(pair)} {workload}"
+    return f"c10k race OLD NEW {workload}, with two files or versions of {row.server}"
 
 
 def _held(session: Session) -> str:
     labels = dict.fromkeys(load.label for load in session.plan.workload.loads)
     names = ", ".join(server.name for server in session.plan.servers)
     return f"{names} under {', '.join(labels)}"
-
-
-def _missing(names: tuple[str, str], mine: Cells, theirs: Cells) -> Iterable[str]:
-    for name, cells, others in ((names[0], mine, theirs), (names[1], theirs, mine)):
-        only: dict[str, list[str]] = {}
-        for load, server in cells:
-            if (load, server) not in others:
-                only.setdefault(server, []).append(f"{load.label} at {load.clients:,}")
-        for server, loads in only.items():
-            yield f"only in {name}: {server} under {', '.join(loads)}"
-
-
-def _cautions(*every: Session) -> tuple[str, ...]:
-    said = []
-    if not all(session.plan.control for session in every):
-        said.append("no control was entered in each session, so the noise floor is not known")
-    if min(len({m.trial.block for m in session.measurements}) for session in every) < 3:
-        said.append("fewer than 3 blocks: no difference is claimed")
-    return tuple(said)

@@ -40,9 +40,10 @@ Core = tuple[str, int]  # a host's name, "" for this one, and the number of its 
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
 LOOK_S = 1.0  # how often it is asked whether the server and the memory are still there
-QUEUE_LOOK_S = 0.05  # storm, churn: how often the accept queue is looked at, one system call
+QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is looked at, one system call
 STALL_NS = 10_000_000  # a shorter one is not counted
 ROUND_TRIPS = 20  # a slice lasts as many, or more
+WAITS = 2  # and as many times as long as the last client waited for its first echo
 # A source address has the local port range, some 28,000 ports. Finding a free one takes the
 # kernel long when half of them are taken: 20,000 clients from one address take 8 s to connect.
 _SOURCES = 4  # addresses a worker, where one is not enough
@@ -104,6 +105,7 @@ class Driven(Struct, frozen=True):
     longest_stall_at_s: float | None
     little: float | None  # closed loop: of the clients that had an echo in the slice
     slice_s: float = 0.0  # how long it was to be
+    slice_at_s: float | None = None  # when it began, by the workers' monotonic clock
     round_trip_s: float | None = None
     at_ceiling: bool = False
     engine_cpu_s: float = 0.0  # of this process, in the slice
@@ -232,16 +234,18 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
-def slice_s(load: Load, round_trip_s: float) -> tuple[float, bool]:
+def slice_s(load: Load, round_trip_s: float, slowest_s: float) -> tuple[float, bool]:
     """How long the slice is to be, in s, and whether its ceiling made it shorter.
 
-    ROUND_TRIPS of what a round trip took in the warm-up, within the load's duration_s and
-    ceiling_s: a slice that is shorter than a round trip sees nothing. An open loop, idle
-    clients and a storm do not go in rounds.
+    ROUND_TRIPS of what a round trip took in the warm-up on average, and WAITS times what it
+    took until the last client was answered, within the load's duration_s and ceiling_s: a
+    slice that is shorter than a wait does not see it. An open loop, idle clients and a storm
+    do not go in rounds.
     """
     if load.kind not in _IN_ROUNDS:
         return load.duration_s, False
-    wanted_s, most_s = ROUND_TRIPS * round_trip_s, max(load.ceiling_s, load.duration_s)
+    wanted_s = max(ROUND_TRIPS * round_trip_s, WAITS * slowest_s)
+    most_s = max(load.ceiling_s, load.duration_s)
     return min(max(load.duration_s, wanted_s), most_s), wanted_s > most_s
 
 
@@ -422,7 +426,8 @@ def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
     crew.go()
     warmed = workers.until("warmed", max(load.warmup_s, load.ceiling_s) + _GRACE_S)
     round_trip_s = max(event["round_trip_ns"] for event in warmed) / 1e9
-    seconds, at_ceiling = slice_s(load, round_trip_s)
+    slowest_s = max(event.get("slowest_ns", 0) for event in warmed) / 1e9
+    seconds, at_ceiling = slice_s(load, round_trip_s, slowest_s)
     if load.kind in _IN_ROUNDS:
         crew.settle()
     if load.kind not in _AT_ONCE:
@@ -431,19 +436,20 @@ def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
         crew.begin_slice(seconds)
     began_cpu_ns = time.process_time_ns()
     longest_s = connect_s if load.kind == "storm" else 1.02 * seconds + 1.5 * round_trip_s
-    workers.until("ended", longest_s + _GRACE_S)
+    ended = workers.until("ended", longest_s + _GRACE_S)
     engine_cpu_ns = time.process_time_ns() - began_cpu_ns
     watched.end()
-    ended = workers.until("result", drain_s + _GRACE_S)
+    results = workers.until("result", drain_s + _GRACE_S)
     watched.loaded()
     watched.look()
     return replace(
-        merge(ended, crew.cores, load.depth),
+        merge(results, crew.cores, load.depth),
         slice_s=seconds,
+        slice_at_s=min(event["start_ns"] for event in ended) / 1e9,
         round_trip_s=round_trip_s if load.kind in _IN_ROUNDS else None,
         at_ceiling=at_ceiling,
         engine_cpu_s=engine_cpu_ns / 1e9,
-        hosts=crew.hosts(ended),
+        hosts=crew.hosts(results),
         start_spread_s=crew.start_spread_s,
     )
 

@@ -1,12 +1,13 @@
 """The figures of one trial, and what limited it: pure. judge.py summarises them over the blocks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from . import stats
+from . import histograms, stats
+from . import intervals as intervals_of
 from .gates import BOUND_SHARE, bound_by
-from .model import Measurement
+from .model import Measurement, Memory
 
 UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
 MOST_S = 100_000.0  # of a trial that is looked at: a day, and some
@@ -16,18 +17,39 @@ Figure = Callable[[Measurement], float | None]
 Limits = Mapping[str, int | None]  # the environment's group of that name
 
 
-def server_cpu_share(measurement: Measurement) -> float | None:
-    """Cores that the server's process kept busy during the slice."""
-    if measurement.server.cpu_s is None or not measurement.duration_s:
+def server_cpu_s(measurement: Measurement) -> float | None:
+    """CPU time of the server's processes during the slice.
+
+    Some kernels keep the time of interrupts, in which all that loopback receives is worked
+    off, out of the clock of the process that causes them. There, and where that is not
+    known, it is as long as the server's cores were busy, if that is longer: nobody else is
+    on them, but for what the gates let through.
+    """
+    use, duration_s = measurement.server, measurement.duration_s
+    if use.cpu_s is None:
         return None
-    return measurement.server.cpu_s / measurement.duration_s
+    if use.interrupts_apart is False or use.busy_cores is None or not duration_s:
+        return use.cpu_s
+    return max(use.cpu_s, use.busy_cores * duration_s)
+
+
+def server_cpu_share(measurement: Measurement) -> float | None:
+    """How busy the server was during the slice, of all that it could be: 1 is the most.
+
+    With several cores, that is all of them busy; without cores of its own, one.
+    """
+    cpu_s = server_cpu_s(measurement)
+    if cpu_s is None or not measurement.duration_s:
+        return None
+    return cpu_s / measurement.duration_s / (measurement.server.cores or 1)
 
 
 def server_cpu_us_per_message(measurement: Measurement) -> float | None:
-    """CPU time of the server's process per message echoed in the slice, µs."""
-    if measurement.server.cpu_s is None or not measurement.messages_per_s:
+    """CPU time of the server's processes per message echoed in the slice, µs."""
+    cpu_s = server_cpu_s(measurement)
+    if cpu_s is None or not measurement.messages_per_s:
         return None
-    return measurement.server.cpu_s / (measurement.messages or 1) * 1e6
+    return cpu_s / (measurement.messages or 1) * 1e6
 
 
 def client_cpu_us_per_message(measurement: Measurement) -> float | None:
@@ -40,12 +62,56 @@ def client_cpu_us_per_message(measurement: Measurement) -> float | None:
     return measurement.client_cpu_s / measurement.messages * 1e6 if measurement.messages else None
 
 
+# All that a client takes of the machine. Bytes that wait in a socket's buffer are partly
+# slab as well; the readings are taken when none wait.
+MEMORY_PARTS = (
+    "pss_bytes",
+    "kernel_stacks_bytes",
+    "page_tables_bytes",
+    "slab_bytes",
+    "sockets_bytes",
+)
+
+
+def total_bytes(memory: Memory) -> int | None:
+    """All parts together; None when one is not known: a total without it would be none."""
+    parts = [getattr(memory, name) for name in MEMORY_PARTS]
+    return None if None in parts else sum(parts)
+
+
 def memory_per_client_bytes(measurement: Measurement) -> float | None:
-    """Growth of the server's own memory from no client to all of them, per client."""
-    before, after = measurement.server.before, measurement.server.after
+    """What the machine gave up from no client to all of them, per client.
+
+    The server's own memory, and the kernel's: stacks of threads, page tables, its objects
+    and the sockets' buffers. Of the kernel's all but the page tables are told for the whole
+    machine only, so the clients' side of the connections is in them, the same for all servers.
+    """
+    use = measurement.server
+    return _per_client(measurement, use.before, use.after, total_bytes)
+
+
+def own_memory_per_client_bytes(measurement: Measurement) -> float | None:
+    """The part of it that the server's processes hold."""
+    use = measurement.server
+    return _per_client(measurement, use.before, use.after, lambda memory: memory.pss_bytes)
+
+
+def loaded_memory_per_client_bytes(measurement: Measurement) -> float | None:
+    """memory_per_client_bytes once more after the slice, with all clients still there."""
+    use = measurement.server
+    return _per_client(measurement, use.before, use.loaded, total_bytes)
+
+
+def _per_client(
+    measurement: Measurement,
+    before: Memory | None,
+    after: Memory | None,
+    bytes_of: Callable[[Memory], int | None],
+) -> float | None:
     if before is None or after is None or not measurement.served:
         return None
-    return (after.pss_bytes - before.pss_bytes) / measurement.served
+    held = bytes_of(before), bytes_of(after)
+    return None if held[0] is None or held[1] is None else (held[1] - held[0]) / measurement.served
 
 
 def unsettled(measurement: Measurement) -> bool:
@@ -132,14 +198,39 @@ def longest_silence_s(measurement: Measurement) -> float | None:
     return latency.max_us / 1e6 if measurement.trial.load.kind in ("closed", "open") else None
 
 
+def stalls_per_s(measurement: Measurement) -> float | None:
+    """Stretches of 10 ms or longer in which messages waited and nobody was answered."""
+    if measurement.stalls is None or not measurement.duration_s:
+        return None
+    return measurement.stalls / measurement.duration_s
+
+
+def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, int]:
+    """Percentile → ns, of those that enough of the trial's latencies lie beyond."""
+    if trial.latency is None or not trial.latency.histogram:
+        return {}
+    histogram = histograms.decoded(trial.latency.histogram)
+    count = int(histogram.get_total_count())
+    return {
+        percent: int(value_ns)
+        for percent, value_ns in histogram.get_percentile_to_value_dict(percents).items()
+        if stats.percentile_allowed(count, percent, intervals_of.holding(trial.intervals, value_ns))
+    }
+
+
 # row field → the figure of one trial
 FIGURES: dict[str, Figure] = {
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
     "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
+    "latency_p999_us": lambda m: m.latency.p999_us if m.latency else None,
+    "longest_stall_s": lambda m: m.longest_stall_s,
+    "stalls_per_s": stalls_per_s,
     "server_cpu_us_per_message": server_cpu_us_per_message,
     "client_cpu_us_per_message": client_cpu_us_per_message,
     "memory_per_client_bytes": memory_per_client_bytes,
+    "own_memory_per_client_bytes": own_memory_per_client_bytes,
+    "loaded_memory_per_client_bytes": loaded_memory_per_client_bytes,
     "connect_s": lambda m: m.connect_s,
     "fairness": lambda m: m.fairness,
     "slowest_share": lambda m: m.slowest_share,

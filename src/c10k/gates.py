@@ -5,10 +5,12 @@ are kept and published. A trial in which the client was the limit is not gated, 
 bound: the server is at least as good as the figure, and repeating would not change that.
 
 The gates are as narrow as what is measured: a p99 is the worst hundredth of the time, and
-whoever takes a hundredth of the time from a trial may make all of it.
+whoever takes a hundredth of the time from a trial may make all of it. What others take can
+only make a latency longer. So from half a hundredth on the p99 is a bound, which the server's
+own lies below; from two hundredths on it says nothing any more, and is a gate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -25,6 +27,10 @@ READING_S = 0.1  # that the CPU's readings may lie outside the slice, or SLICE_S
 ENGINE_S = 0.002  # of the suite's own CPU time, that no short slice is rejected for
 LAG_SHARE = 0.1  # of the latency: a client that sends later is what limits, in an open loop
 BOUND_SHARE = 0.9  # of a core: a busier client is what limits, in the other kinds
+STORM_SHARE = 0.8  # in a storm, whose slice holds the wait for the last echo, too
+
+
+DISTURBANCES = {"host", "steal", "others", "engine", "reading"}  # gates that accuse the machine
 
 
 class Allowed(Struct, frozen=True):
@@ -35,8 +41,9 @@ class Allowed(Struct, frozen=True):
     engine: float  # of a core, by the suite's own process
 
 
-ALLOWED_TAIL = Allowed(steal=0.001, others=0.005, engine=0.002)
 ALLOWED = Allowed(steal=0.01, others=0.05, engine=0.01)
+ALLOWED_TAIL = Allowed(steal=0.004, others=0.02, engine=0.002)
+EXACT_TAIL = Allowed(steal=0.001, others=0.005, engine=0.002)  # more, and a p99 is a bound
 
 
 def gates(measured: Measurement) -> tuple[str, ...]:
@@ -49,6 +56,14 @@ def _disturbed(measured: Measurement, allowed: Allowed) -> Iterator[str]:
     """By the machine, by other processes, or by the suite itself."""
     if measured.vanished:
         yield f"host: {measured.vanished} was gone before the trial's end"
+    yield from _taken(measured, allowed)
+    engine_s, slice_s = measured.engine_cpu_s, measured.duration_s
+    if engine_s is not None and slice_s and engine_s > max(allowed.engine * slice_s, ENGINE_S):
+        yield f"engine: the suite itself used {engine_s / slice_s:.2%} of a core in the slice"
+
+
+def _taken(measured: Measurement, allowed: Allowed) -> Iterator[str]:
+    """Who took more of a host than is allowed, in words."""
     for host in measured.hosts or (Host("", "server", noise=measured.noise),):
         on = f" on {host.name}" if host.name else ""
         steal, others = host.noise.steal_share, host.noise.others_cores
@@ -58,9 +73,14 @@ def _disturbed(measured: Measurement, allowed: Allowed) -> Iterator[str]:
         surely = None if others is None else others - (host.noise.others_within_cores or 0.0)
         if surely is not None and surely > max(allowed.others, OTHERS_S * per_s):
             yield f"others: other processes used {others:.1%} of a core{on}"
-    engine_s, slice_s = measured.engine_cpu_s, measured.duration_s
-    if engine_s is not None and slice_s and engine_s > max(allowed.engine * slice_s, ENGINE_S):
-        yield f"engine: the suite itself used {engine_s / slice_s:.2%} of a core in the slice"
+
+
+def by_chance(reasons: Sequence[str]) -> bool:
+    """Whether a trial that was rejected for these reasons may do better when it is repeated.
+
+    A slice that was too short for its server will be so again.
+    """
+    return bool(reasons) and {each.partition(":")[0] for each in reasons} <= DISTURBANCES
 
 
 def _short(measured: Measurement) -> Iterator[str]:
@@ -90,7 +110,7 @@ def _unlike_the_plan(measured: Measurement) -> Iterator[str]:
 
 
 def bound_by(measured: Measurement) -> str:
-    """What of the client limited this trial, and on which of several hosts; "": nothing did.
+    """What made this trial's figures bounds, and on which of several hosts; "": nothing did.
 
     An open loop's client spins while it waits, so its CPU time says nothing there; the
     schedule's lag does. It is part of every latency from the intended send. On one core
@@ -102,7 +122,8 @@ def bound_by(measured: Measurement) -> str:
         return ""
     if measured.one_core:
         share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
-    if share >= BOUND_SHARE and (kind != "open" or measured.one_core):
+    limit = STORM_SHARE if kind == "storm" else BOUND_SHARE
+    if share >= limit and (kind != "open" or measured.one_core):
         return "client CPU" + _where({host.name: host.cpu_share for host in measured.hosts})
     lags = {host.name: host.lag_p99_us for host in measured.hosts}
     lag = measured.schedule_lag.p99_us if measured.schedule_lag else None
@@ -110,6 +131,8 @@ def bound_by(measured: Measurement) -> str:
     latency = measured.latency.p99_us if measured.latency else None
     if kind == "open" and lag is not None and latency is not None and lag > LAG_SHARE * latency:
         return "client lag" + _where(lags)
+    if kind in TAILS and measured.noise.watched_s and any(_taken(measured, EXACT_TAIL)):
+        return "others"
     return ""
 
 

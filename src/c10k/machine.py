@@ -25,6 +25,8 @@ from typing import Any, Literal
 import msgspec
 import psutil
 
+from . import watch
+
 BACKLOG = 4096  # what the launcher listens with; a smaller somaxconn cuts it short
 RESERVE = 64  # descriptors a process needs besides one per client
 WORKERS_MAX = 4
@@ -423,6 +425,8 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "libc": " ".join(platform.libc_ver()).strip() or None,
             "clocksource": _clock(),
             "address_randomisation": _address_randomisation(),
+            # whether a process's CPU time leaves out the interrupts in it
+            "irq_time_accounting": watch.read_interrupts_apart(),
         },
         "limits": {key: value for key, value in limits.items() if key != "privileged"},
         "python": {
@@ -497,6 +501,9 @@ def _python_flags() -> list[str]:
         configured,
     )
     flags += re.findall(r"(?<!\S)(?:-O\w+|-flto\S*|-march=\S+|-DNDEBUG)(?!\S)", compiled)
+    if "deb_system" in sysconfig.get_scheme_names():
+        # Debian's rules do both, and strip what would show it from the configuration.
+        flags += ["--enable-optimizations", "--with-lto"]
     return sorted(set(flags))
 
 

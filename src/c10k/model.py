@@ -17,6 +17,12 @@ Kind = Literal["closed", "open", "idle", "storm", "churn"]
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 Verdict = Literal["faster", "slower", "same", "not resolved"]
+# Of two sides; better and worse are of what is neither a rate nor a time.
+ComparedVerdict = (
+    Verdict
+    | Literal["better", "worse", "farther", "nearer"]
+    | Literal["broken", "mended", "incomparable", "cannot be told"]
+)
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 Status = Literal["ok", "failed", "not run"]
@@ -270,6 +276,7 @@ class Measurement(Struct, frozen=True):
     longest_stall_at_s: Real | None = None  # when it began, since the slice's start
     stalls: Whole | None = None  # of 10 ms or longer, in the slice
     slice_s: Real | None = None  # how long the slice was to be
+    slice_at_s: Real | None = None  # when it began, by CLOCK_MONOTONIC (one machine alone)
     round_trip_s: Real | None = None  # closed, churn: a client's, as seen in the warm-up
     at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
     little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
@@ -360,7 +367,9 @@ class Spread(Struct, frozen=True):
 class Ratio(Struct, frozen=True):
     """A figure over the reference's, by blocks: the median and its interval.
 
-    low and high are None where there are too few blocks to say.
+    low and high are None where there are too few blocks to say. Only one of them is None where
+    a figure was 0 in some blocks: the interval is open there. The median is 0 when the figure
+    was 0 in most blocks, and infinite (null in JSON) when the reference's was.
     """
 
     median: float
@@ -419,7 +428,7 @@ class Row(Struct, frozen=True):
     blocks: int  # in which it has an accepted trial
     blocks_run: int = 0  # in which it has any
     messages_per_s: Spread | None = None
-    bound: bool = False  # the client was the limit: the server is at least as good as this
+    bound: bool = False  # client or others were the limit: the server is at least as good
     latency_p50_us: Spread | None = None
     latency_p99_us: Spread | None = None
     latency_p999_us: Spread | None = None
@@ -441,10 +450,11 @@ class Row(Struct, frozen=True):
     listen_overflows: Spread | None = None
     threads_max: Spread | None = None
     connected: int | None = None
-    served: int | None = None
+    served: int | None = None  # the worst block
+    unserved: int | None = None  # clients without a first echo, all blocks
     lost: int | None = None
     altered: int | None = None
-    errors: dict[str, int] = {}
+    errors: dict[str, int] = {}  # those that kept a client from being served among them
     schedule_lag_p99_us: Spread | None = None
     latency_from_send_p99_us: Spread | None = None
     ratio: Ratio | None = None  # of the primary figure, to the reference's
@@ -473,7 +483,11 @@ class NoiseFloor(Struct, frozen=True):
 
 
 class Compared(Struct, frozen=True):
-    """One figure of one server under one load, in two sessions (or of two servers in one)."""
+    """One figure of one server under one load on two sides (or of two servers in one session).
+
+    broken: A has figures that stand and B has none; mended: the other way round;
+    incomparable: neither has. farther, nearer: of the breaking point that a search found.
+    """
 
     server: str
     load: str
@@ -482,17 +496,21 @@ class Compared(Struct, frozen=True):
     primary: bool  # the figure that this kind of load is about
     a: Spread | None
     b: Spread | None
-    ratio: Ratio | None  # b over a
-    verdict: Verdict
+    ratio: Ratio | None  # b over a; a breaking point's ends: what its searches leave open
+    verdict: ComparedVerdict
+    reason: str = ""  # of a verdict that no figure shows
+    a_bound: bool = False  # the client was the limit: A is at least as good as this
+    b_bound: bool = False
 
 
 class Comparison(Struct, frozen=True):
-    """What two sessions, or two servers of one, say of each other."""
+    """What two sides, of a session each or of several, say of each other."""
 
     a: str
     b: str
     rows: tuple[Compared, ...]
     warnings: tuple[str, ...] = ()
+    advice: str = ""  # the command that would tell what cannot be told from these
 
 
 class Judged(Struct, frozen=True):

@@ -204,9 +204,11 @@ def _threads(pid: int) -> int | None:
 
 
 def _descriptors(pid: int) -> int | None:
+    """Not by listing them, where that can be had: the kernel keeps an object for each it lists."""
     try:
         if LINUX:
-            return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - 10,000 of them
+            folder = Path(f"/proc/{pid}/fd")
+            return folder.stat().st_size or len(os.listdir(folder))  # noqa: PTH208 - the size: 6.2
         return int(psutil.Process(pid).num_fds())
     except (OSError, psutil.Error):
         return None

@@ -1,11 +1,12 @@
 """What shows over several client counts only: memory per client, the breaking point. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 
 import numpy as np
 
 from . import search, stats
-from .figures import Limits, limiter
+from .figures import Limits, limiter, total_bytes
 from .model import BreakingPoint, Measurement, Memory, MemoryRow, Session, Slope
 
 
@@ -29,7 +30,7 @@ def memory(session: Session) -> Iterable[MemoryRow]:
             continue
 
         pss, private, shared = (
-            _growth(read, f"{key}_bytes") for key in ("pss", "private", "shared")
+            _growth(read, attrgetter(f"{key}_bytes")) for key in ("pss", "private", "shared")
         )
         if pss and private and shared:
             yield MemoryRow(
@@ -38,21 +39,22 @@ def memory(session: Session) -> Iterable[MemoryRow]:
                 pss=pss,
                 private=private,
                 shared=shared,
-                kernel_stacks=_growth(read, "kernel_stacks_bytes"),
-                sockets=_growth(read, "sockets_bytes"),
+                kernel_stacks=_growth(read, attrgetter("kernel_stacks_bytes")),
+                sockets=_growth(read, attrgetter("sockets_bytes")),
                 threads=_slope([(served, n) for served, *_, n in read if n is not None]),
+                page_tables=_growth(read, attrgetter("page_tables_bytes")),
+                slab=_growth(read, attrgetter("slab_bytes")),
+                total=_growth(read, total_bytes),
             )
 
 
-def _growth(read: Sequence[tuple[int, Memory, Memory, int | None]], key: str) -> Slope | None:
+def _growth(
+    read: Sequence[tuple[int, Memory, Memory, int | None]],
+    bytes_of: Callable[[Memory], int | None],
+) -> Slope | None:
     """Of one kind of memory, from (clients, before, after) of many trials."""
-    return _slope(
-        [
-            (served, getattr(after, key) - getattr(before, key))
-            for served, before, after, _ in read
-            if getattr(before, key) is not None and getattr(after, key) is not None
-        ]
-    )
+    held = [(served, bytes_of(before), bytes_of(after)) for served, before, after, _ in read]
+    return _slope([(n, b - a) for n, a, b in held if a is not None and b is not None])
 
 
 def _slope(points: Sequence[tuple[float, float]]) -> Slope | None:

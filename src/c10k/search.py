@@ -26,15 +26,22 @@ def missed(measurement: Measurement, search: Search) -> str:
         return "failed"
     if measurement.clients_without_echo:
         return "starvation"
-    p99_us = measurement.latency.p99_us if measurement.latency else None
-    if p99_us is None:
-        return "too few messages for a p99"
-    return "latency" if p99_us > search.p99_ms * 1000 else ""
+    p99_us = _p99_us(measurement)
+    return "latency" if p99_us is not None and p99_us > search.p99_ms * 1000 else ""
+
+
+def _p99_us(measurement: Measurement) -> float | None:
+    return measurement.latency.p99_us if measurement.latency else None
 
 
 def counted(measurement: Measurement) -> bool:
-    """Whether a trial decides anything; a noisy machine's does not, nor a late client's."""
-    return not measurement.gates
+    """Whether a trial decides anything.
+
+    A noisy machine's does not, nor a late client's; nor one whose p99 cannot be told, as too
+    few intervals of its slice hold what lies beyond.
+    """
+    untold = measurement.status == "ok" and _p99_us(measurement) is None
+    return not measurement.gates and not untold
 
 
 def bracket(trials: Iterable[Measurement], search: Search) -> tuple[int | None, int | None]:

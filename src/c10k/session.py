@@ -32,7 +32,7 @@ from .model import (
     Trial,
 )
 from .store import Writer
-from .watch import Surroundings, Watch, available_bytes
+from .watch import Surroundings, Watch, available_bytes, read_interrupts_apart
 
 Execute = Callable[[Trial], Measurement]
 MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
@@ -85,13 +85,14 @@ def run(
 ) -> None:
     """Runs every trial of the plan that is not among those done, storing each at once.
 
-    A gated trial is repeated, each attempt stored. When the plan is at its end, more is
-    asked for further trials, until it has none. before is told a trial that is about to
-    run; after, what came of each attempt.
+    A trial that something disturbed is repeated, each attempt stored. When the plan is at
+    its end, more is asked for further trials, until it has none. before is told a trial
+    that is about to run; after, what came of each attempt.
     """
     attempts: dict[str, int] = {}  # trial → attempts still to make
     for measurement in done:
-        left = plan.workload.repeats - measurement.attempt if measurement.gates else 0
+        again = gates.by_chance(measurement.gates)
+        left = plan.workload.repeats - measurement.attempt if again else 0
         attempts[measurement.trial.key] = left
     queue: Iterable[Trial] = plan.trials
     while queue:
@@ -108,7 +109,7 @@ def run(
                 measurement = replace(measurement, attempt=attempt, gates=rejected)
                 writer.append(measurement)
                 after(measurement)
-                if not rejected:
+                if not gates.by_chance(rejected):
                     break
             attempts[trial.key] = 0
         queue = more()
@@ -123,6 +124,13 @@ class Site(drive.Watched, Protocol):
 
     def use(self, duration_s: float | None) -> ServerUse:
         """What the server used in a slice of that length, and held; None: there was no slice."""
+
+    def busiest(self, cpus: Sequence[int]) -> float:
+        """How busy the busiest of these of its cores was in the slice; 0 where nothing is added.
+
+        Where the kernel keeps interrupts out of a process's clock, that clock misses most of
+        what a client costs its core: to send over loopback is to receive in an interrupt.
+        """
 
     def noise(self) -> Noise:
         """What else its machine did since the barrier."""
@@ -199,6 +207,11 @@ class LocalSite:
     def use(self, duration_s: float | None) -> ServerUse:
         return self.watch.use(duration_s)
 
+    def busiest(self, cpus: Sequence[int]) -> float:
+        if read_interrupts_apart() is False:
+            return 0.0
+        return max((self.watch.busy([cpu]) or 0.0 for cpu in cpus), default=0.0)
+
     def noise(self) -> Noise:
         return self.surroundings.noise() if self.surroundings else Noise()
 
@@ -220,6 +233,7 @@ class Executor(ABC):
     """Runs a trial: all that is the same wherever its server and its clients are."""
 
     note: str  # where server and clients are, in a few words
+    client_cpus: tuple[int, ...] = ()  # of this machine, that workers are pinned to
 
     def __init__(
         self,
@@ -313,6 +327,7 @@ class Executor(ABC):
             longest_stall_at_s=seen.longest_stall_at_s,
             stalls=seen.stalls,
             slice_s=seen.slice_s,
+            slice_at_s=None if seen.hosts else seen.slice_at_s,
             round_trip_s=seen.round_trip_s,
             at_ceiling=seen.at_ceiling,
             little=seen.little,
@@ -324,7 +339,7 @@ class Executor(ABC):
             latency_from_send=seen.latency_from_send,
             schedule_lag=seen.schedule_lag,
             rate_achieved=seen.rate_achieved,
-            client_cpu_share=seen.cpu_share,
+            client_cpu_share=max(seen.cpu_share, site.busiest(self.client_cpus)),
             client_cpu_s=seen.cpu_s,
             fairness=seen.fairness,
             slowest_share=seen.slowest_share,

@@ -5,9 +5,11 @@ nearly the same time. A server is therefore compared with another by the log of 
 ratio within each block, and what is said about the two rests on those few log-ratios,
 never on the many messages inside a trial, which are not independent of each other.
 
-A log-ratio of 0 means equal, log(1.05) means 5 % more. Blocks are few, so each rule here
-is the one that keeps its stated rate when they are few, and it says nothing at all
-(an infinite interval, p = 1) below MIN_BLOCKS.
+A log-ratio of 0 means equal, log(1.05) means 5 % more. A figure of 0 is an outcome, not a
+missing one: its log-ratio is -inf, that to a reference of 0 is +inf, and two zeros tie. What
+goes by ranks takes these as the most extreme of all; what goes by means cannot, and says
+nothing. Blocks are few, so each rule here is the one that keeps its stated rate when they
+are few, and it says nothing at all (an infinite interval, p = 1) below MIN_BLOCKS.
 """
 
 import math
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 
 MIN_BLOCKS = 3
 MIN_FOR_OUTLIERS = 8
+MIN_SAMPLES_BEYOND = 100  # a percentile that is printed
+MIN_INTERVALS_BEYOND = 10
 MIN_BINS = 100  # fewer and settled() cannot tell
 _BATCH = 5  # bins per batch, the 5 of MSER-5
 _TAIL = 5  # batches at the end that settled() does not consider cutting
@@ -31,7 +35,10 @@ _Floats = NDArray[np.float64]
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A median over blocks and what it may truly be; infinite ends: too few blocks to say."""
+    """A median over blocks and what it may truly be.
+
+    Infinite ends: too few blocks to say, or a figure of 0 lies that far out.
+    """
 
     median: float
     low: float
@@ -74,18 +81,38 @@ def log_ratios(
 ) -> tuple[float, ...]:
     """log(value / reference) for each block that has both, in the order of the blocks.
 
-    A block in which either figure is missing, not finite or not above zero is dropped:
-    a failed trial is reported as such, it is no ratio.
+    -inf where the value is 0, inf where the reference is, 0 where both are: to drop a block
+    with a 0 would take a server's worst block from its record. A block in which either
+    figure is missing, negative or not finite is dropped: a failed trial is reported as
+    such, it is no ratio.
     """
     pairs = ((values_by_block[b], reference_by_block.get(b)) for b in sorted(values_by_block))
     return tuple(
-        math.log(value) - math.log(reference)
+        _log_ratio(value, reference)
         for value, reference in pairs
         if value is not None
         and reference is not None
-        and 0 < value < math.inf
-        and 0 < reference < math.inf
+        and 0 <= value < math.inf
+        and 0 <= reference < math.inf
     )
+
+
+def _log_ratio(value: float, reference: float) -> float:
+    if value == reference:
+        return 0.0
+    log = [math.log(each) if each else -math.inf for each in (value, reference)]
+    return log[0] - log[1]
+
+
+def median(values: Sequence[float]) -> float:
+    """The median of log-ratios; half-way between -inf and inf lies 0, as in a tie."""
+    x = np.sort(np.asarray(values, dtype=np.float64))
+    return float(_half_way(x[(len(x) - 1) // 2], x[len(x) // 2]))
+
+
+def _half_way(a: NDArray[np.float64], b: NDArray[np.float64]) -> _Floats:
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num((a + b) / 2, nan=0.0, posinf=math.inf, neginf=-math.inf)
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
@@ -108,25 +135,29 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     Both take the log-ratios to be symmetric about their median, as they are by design
     between equals (swapping the two names only turns the sign). Strong skew costs
     coverage. Should the median itself lie outside, the interval is widened to hold it.
+
+    With an infinite log-ratio (a figure of 0) there is no t interval, so below 6 blocks the
+    ends are infinite; the signed-rank interval takes it as the most extreme of all, and an
+    end is infinite when enough blocks are. -inf and inf in the same sample are half-way at 0.
     """
     if not len(values):
         raise ValueError("no blocks, so no median")
     x = np.sort(np.asarray(values, dtype=np.float64))
     n, tail = len(x), (1 - confidence) / 2
-    median = float(np.median(x))
-    if n < MIN_BLOCKS:
+    middle = median(x.tolist())
+    if n < MIN_BLOCKS or (0.5**n > tail and not np.isfinite(x).all()):
         low, high = -math.inf, math.inf
     elif 0.5**n <= tail:
         # The number of rank sums (and so of means) that may be left out at each end.
         out = int(np.searchsorted(_rank_sums(tuple(range(1, n + 1))), tail, side="right"))
         first, second = np.triu_indices(n)
-        means = np.sort((x[first] + x[second]) / 2)
+        means = np.sort(_half_way(x[first], x[second]))
         low, high = float(means[out - 1]), float(means[len(means) - out])
     else:
         mean, error = _mean_and_error(x)
         reach = _t_quantile(1 - tail, n - 1) * error
         low, high = mean - reach, mean + reach
-    return Interval(median, min(low, median), max(high, median), n)
+    return Interval(middle, min(low, middle), max(high, middle), n)
 
 
 def welch(
@@ -157,12 +188,36 @@ def welch(
     return Interval(difference, difference - reach, difference + reach, blocks), p
 
 
+def contrast(
+    difference: float,
+    parts: Sequence[tuple[float, float]],
+    blocks: int,
+    confidence: float = 0.95,
+) -> tuple[Interval, float]:
+    """A difference whose squared error is a sum of parts: its interval, and the two-sided p.
+
+    parts: (squared error, degrees of freedom) of each source of error, independent of one
+    another; Student's t with the freedom of Satterthwaite (1946). What is known of the spread
+    between sessions enters so beside what the blocks of each side show.
+    """
+    error = math.sqrt(sum(part for part, _ in parts))
+    if error == 0:
+        return Interval(difference, difference, difference, blocks), float(difference == 0)
+    freedom = error**4 / sum(part**2 / free for part, free in parts if part > 0)
+    from scipy.special import stdtr  # late: slow to import
+
+    reach = _t_quantile((1 + confidence) / 2, freedom) * error
+    p = 2 * float(stdtr(freedom, -abs(difference / error)))
+    return Interval(difference, difference - reach, difference + reach, blocks), p
+
+
 def wilcoxon(log_ratios: Sequence[float]) -> float:
     """The two-sided p of Wilcoxon's signed-rank test that the median is 0.
 
     Exact for any number of blocks, ties included: the sum of the positive ranks is
     compared with its distribution over all 2^n signs (Wilcoxon 1945; ties as midranks;
-    zeros dropped). With n blocks p is never below 2^(1-n): 0.0625 with 5, 0.004 with 9.
+    zeros dropped; infinite ones rank highest, together). With n blocks p is never below
+    2^(1-n): 0.0625 with 5, 0.004 with 9.
     """
     x = np.asarray(log_ratios, dtype=np.float64)
     x = x[x != 0]
@@ -177,9 +232,12 @@ def wilcoxon(log_ratios: Sequence[float]) -> float:
 
 
 def t_test(log_ratios: Sequence[float]) -> float:
-    """The two-sided p of Student's paired t-test that the mean is 0; 1 below MIN_BLOCKS."""
+    """The two-sided p of Student's paired t-test that the mean is 0.
+
+    1 below MIN_BLOCKS, and where a log-ratio is infinite: such a sample has no mean.
+    """
     x = np.asarray(log_ratios, dtype=np.float64)
-    if len(x) < MIN_BLOCKS:
+    if len(x) < MIN_BLOCKS or not np.isfinite(x).all():
         return 1.0
     mean, error = _mean_and_error(x)
     if error == 0:
@@ -189,13 +247,20 @@ def t_test(log_ratios: Sequence[float]) -> float:
     return 2 * float(stdtr(len(x) - 1, -abs(mean / error)))
 
 
-def holm(ps: Sequence[float]) -> tuple[float, ...]:
-    """Holm's adjusted p values, in the order given (Holm 1979, step-down)."""
-    order = sorted(range(len(ps)), key=ps.__getitem__)
+def holm(ps: Sequence[float], weights: Sequence[float] = ()) -> tuple[float, ...]:
+    """Holm's adjusted p values, in the order given (Holm 1979, step-down).
+
+    weights: how the family's rate is shared out among its comparisons, equally by default;
+    what a claimed one had goes over to the rest, in proportion. They must be chosen without
+    looking at the data.
+    """
+    shares = list(weights) or [1.0] * len(ps)
+    order = sorted(range(len(ps)), key=lambda place: ps[place] / shares[place])
     adjusted = [1.0] * len(ps)
     least = 0.0
     for step, place in enumerate(order):
-        least = max(least, min(1.0, (len(ps) - step) * ps[place]))
+        left = math.fsum(shares[other] for other in order[step:])
+        least = max(least, min(1.0, ps[place] * left / shares[place]))
         adjusted[place] = least
     return tuple(adjusted)
 
@@ -225,41 +290,53 @@ def noise_floor(control: Interval) -> float:
 def compare(
     family: Mapping[Key, Sequence[float]],
     *,
-    noise: float,
+    noise: float | Mapping[Key, float],
     margin: float,
     more_is_better: bool = True,
     alpha: float = 0.05,
+    weights: Mapping[Key, float] | None = None,
 ) -> dict[Key, Comparison]:
     """Judges all comparisons that are printed together, so that few of them are false.
 
     family: the log-ratios of each comparison; empty ones are left out of the answer.
-    noise: the control's noise_floor; infinite without a control that can be judged.
+    noise: the control's noise_floor, of all or of each; infinite where none can be judged.
     margin: how far a ratio may be from 1 and still be called the same (0.03: 3 %).
+    weights: each comparison's share of alpha, as holm() takes them; equal by default.
 
     A difference is claimed when all of three hold: the interval excludes 0; p, adjusted
-    by Holm for the size of the family, is at most alpha; the median is beyond the noise
-    floor. Otherwise "same" needs the equivalence test; the rest is "not resolved".
+    by Holm for the whole family, is at most alpha; the median is beyond the noise
+    floor. Otherwise "same" needs the equivalence test at the comparison's own share of
+    alpha (Bonferroni); the rest is "not resolved". So a family with any false difference is
+    rarer than alpha, and one with any false "same", too.
 
-    p is Wilcoxon's where n blocks can reach alpha / family size, which takes 9 blocks for
-    8 comparisons and 11 for 36. With fewer, where that test could never claim anything,
-    p is the paired t-test's: near its rate for symmetric log-ratios, below it for
-    heavy-tailed ones.
+    p is Wilcoxon's where n blocks can reach that share, which takes 9 blocks for 8
+    comparisons of equal weight and 11 for 36. With fewer, where that test could never claim
+    anything, p is the paired t-test's: near its rate for symmetric log-ratios, below it for
+    heavy-tailed ones. Where a log-ratio is infinite there is no t-test, and p is Wilcoxon's
+    whatever it can reach.
     """
     known = {key: tuple(ratios) for key, ratios in family.items() if len(ratios)}
-    level = alpha / max(1, len(known))
+    shares = [weights[key] if weights else 1.0 for key in known]
+    whole = math.fsum(shares)
+    levels = [alpha * share / whole for share in shares]
     ps = [
-        wilcoxon(ratios) if 2.0 ** (1 - len(ratios)) <= level else t_test(ratios)
-        for ratios in known.values()
+        wilcoxon(ratios)
+        if 2.0 ** (1 - len(ratios)) <= level or not np.isfinite(ratios).all()
+        else t_test(ratios)
+        for ratios, level in zip(known.values(), levels, strict=True)
     ]
     judged = {}
-    for (key, ratios), p_adjusted in zip(known.items(), holm(ps), strict=True):
+    for (key, ratios), level, p_adjusted in zip(
+        known.items(), levels, holm(ps, shares), strict=True
+    ):
         interval = median_interval(ratios, 1 - alpha)
-        same = equivalent(ratios, margin, alpha)
+        same = equivalent(ratios, margin, level)
+        floor = noise[key] if isinstance(noise, Mapping) else noise
         judged[key] = Comparison(
             interval,
             p_adjusted,
             same,
-            verdict(interval, p_adjusted, noise, same, more_is_better, alpha),
+            verdict(interval, p_adjusted, floor, same, more_is_better, alpha),
         )
     return judged
 
@@ -317,12 +394,21 @@ def ranks_with_ties(
 # -- describing ----------------------------------------------------------------------------
 
 
-def percentile_allowed(count: int, q: float, intervals: int | None = None) -> bool:
-    """Whether at least 100 of count samples lie beyond percentile q (0 to 100).
+def percentile_allowed(samples: int, percent: float, intervals: int | None = None) -> bool:
+    """Whether enough lies beyond a percentile (0 to 100) to print it: 100 samples, 10 intervals.
 
-    And, where that is known, whether they are spread over at least 10 intervals.
+    samples: how many there are in all. intervals: how many intervals of the slice, of some
+    100 ms each, hold one beyond the percentile; None where that was not recorded, and then
+    the samples decide alone.
+
+    Samples are not independent: one stall of 20 ms makes 200 of 10,000 messages a second
+    late, which is 1 % of two seconds and says nothing of how often it comes. Stalls, and so
+    the intervals that they fall into, are what is independent. The 10 come from a simulation
+    (docs/method.md, and the test beside this rule): with fewer, the same server's percentile
+    is anything from trial to trial.
     """
-    return round(count * (100 - q), 6) >= 100 * 100 and (intervals is None or intervals >= 10)
+    enough = round(samples * (100 - percent), 6) >= MIN_SAMPLES_BEYOND * 100
+    return enough and (intervals is None or intervals >= MIN_INTERVALS_BEYOND)
 
 
 def outliers(values: Sequence[float]) -> tuple[bool, ...]:

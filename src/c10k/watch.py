@@ -270,8 +270,7 @@ class Watch:
             elapsed_s = (last.at_ns - first.at_ns) / 1e9
             cores = spent_ns(first.used, last.used) / (last.at_ns - first.at_ns)
             cpu_s = cores * (elapsed_s if duration_s is None else duration_s)
-            elapsed_ns = last.cores_at_ns - first.cores_at_ns
-            busy = busy_cores(first.cores, last.cores, self.cpus, elapsed_ns)
+            busy = self.busy(self.cpus)
         return ServerUse(
             cpu_s=cpu_s,
             busy_cores=busy,
@@ -288,6 +287,13 @@ class Watch:
             accept_queue_limit=self.accept_queue_limit,
             listen_overflows=overflows,
         )
+
+    def busy(self, cpus: Iterable[int]) -> float | None:
+        """busy_cores() of any of this machine's cores, between begin() and end()."""
+        if not (self.first and self.last):
+            return None
+        elapsed_ns = self.last.cores_at_ns - self.first.cores_at_ns
+        return busy_cores(self.first.cores, self.last.cores, cpus, elapsed_ns)
 
     def _read(self, pids: Sequence[int]) -> _Reading:
         entries = [each for pid in pids if (each := entry(pid))]

@@ -130,7 +130,9 @@ def test_sessions(files):
         exported(form, found, judged)
     for other in (found, SESSIONS[0]):
         try:
-            printed(terminal.grid(table.compared(compare.sessions(found, other, ("a", "b")))))
+            compared = compare.sessions([found], [other], ("a", "b"))
+            printed(terminal.grid(table.compared(compared)))
+            printed(terminal.compared(compared, compared.warnings))
         except compare.NothingInCommon as error:
             one_line(error)
 

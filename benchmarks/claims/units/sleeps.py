@@ -1,8 +1,10 @@
-"""Many units sleep for random times; prints how late they ended and in what order.
+"""Many units sleep for random times, and the one that ends in the middle computes for a while;
+prints how far from their time those before it ended, and in what order those that it held up.
 
 python benchmarks/claims/units/sleeps.py FRAMEWORK UNITS SEED
 """
 
+import itertools
 import json
 import random
 import sys
@@ -10,20 +12,28 @@ import threading
 from pathlib import Path
 from time import monotonic, sleep
 
-SHORTEST_S, LONGEST_S, APART_S = 0.5, 1.5, 0.005
+SHORTEST_S, LONGEST_S, APART_S, COMPUTED_S = 0.5, 1.5, 0.005, 0.2
 
 
 class Log:
     """When each unit was due, and when it ended, in the order of the ends."""
 
-    def __init__(self):
+    def __init__(self, units):
         self.ends = []
+        self.numbers = itertools.count(1)
+        self.middle = units // 2
+        self.computed = (float("inf"), float("inf"))  # from, to
 
     def due(self, length):
         return monotonic() + length
 
     def ended(self, due):
-        self.ends.append((due, monotonic()))
+        now = monotonic()
+        self.ends.append((due, now))
+        if next(self.numbers) == self.middle:
+            while monotonic() < now + COMPUTED_S:
+                pass
+            self.computed = (now, monotonic())
 
 
 def on_threading(lengths, log):
@@ -130,29 +140,33 @@ ON = {
 }
 
 
-def report(ends):
-    """Lateness and the greatest earliness in ms, and the share of ends out of order."""
-    late = sorted(end - due for due, end in ends)
-    latest, disordered = ends[0][0], 0
-    for due, _ in ends:
-        disordered += due < latest - APART_S  # somebody due clearly later ended before
+def report(ends, computed):
+    """How far from their time units ended, in ms, and the share of those held up out of order."""
+    began, ended = computed
+    late_ms = sorted((end - due) * 1000 for due, end in ends if max(due, end) <= began)
+    away_ms = sorted(map(abs, late_ms))
+    held_up = [due for due, _ in ends if began < due <= ended]
+    latest, disordered = 0.0, 0
+    for due in held_up:
+        disordered += due < latest - APART_S  # somebody due clearly later went on before
         latest = max(latest, due)
     return {
-        "late_p50_ms": late[len(late) // 2] * 1000,
-        "late_p99_ms": late[len(late) * 99 // 100] * 1000,
-        "earliest_ms": -late[0] * 1000,
-        "disordered": disordered / len(ends),
+        "away_p99_ms": away_ms[len(away_ms) * 99 // 100],
+        "latest_ms": late_ms[-1],
+        "earliest_ms": -late_ms[0],
+        "overdue": len(held_up),
+        "disordered": disordered / max(1, len(held_up)),
     }
 
 
 def main(name, units, seed):
     draw = random.Random(seed)
     lengths = [draw.uniform(SHORTEST_S, LONGEST_S) for _ in range(units)]
-    log = Log()
+    log = Log(units)
     ON[name](lengths, log)
     if len(log.ends) != units:
         sys.exit(f"{units - len(log.ends)} of {units} units did not end")
-    print(json.dumps(report(log.ends)))
+    print(json.dumps(report(log.ends, log.computed)))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import ClassVar
 
 import psutil
 
-from .. import launch
+from .. import launch, processes
 from ..model import Grade, Server
 
 PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung
@@ -287,9 +287,12 @@ class Subject:
         return Subject(self.server, log, bind, self.ready_s, seed, self.python)
 
     def processes(self) -> list[psutil.Process]:
-        """The server's process, and what it forked. Raises psutil.Error when it is gone."""
-        process = psutil.Process(self.running.pid)
-        return [process, *process.children(recursive=True)]
+        """The server's process, and what it started. Raises psutil.Error when it is gone."""
+        found = [psutil.Process(self.running.pid)]
+        for pid in processes.tree([self.running.pid]):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found += [psutil.Process(pid)] * (pid != self.running.pid)
+        return found
 
     def together(self, count: Callable[[psutil.Process], int]) -> int:
         """What the server's processes have of something; one that ends meanwhile has none."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..model import Judged, Row, Session
+from ..model import Judged, Row, Session, Spread
 from ..plain import plain
 from . import pictures, table, verdicts
 
@@ -245,16 +245,22 @@ def _together(parts: Sequence[Part]) -> str:
 def _primary(row: Row | None) -> str:
     if row is None:
         return table.UNKNOWN
-    if table.kind_of(row) in ("closed", "churn"):
-        spread, unit, scale = row.messages_per_s, "/s", 1.0
-    elif table.kind_of(row) == "idle":
-        spread, unit, scale = row.memory_per_client_bytes, "KiB", 1 / 1024
-    else:
-        spread, unit, scale = row.latency_p99_us, "ms", 1e-3
+    key, unit, scale = _PRIMARY[table.kind_of(row)]
+    spread: Spread | None = getattr(row, key)
     if spread is None:
-        return html.escape(row.status)
+        return html.escape(row.status if row.status != "ok" else table.UNKNOWN)
     low, high = (table.significant(each * scale) for each in (spread.least, spread.greatest))
-    return f"{table.significant(spread.median * scale)} {unit} ({low} to {high})"
+    text = f"{table.significant(spread.median * scale)} {unit}"
+    return html.escape(table.marked(row, key, text)) + f" ({low} to {high})"
+
+
+_PRIMARY = {
+    "closed": ("messages_per_s", "/s", 1.0),
+    "churn": ("messages_per_s", "/s", 1.0),
+    "open": ("latency_p99_us", "ms", 1e-3),
+    "storm": ("latency_p99_us", "ms", 1e-3),
+    "idle": ("memory_per_client_bytes", "KiB", 1 / 1024),
+}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

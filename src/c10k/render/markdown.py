@@ -1,10 +1,11 @@
 """Judged → Markdown that renders right: cells are escaped, limits stand before numbers."""
 
 import re
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
-from ..model import Judged
+from ..model import Comparison, Judged
 from ..plain import plain
 from . import table
 
@@ -17,6 +18,15 @@ def render(judged: Judged, view: table.View | None = None) -> str:
         parts += [f"{escape(each.title)}.\n"] if each.title else []
         parts.append(grid(each))
     parts += [f"{escape(footer)}\n" for footer in table.footers(judged)]
+    return "\n".join(part for part in parts if part)
+
+
+def compared(found: Comparison, remarks: Sequence[str]) -> str:
+    """The remarks, which side is which, a table a load, and the reasons below them."""
+    parts = ["".join(f"- {escape(each)}\n" for each in remarks), f"{escape(table.sides(found))}.\n"]
+    for each in table.comparison(found):
+        parts += [f"{escape(each.title)}.\n", grid(each)]
+    parts.append("".join(f"- {escape(each)}\n" for each in table.reasons(found)))
     return "\n".join(part for part in parts if part)
 
 

@@ -3,18 +3,22 @@
 Drawn by Vega-Lite without a browser. Each mark's label begins with its server's name, which
 is what the page's filters go by; text and axes take the page's own colour, so that a
 picture is legible in light and in dark.
+
+Every point is there. One that is compared with nothing (it failed, or was gated) and one that
+is 0 is a cross with its reason in its label, and no line runs through it as if it were not.
+Nothing is pooled: what is drawn of several trials is their median, and their range.
 """
 
-from collections.abc import Callable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from hdrh.histogram import HdrHistogram
 from msgspec import Struct
 
-from .. import histograms
-from ..model import Judged, Row, Session, Spread
+from ..figures import by_percentile
+from ..model import Judged, Load, Measurement, Row, Session, Spread
 from ..plain import plain
-from .table import kind_of, significant
+from .table import kind_of, significant, stands
 
 # Okabe & Ito's colours, legible to the colour-blind, and Vega's shapes
 COLOURS = (
@@ -116,74 +120,136 @@ def _ladder(
     rows: Sequence[Row], name: str, title: str, unit: str, figure: _Figure
 ) -> Picture | None:
     """A figure of the closed loop over the number of clients, with its range over the blocks."""
-    points, failed = [], []
-    for row in rows:
+    closed = [row for row in rows if kind_of(row) == "closed"]
+    points, crosses = [], []
+    for row in closed:
         spread, scale = figure(row)
-        if kind_of(row) != "closed":
-            continue
-        where = {"server": row.server, "family": family(row.server), "clients": row.clients}
-        if row.status == "failed":
-            said = f"{row.server}, {row.clients:,} clients: failed: {row.reason}"
-            failed.append({**where, "says": said})
-        if spread is None or spread.least * scale <= 0 or not row.blocks:
-            continue
-        values = [part * scale for part in (spread.median, spread.least, spread.greatest)]
-        said = f"{significant(values[0])} ({significant(values[1])} to {significant(values[2])})"
-        points.append(
-            {
-                **where,
-                "value": values[0],
-                "low": values[1],
-                "high": values[2],
-                "says": f"{row.server}, {row.clients:,} clients: {said} {unit}",
-            }
-        )
+        point = _point(row, spread, scale, unit)
+        if _crossed(row, spread):
+            crosses.append(point)
+        elif spread is not None:
+            points.append(point)
     if len({point["clients"] for point in points}) < 2:
         return None
+    counts = sorted({row.clients for row in closed})
+    _in_runs(points, counts)
+    log = name != "fairness"
+    _on_the_axis([*points, *crosses], log)
     says = f"{unit}, over the number of clients; bars are the range over the blocks"
-    says += "; × at the foot: failed" if failed else ""
-    svg = _chart(points, "clients", "clients", unit, log=name != "fairness", failed=failed)
+    says += "; ×: failed, gated or 0, compared with nothing" if crosses else ""
+    svg = _chart(points, "clients", "clients", unit, log=log, crosses=crosses)
     return Picture(name, title, says, svg)
 
 
+def _crossed(row: Row, spread: Spread | None) -> bool:
+    """Whether a row's point is a cross: shown, and not part of any line."""
+    nothing_stands = not stands(row) and row.status != "not run"
+    return nothing_stands or (spread is not None and spread.median <= 0)
+
+
+def _point(row: Row, spread: Spread | None, scale: float, unit: str) -> dict[str, Any]:
+    """A row's figure as it is drawn and as it is said; a value of None has no place on an axis."""
+    what = f"{row.server}, {row.clients:,} clients"
+    kept = {"server": row.server, "family": family(row.server), "clients": row.clients}
+    good = f" ({row.blocks} of {row.blocks_run} blocks good)" if row.status != "not run" else ""
+    word = "gated" if row.status == "ok" else row.status
+    why = "" if stands(row) else f": {word}{good}: {row.reason}"
+    if spread is None:
+        return {**kept, "value": None, "low": None, "high": None, "says": what + why}
+    values = [part * scale for part in (spread.median, spread.least, spread.greatest)]
+    said = f"{significant(values[0])} ({significant(values[1])} to {significant(values[2])}) {unit}"
+    if spread.median == 0 and not why:
+        why = ", nothing in most blocks"
+    value, low, high = values
+    return {**kept, "value": value, "low": low, "high": high, "says": f"{what}: {said}{why}"}
+
+
+def _in_runs(points: Iterable[dict[str, Any]], counts: Sequence[int]) -> None:
+    """Numbers the stretches of a server's points that have no gap: each is a line of its own."""
+    runs: dict[str, tuple[int, int]] = {}  # of each server, its last place and run
+    for point in sorted(points, key=lambda point: point["clients"]):
+        place = counts.index(point["clients"])
+        before, run = runs.get(point["server"], (place - 1, 0))
+        run += place != before + 1
+        point["run"] = run
+        runs[point["server"]] = place, run
+
+
+def _on_the_axis(points: Sequence[dict[str, Any]], log: bool) -> None:
+    """Gives what a logarithmic axis has no place for, 0 and less, a place at the foot."""
+    if not log:
+        return
+    placed = [point[key] for point in points for key in ("value", "low", "high") if point[key]]
+    least = min((value for value in placed if value > 0), default=1.0)
+    for point in points:
+        if point["value"] is not None:
+            point["low"] = max(point["low"], least)
+            if point["value"] <= 0:
+                point["value"] = None
+
+
 def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
-    """Latency by percentile, at the greatest client count of a kind and its highest rate."""
+    """Latency by percentile, at the greatest client count of a kind and its highest rate.
+
+    Of each server the median of its trials' own percentiles, with their range: as far as each
+    of its trials has enough beyond.
+    """
     loads = [load for load in session.plan.workload.loads if load.kind == kind]
     if not loads:
         return None
     load = max(loads, key=lambda each: (each.clients, each.rate, -each.message_bytes))
-    merged: dict[str, HdrHistogram] = {}
-    for m in session.measurements:
-        held = m.latency.histogram if m.latency else ""
-        if m.trial.load == load and m.accepted and held:
-            into = merged.setdefault(m.trial.server, histograms.empty())
-            into.add(histograms.decoded(held))
-    points = []
-    for server, histogram in merged.items():
-        count = histogram.get_total_count()
-        for percent in _PERCENTILES:
-            if server == judged.control or count * (100 - percent) < 100:
-                continue
-            value = histogram.get_value_at_percentile(percent) / 1e6
-            points.append(
-                {
-                    "server": server,
-                    "family": family(server),
-                    "beyond": 100 / (100 - percent),
-                    "value": max(value, 1e-3),
-                    "says": f"{server}, {load.clients:,} clients, p{percent:g}: "
-                    f"{significant(value)} ms",
-                }
-            )
+    at = [row for row in judged.rows if (row.load, row.clients) == (load.label, load.clients)]
+    drawn = [row.server for row in at if stands(row) and row.server != judged.control]
+    points = [
+        _percentile(server, load, percent, [curve[percent] for curve in curves])
+        for server in drawn
+        if (curves := [by_percentile(m, _PERCENTILES) for m in _trials(session, load, server)])
+        for percent in _PERCENTILES
+        if all(percent in curve for curve in curves)
+    ]
     if not points:
         return None
+    missing = [row.server for row in at if not stands(row) and row.server != judged.control]
     what = "Time to a client's first echo" if kind == "storm" else "Latency"
+    says = (
+        "ms, over 1/(1 - percentile): 10 is p90, 100 is p99; the median of the trials, and their "
+        "range; a curve ends where too little lies beyond"
+    )
+    says += f"; not drawn, as they failed or were gated: {', '.join(missing)}" if missing else ""
     return Picture(
         f"percentiles-{kind}",
         f"{what} by percentile, {load.label}, {load.clients:,} clients",
-        "ms, over 1/(1 - percentile): 10 is p90, 100 is p99; all accepted trials together",
+        says,
         _chart(points, "beyond", "1/(1 - percentile)", "ms"),
     )
+
+
+def _trials(session: Session, load: Load, server: str) -> list[Measurement]:
+    return [
+        m
+        for m in session.measurements
+        if m.trial.load == load
+        and m.trial.server == server
+        and m.accepted
+        and m.latency
+        and m.latency.histogram
+    ]
+
+
+def _percentile(server: str, load: Load, percent: float, values: Sequence[float]) -> dict[str, Any]:
+    ms = [max(value / 1e6, 1e-3) for value in values]
+    median, least, greatest = statistics.median(ms), min(ms), max(ms)
+    said = f"{significant(median)} ({significant(least)} to {significant(greatest)}) ms"
+    return {
+        "server": server,
+        "family": family(server),
+        "beyond": 100 / (100 - percent),
+        "value": median,
+        "low": least,
+        "high": greatest,
+        "run": 0,
+        "says": f"{server}, {load.clients:,} clients, p{percent:g}: {said}",
+    }
 
 
 def _printable(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -201,13 +267,14 @@ def _chart(
     y_title: str,
     *,
     log: bool = True,
-    failed: Sequence[dict[str, Any]] = (),
+    crosses: Sequence[dict[str, Any]] = (),
 ) -> str:
     import altair as alt  # late: slow to import
     import vl_convert
 
-    styles = looks(sorted({plain(point["family"]) for point in points}))
-    families = [name for name in styles if any(plain(p["family"]) == name for p in points)]
+    known = {plain(point["family"]) for point in (*points, *crosses)}
+    styles = looks(sorted(known))
+    families = [name for name in styles if name in known]
     axis: dict[str, Any] = {
         "labelColor": _INK, "titleColor": _INK, "tickColor": _INK, "domainColor": _INK,
         "gridColor": _INK, "gridOpacity": 0.15, "format": "~s", "labelFontSize": 12,
@@ -232,20 +299,39 @@ def _chart(
     )
     base = alt.Chart(alt.Data(values=_printable(points)))
     layers = [
-        base.mark_line().encode(across, up, colour, detail="server:N", description="server:N")
+        base.mark_line().encode(
+            across, up, colour, detail=["server:N", "run:N"], description="server:N"
+        ),
+        base.mark_rule(strokeWidth=1.5).encode(
+            across, alt.Y("low:Q"), colour, y2="high:Q", description="says:N"
+        ),
+        base.mark_point(filled=True, size=60, opacity=1).encode(
+            across, up, colour, shape, description="says:N"
+        ),
     ]
-    if "low" in points[0]:
-        bars = base.mark_rule(strokeWidth=1.5)
-        layers.append(
-            bars.encode(across, alt.Y("low:Q"), colour, y2="high:Q", description="says:N")
-        )
-    marks = base.mark_point(filled=True, size=60, opacity=1)
-    layers.append(marks.encode(across, up, colour, shape, description="says:N"))
-    if failed:
-        crosses = alt.Chart(alt.Data(values=_printable(failed)))
-        crosses = crosses.mark_point(shape=_CROSS, size=90, strokeWidth=2.5, opacity=1)
-        layers.append(
-            crosses.encode(across, colour, y=alt.value(_HEIGHT - 8), description="says:N")
-        )
+    layers += [
+        alt.Chart(alt.Data(values=_printable(some)))
+        .mark_point(shape=_CROSS, size=90, strokeWidth=2.5, opacity=1)
+        .encode(across, colour, y=height, description="says:N")
+        for some, height in _heights(crosses, up)
+    ]
     chart = alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, background="transparent")
     return str(vl_convert.vegalite_to_svg(chart.configure_view(stroke=None).to_dict()))
+
+
+def _heights(
+    crosses: Sequence[dict[str, Any]], up: Any
+) -> Iterable[tuple[Sequence[dict[str, Any]], Any]]:
+    """Crosses with the height of each: of their figure, or at the foot, one above the other."""
+    import altair as alt  # late: slow to import
+
+    placed = [point for point in crosses if point["value"] is not None]
+    if placed:
+        yield placed, up
+    stacked: dict[int, list[dict[str, Any]]] = {}
+    for point in crosses:
+        if point["value"] is None:
+            under = sum(p["clients"] == point["clients"] for some in stacked.values() for p in some)
+            stacked.setdefault(under, []).append(point)
+    for under, some in stacked.items():
+        yield some, alt.value(_HEIGHT - 8 - 14 * under)

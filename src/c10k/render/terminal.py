@@ -1,11 +1,13 @@
 """Judged → tables for a terminal (rich), limits before numbers."""
 
+from collections.abc import Sequence
+
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..model import Judged
+from ..model import Comparison, Judged
 from ..plain import plain
 from . import table
 
@@ -20,10 +22,24 @@ def render(judged: Judged, view: table.View | None = None) -> RenderableType:
     return Group(*lines, *(Text(plain(line)) for line in table.footers(judged)))
 
 
+def compared(found: Comparison, remarks: Sequence[str]) -> RenderableType:
+    """The remarks, which side is which, a table a load, and the reasons below them."""
+    lines: list[RenderableType] = [Text(f"! {plain(each)}", style="yellow") for each in remarks]
+    lines.append(Text(plain(table.sides(found)), style="bold"))
+    for each in table.comparison(found):
+        lines += [Text(f"\n{plain(each.title)}", style="bold"), grid(each)]
+    return Group(*lines, *(Text(plain(line)) for line in table.reasons(found)))
+
+
+def widest(tables: Sequence[table.Table]) -> int:
+    """Columns that the widest of these needs."""
+    console = Console(width=1000)
+    return max((console.measure(grid(each)).maximum for each in tables), default=80)
+
+
 def width(judged: Judged, view: table.View | None = None) -> int:
     """Columns that the tables need; a narrower terminal wraps their lines."""
-    console, shown = Console(width=1000), table.tables(judged, view)
-    return max((console.measure(grid(each)).maximum for each in shown), default=80)
+    return widest(table.tables(judged, view))
 
 
 def grid(shown: table.Table) -> Table:

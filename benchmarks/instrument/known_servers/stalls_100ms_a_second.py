@@ -2,22 +2,26 @@
 # requires-python = ">=3.11"
 # dependencies = []
 # [tool.c10k]
-# title = "stalls 100 ms once a second"
+# title = "stalls at known times"
 # model = "readiness loop"
 # unit = "file descriptor"
 # tier = "variant"
 # ///
 """Echoes at once, but for the first 100 ms of every second of its clock: then it does nothing.
 
-A message that comes x ms after the stall began waits 100 - x ms. Arrivals that do not wait
-for echoes meet the stall in a tenth of all cases.
+Its file name states both times; links under other names (stalls_20ms_every_200ms.py) are the
+same file. A message that comes x ms after the stall began waits 100 - x ms. Arrivals that do
+not wait for echoes meet the stall in a tenth of all cases.
 """
 
+import re
 import select
 import socket
 import time
+from pathlib import Path
 
-EVERY_NS, STALL_NS = 1_000_000_000, 100_000_000
+STATED = re.search(r"stalls_(\d+)ms_(?:a_second|every_(\d+)ms)$", Path(__file__).stem)
+STALL_NS, EVERY_NS = (int(each or 1000) * 1_000_000 for each in STATED.groups())
 
 
 def stall():

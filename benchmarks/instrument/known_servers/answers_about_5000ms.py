@@ -1,0 +1,1 @@
+answers_about_500ms.py

@@ -1,0 +1,1 @@
+answers_after_1ms.py

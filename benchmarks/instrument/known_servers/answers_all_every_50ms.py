@@ -1,0 +1,1 @@
+answers_all_every_500ms.py

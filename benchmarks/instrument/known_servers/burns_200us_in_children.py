@@ -1,0 +1,1 @@
+burns_0us_in_children.py

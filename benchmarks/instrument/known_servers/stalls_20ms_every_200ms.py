@@ -1,0 +1,1 @@
+stalls_100ms_a_second.py

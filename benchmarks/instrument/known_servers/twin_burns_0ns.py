@@ -1,0 +1,1 @@
+burns_0ns.py

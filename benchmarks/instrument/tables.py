@@ -1,0 +1,224 @@
+"""What the programs here have kept, as Markdown: for their own last lines, and for docs/.
+
+docs/refresh.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being a key
+of KINDS. What has not been measured yet says so, with the command that would.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+Found = dict[str, Any]
+UNKNOWN = "–"
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def kept(path: Path, command: str) -> Found | str:
+    """The figures, or the line that says that there are none yet."""
+    if not path.exists():
+        return f"Not measured yet: `python benchmarks/instrument/{command}`.\n"
+    return json.loads(path.read_text())
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, and all that stand before the point."""
+    if value is None:
+        return UNKNOWN
+    if abs(value) < 1:
+        return "0" if value == 0 else f"{float(f'{value:.3g}'):g}"
+    return f"{value:,.{max(0, 3 - len(str(int(abs(value)))))}f}"
+
+
+def where(found: Found) -> str:
+    """When and on what it was made."""
+    cores = len(found.get("cores") or [])
+    told = [
+        f"Begun {found.get('started_at', UNKNOWN)}",
+        f"{found.get('cpu')}, {cores} cores",
+        f"Linux {found.get('kernel')}",
+        f"Python {found.get('python')}",
+        found.get("pinned") or "not pinned",
+    ]
+    return f"{'; '.join(told)}.\n\n"
+
+
+def observer(path: Path) -> str:
+    """Of each arm: how many figures moved; which; and the largest changes."""
+    found = kept(path, "observer.py --out results/reference-observer.json")
+    if isinstance(found, str):
+        return found
+    arms = list(dict.fromkeys(row["arm"] for row in found["rows"]))
+    counted = {
+        arm: Counter(row["verdict"] for row in found["rows"] if row["arm"] == arm) for arm in arms
+    }
+    verdicts = ("moved", "unmoved", "not resolved")
+    engine = found["engine"]
+    text = where(found)
+    text += f"{found['blocks']} blocks, {found['trials']:,} trials, {found['disturbed']} disturbed"
+    text += " by the machine and left out. The engine's own CPU in a slice, of a core: "
+    shares = [
+        f"{arm} {UNKNOWN if share is None else f'{share:.3%}'}" for arm, share in engine.items()
+    ]
+    text += f"{', '.join(shares)}.\n\n"
+    text += grid(
+        ("arm", "figures", *verdicts),
+        [
+            (arm, str(counted[arm].total()), *(str(counted[arm][each]) for each in verdicts))
+            for arm in arms
+        ],
+    )
+    moved = [row for row in found["rows"] if row["verdict"] == "moved"]
+    if moved:
+        text += "\n" + grid(
+            ("moved", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
+            [_observed(row) for row in moved],
+        )
+    unsure = [row for row in found["rows"] if row["arm"] == "blind" and row.get("low") is not None]
+    if unsure:
+        text += "\nThe plain suite beside the blind one, every figure:\n\n" + grid(
+            ("arm", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
+            [_observed(row) for row in unsure],
+        )
+    return text
+
+
+def _observed(row: Found) -> tuple[str, ...]:
+    if row["unit"] == "µs":
+        change = [number(row[key]) for key in ("change", "low", "high")]
+        said = f"{change[0]} µs ({change[1]} to {change[2]})"
+    else:
+        change = [f"{row[key]:+.1%}" for key in ("change", "low", "high")]
+        said = f"{change[0]} ({change[1]} to {change[2]})"
+    values = [number(row[key]) for key in ("plain", "other")]
+    clients = f"{row['clients']:,}"
+    return (row["arm"], row["load"], clients, row["server"], row["figure"], *values, said)
+
+
+def ground_truth(path: Path) -> str:
+    """What was known, and what came back."""
+    found = kept(path, "ground_truth.py --out results/reference-ground-truth.json")
+    if isinstance(found, str):
+        return found
+    headings = (
+        "case",
+        "figure",
+        "predicted",
+        "reported",
+        "least to greatest",
+        "error",
+        "less the way",
+    )
+    lines = []
+    for row in found["rows"]:
+        spread = f"{number(row['least'])} to {number(row['greatest'])}"
+        lines.append(
+            (
+                row["case"],
+                f"{row['figure']}, {row['unit']}",
+                number(row["predicted"]),
+                number(row["reported"]),
+                spread if row["rounds"] > 1 else UNKNOWN,
+                number(row["error"]),
+                number(row.get("error_without_way")),
+            )
+        )
+    told = f"{found['blocks']} blocks, slices of {found['slice_s']:g} s; "
+    told += f"{found['trials']} trials, {found['disturbed']} disturbed by the machine and left out."
+    return f"{where(found)}{told}\n\n{grid(headings, lines)}"
+
+
+def aa(path: Path) -> str:
+    """How much compare claimed of equal sessions."""
+    found = kept(path, "aa_sessions.py --out results/reference-aa-sessions.json")
+    if isinstance(found, str):
+        return found
+    headings = ("compared", "pairs", "rows", "judged", "false", "share", "pairs with any",
+                "alarms at 5 %", "cannot tell", "so")  # fmt: skip
+    lines = []
+    for name, way in found["ways"].items():
+        share = UNKNOWN
+        if way["share"] is not None:
+            share = f"{way['share']:.1%} ({way['low']:.1%} to {way['high']:.1%})"
+        counts = (way["pairs"], way["rows"], way["judged"], way["false"])
+        rest = (way["pairs_with_any"], way["alarms"], way["cannot_tell"])
+        lines.append((name, *map(str, counts), share, *map(str, rest), way["verdict"]))
+    told = f"{found['sessions']} equal sessions of {found['blocks']} blocks, the first "
+    told += f"{found['series']} of them the series, {found['trials']:,} trials; "
+    told += f"the last began {found['until']}."
+    return f"{where(found)}{told}\n\n{grid(headings, lines)}"
+
+
+def slices(path: Path) -> str:
+    """Known round trips, and the rates that were measured."""
+    found = kept(path, "slices.py --out results/reference-slices.json")
+    if isinstance(found, str):
+        return found
+    headings = ("round trip s", "answers", "clients", "slice s", "expected/s", "measured/s",
+                "worst error", "Little", "within 2 %")  # fmt: skip
+    lines = []
+    for row in found["rows"]:
+        why = ["; ".join(row["reasons"] + row["gates"])] if row["reasons"] + row["gates"] else []
+        cut = f" (at its ceiling of {row['ceiling_s']:g})" if row["at_ceiling"] else ""
+        worst = UNKNOWN if row["worst_error"] is None else f"{row['worst_error']:+.2%}"
+        lines.append(
+            (
+                f"{row['round_trip_s']:g}",
+                row["how"],
+                f"{row['clients']:,}",
+                number(row["slice_s"]) + cut,
+                number(row["expected_per_s"]),
+                number(row["measured_per_s"]),
+                worst,
+                number(row["little"]),
+                "yes" if row["within"] else ": ".join(["no", *why]),
+            )
+        )
+    return f"{where(found)}{found['blocks']} blocks.\n\n{grid(headings, lines)}"
+
+
+def power(path: Path) -> str:
+    """What sessions of two lengths claim of equal servers and of planted slow-downs."""
+    found = kept(path, "power.py --out results/reference-power.json")
+    if isinstance(found, str):
+        return found
+    cost, noise = found["cost_ns"], found["noise_of_a_ratio"]
+    told = f"{found['trials']:,} trials, {found['gated']} of them gated; the reference needs "
+    told += f"{UNKNOWN if cost is None else f'{cost / 1000:.2f}'} µs of CPU per message, and one "
+    told += "block's ratio of two equal servers has a standard deviation of "
+    told += f"{UNKNOWN if noise is None else f'{noise:.1%}'}."
+    headings = ("session", "sessions", "twin claimed", "burn ns", "by CPU clock", "planted ratio",
+                "estimated", "found", "covered")  # fmt: skip
+    lines = []
+    for length in found["lengths"]:
+        took = "" if length["seconds"] is None else f", {length['seconds']:.0f} s"
+        for planted in length["planted"].values():
+            lines.append(
+                (
+                    f"{length['blocks']} blocks{took}",
+                    str(length["sessions"]),
+                    str(length["twin_claimed"]),
+                    str(planted["burn_ns"]),
+                    number(planted["burn_by_cpu_clock_ns"]),
+                    number(planted["truth"]),
+                    number(planted["estimated_median"]),
+                    str(planted["found"]),
+                    str(planted["covered"]),
+                )
+            )
+    return f"{where(found) if 'kernel' in found else ''}{told}\n\n{grid(headings, lines)}"
+
+
+KINDS: dict[str, Callable[[Path], str]] = {
+    "observer": observer,
+    "truth": ground_truth,
+    "aa": aa,
+    "slices": slices,
+    "power": power,
+}
