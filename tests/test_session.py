@@ -88,9 +88,9 @@ def local(tmp_path):
 
     def run(path, clients=20, kind="closed", workers=1, before=lambda: None, **options):
         server = replace(catalog.read(path), processes=options.pop("processes", 1))
-        short = made.load(
-            clients, kind=kind, warmup_s=0.1, duration_s=options.pop("duration_s", 0.4)
-        )
+        # the ceiling bounds how long clients that are starved are waited for
+        length_s = options.pop("duration_s", 0.4)
+        short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=length_s, ceiling_s=4.0)
         chosen = made.workload([server.name], [short], 1, connect_timeout_s=3.0, drain_s=0.5)
         planned = plan.make(chosen, [server], 1)
         execute = session.LocalExecutor(

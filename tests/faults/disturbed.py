@@ -22,6 +22,7 @@ kind = "{kind}"
 clients = [{clients}]
 warmup_s = 0.1
 duration_s = {duration}
+ceiling_s = 4
 {more}
 """
 
