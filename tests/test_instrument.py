@@ -98,16 +98,16 @@ def test_any_percentile_is_read_from_the_histogram():
 # The observer
 
 
-def test_the_blind_arm_stops_the_engines_looks_for_its_trial_only(monkeypatch):
+def test_the_blind_arm_stops_the_engines_looks_for_its_trial_only(monkeypatch, tmp_path):
     """Within the trial no look is due before its end; afterwards all is as it was."""
     for name in looks.LOOKS:
         monkeypatch.setattr(drive, name, 0.5)
-    with looks.blind():
+    with looks.blind(tmp_path):
         assert all(getattr(drive, name) == looks.NEVER_S for name in looks.LOOKS)
     assert all(getattr(drive, name) == 0.5 for name in looks.LOOKS)
 
 
-def test_the_often_arm_looks_at_the_server_while_its_trial_runs(monkeypatch):
+def test_the_often_arm_looks_at_the_server_while_its_trial_runs(monkeypatch, tmp_path):
     """The readings are taken of the server's processes, and end with the trial."""
     seen = []
     monkeypatch.setattr(looks, "look", seen.append)
@@ -115,7 +115,7 @@ def test_the_often_arm_looks_at_the_server_while_its_trial_runs(monkeypatch):
     started = types.SimpleNamespace(pids=[7, 8])
     monkeypatch.setattr(looks.launch, "start", lambda name: started)
     before = looks.launch.start
-    with looks.often():
+    with looks.often(tmp_path):
         assert looks.launch.start("any") is started
         while {7, 8} - set(seen):
             pass
@@ -125,10 +125,10 @@ def test_the_often_arm_looks_at_the_server_while_its_trial_runs(monkeypatch):
 
 
 def test_arms_are_told_by_the_servers_names(tmp_path):
-    """Each server is entered once for each arm, and what is built keeps its sources."""
+    """A server is entered once for each of its arms, and what is built keeps its sources."""
     paths = observer.entered(tmp_path, ["epoll_c", "threads_sockets"])
     assert {looks.arm_of(Path(path).stem) for path in paths} == set(looks.ARMS)
-    assert len(paths) == 2 * len(looks.ARMS)
+    assert len(paths) == 2 * len(looks.ARMS) - 1  # the proof needs one server only
     assert (tmp_path / "epoll_c.c").exists()
 
 

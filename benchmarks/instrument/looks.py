@@ -9,13 +9,16 @@ threads_sockets in the arm `blind`. What an arm changes, it changes around a tri
   often    what the suite did until it was found to be in its own figures: 16 times a second
            the server's line in /proc and its CPU clock, whose cost grows with its threads.
            It shows that the bench would see such a disturbance
+  followed somebody follows the session from another terminal, with `c10k show --watch`
 """
 
 import functools
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +27,17 @@ from c10k import cli, drive, launch, session
 NEVER_S = 100.0  # longer than any trial here, short enough to find one that hangs
 LOOKS = ("LOOK_S", "QUEUE_LOOK_S")  # of c10k.drive: how often the engine looks, within a slice
 OFTEN_S = 1 / 16
+STARTING_S = 2.0  # a command has imported all it needs, and waits for the trial's end
 
 
 @contextmanager
-def blind() -> Iterator[None]:
+def plain(folder: Path) -> Iterator[None]:
+    """The suite as it is."""
+    yield
+
+
+@contextmanager
+def blind(folder: Path) -> Iterator[None]:
     """The engine's own looks come so rarely that none falls into a slice."""
     kept = {name: getattr(drive, name) for name in LOOKS}
     for name in kept:
@@ -47,7 +57,7 @@ def look(pid: int) -> None:
 
 
 @contextmanager
-def often() -> Iterator[None]:
+def often(folder: Path) -> Iterator[None]:
     """A thread of the engine looks at the server from its start to the trial's end."""
     start, over, pids = launch.start, threading.Event(), []
 
@@ -73,9 +83,28 @@ def often() -> Iterator[None]:
         thread.join()
 
 
-ARMS: dict[str, Callable[[], AbstractContextManager[None]]] = {
-    "plain": nullcontext,
+@contextmanager
+def followed(folder: Path) -> Iterator[None]:
+    """Another process follows the session in this folder, from before the trial to after it."""
+    words = [sys.executable, "-m", "c10k", "show", "--watch", "--json", str(folder)]
+    following = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        time.sleep(STARTING_S)
+        yield
+    finally:
+        gone = following.poll()
+        following.kill()
+        following.wait()
+    if gone is not None:
+        sys.exit(f"{' '.join(words)}: ended with {gone} before the trial did")
+
+
+ARMS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
+    "plain": plain,
     "blind": blind,
+    "followed": followed,
     "often": often,
 }
 
@@ -90,7 +119,7 @@ def main() -> None:
     call = session.LocalExecutor.__call__
 
     def in_its_arm(executor: session.LocalExecutor, trial: Any) -> Any:
-        with ARMS[arm_of(trial.server)]():
+        with ARMS[arm_of(trial.server)](executor.logs.parent):
             return call(executor, trial)
 
     session.LocalExecutor.__call__ = in_its_arm  # type: ignore[method-assign]

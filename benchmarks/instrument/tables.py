@@ -80,9 +80,9 @@ def observer(path: Path) -> str:
             ("moved", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
             [_observed(row) for row in moved],
         )
-    unsure = [row for row in found["rows"] if row["arm"] == "blind" and row.get("low") is not None]
+    unsure = [row for row in found["rows"] if row["arm"] != "often" and row.get("low") is not None]
     if unsure:
-        text += "\nThe plain suite beside the blind one, every figure:\n\n" + grid(
+        text += "\nThe plain suite beside the blind and the followed one, every figure:\n\n" + grid(
             ("arm", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
             [_observed(row) for row in unsure],
         )
