@@ -8,6 +8,7 @@ that was interrupted goes on.
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def session(
                 path = Path(scratch) / f"{folder.name}.toml"
                 path.write_text(declared.toml())
                 words = [str(path), "--unchecked", "--seed", str(seed), "--out", str(folder)]
-            done = subprocess.run([*command, "run", *words], stdout=sys.stderr, check=False)
+            done = _run([*command, "run", *words])
         if done.returncode == EARLY:
             print(f"interrupted; the same command goes on with {folder}", file=sys.stderr)
             sys.exit(EARLY)
@@ -102,6 +103,15 @@ def session(
     if kept != planned:
         sys.exit(f"{folder}: holds a session of {', '.join(kept)}: name another --keep")
     return forgiven(found) if quick else found
+
+
+def _run(words: Sequence[str]) -> subprocess.CompletedProcess:
+    # Whoever ends this program ends the command with it, and the command what it has started.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        return subprocess.run(words, stdout=sys.stderr, check=False)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def forgiven(found: Session) -> Session:
