@@ -12,7 +12,7 @@ pairs, the command then compares
 Whatever is said to differ (faster, slower, broken …) is false. At most 5 % of the rows that
 are judged may; a gate (`--fail-on 5%`) is to raise no alarm.
 
-  python benchmarks/instrument/aa_sessions.py [--pairs 20]     (about 75 minutes)
+  python benchmarks/instrument/aa_sessions.py [--pairs 20]     (about 42 minutes)
 
 It can be interrupted: sessions that are there are not made again.
 """

@@ -17,7 +17,7 @@ Predictions of latencies leave out the way there and back, which the C floor sho
 in the same loop is taken off in the last column. The last case is the schedule lag at many
 connections.
 
-  python benchmarks/instrument/ground_truth.py [--blocks 3]     (about 20 minutes)
+  python benchmarks/instrument/ground_truth.py [--blocks 2]     (about 9 minutes)
 """
 
 import platform
@@ -280,9 +280,9 @@ def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, o
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "ground-truth")
-    parser.add_argument("--blocks", type=int, help="of each session (3; with --quick 1)")
+    parser.add_argument("--blocks", type=int, help="of each session (2; with --quick 1)")
     options = parser.parse_args()
-    blocks = options.blocks or (1 if options.quick else 3)
+    blocks = options.blocks or (1 if options.quick else 2)
     slice_s = 0.5 if options.quick else 20.0
     through.write(options.out, measure(options.keep, blocks, slice_s, options.quick))
     print(tables.ground_truth(options.out))

@@ -7,7 +7,7 @@ for a time of its own that is d on the average (they soon move independently), o
 all at once at each tick of its clock (a lock-step loop). A slice of fixed length counts whole
 rounds of the first and the last: 4 or 5 rounds are 25 % apart.
 
-  python benchmarks/instrument/slices.py [--blocks 2]     (about 25 minutes)
+  python benchmarks/instrument/slices.py [--blocks 1]     (about 14 minutes)
 """
 
 import sys
@@ -105,9 +105,9 @@ def cases(quick: bool) -> dict[str, tuple[list[str], int, float]]:
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "slices")
-    parser.add_argument("--blocks", type=int, help="of each session (2; with --quick 1)")
+    parser.add_argument("--blocks", type=int, help="of each session (1)")
     options = parser.parse_args()
-    blocks, repeats = options.blocks or (1 if options.quick else 2), 0 if options.quick else 2
+    blocks, repeats = options.blocks or 1, 0 if options.quick else 2
     sessions = [
         through.session(options.keep / name, declared(*case, blocks, repeats), quick=options.quick)
         for name, case in cases(options.quick).items()

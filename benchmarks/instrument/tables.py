@@ -80,11 +80,16 @@ def observer(path: Path) -> str:
             ("moved", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
             [_observed(row) for row in moved],
         )
-    unsure = [row for row in found["rows"] if row["arm"] != "often" and row.get("low") is not None]
-    if unsure:
-        text += "\nThe plain suite beside the blind and the followed one, every figure:\n\n" + grid(
+    most = max((row["clients"] for row in found["rows"]), default=0)
+    beside = [
+        row
+        for row in found["rows"]
+        if row["clients"] == most and row["load"].startswith("open") and row.get("low") is not None
+    ]
+    if beside:
+        text += f"\nThe plain suite beside the other arms, open loop, {most:,} clients:\n\n" + grid(
             ("arm", "load", "clients", "server", "figure", "plain", "in the arm", "change"),
-            [_observed(row) for row in unsure],
+            [_observed(row) for row in beside],
         )
     return text
 
@@ -180,7 +185,7 @@ def slices(path: Path) -> str:
                 "yes" if row["within"] else ": ".join(["no", *why]),
             )
         )
-    return f"{where(found)}{found['blocks']} blocks.\n\n{grid(headings, lines)}"
+    return f"{where(found)}Blocks: {found['blocks']}.\n\n{grid(headings, lines)}"
 
 
 def power(path: Path) -> str:
