@@ -1,6 +1,7 @@
 """What several test files share: real servers, and the client as a process."""
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -17,6 +18,13 @@ ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("c10k", deadline=None)
 settings.load_profile("c10k")
 sys.path.insert(0, str(ROOT / "clients"))  # the client's modules, for their unit tests
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interrupts():
+    """Interrupts arrive, also where the tests run in a shell's background, which ignores them."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,11 +53,13 @@ def index(tmp_path, monkeypatch):
     """Two versions of a distribution, in a folder that stands for the index, and a cache."""
     wheels = tmp_path / "wheels"
     wheels.mkdir()
+    nothing = tmp_path / "index"
+    nothing.mkdir()
     wheel(wheels, "1.0")
     wheel(wheels, "2.0")
     wheel(wheels, "3.0", requires="nowhere-to-be-found")
     settings = {
-        "UV_NO_INDEX": "1",
+        "UV_DEFAULT_INDEX": nothing.as_uri(),  # else what is missing is asked for elsewhere
         "UV_FIND_LINKS": str(wheels),
         "UV_CACHE_DIR": str(tmp_path / "uv"),
         "XDG_CACHE_HOME": str(tmp_path / "cache"),
