@@ -22,6 +22,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import through
+
 from c10k import cli, drive, launch, session
 
 NEVER_S = 100.0  # longer than any trial here, short enough to find one that hangs
@@ -86,7 +88,7 @@ def often(folder: Path) -> Iterator[None]:
 @contextmanager
 def followed(folder: Path) -> Iterator[None]:
     """Another process follows the session in this folder, from before the trial to after it."""
-    words = [sys.executable, "-m", "c10k", "show", "--watch", "--json", str(folder)]
+    words = [*through.COMMAND, "show", "--watch", "--json", str(folder)]
     following = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
