@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from c10k import catalog, launch, places
+from c10k import launch, paths
+from c10k.declare import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 # Timings are never asserted, not even by hypothesis.
@@ -39,7 +40,7 @@ def serving(tmp_path):
     running = []
 
     def start(which, **options):
-        folder = places.SERVERS if isinstance(which, str) else None
+        folder = paths.SERVERS if isinstance(which, str) else None
         server = catalog.read(folder / f"{which}.py" if folder else which)
         running.append(launch.start(server, tmp_path / f"{server.name}.log", **options))
         return running[-1]
@@ -71,7 +72,7 @@ def client():
 
     def run(expected_code=0, **plan):
         done = subprocess.run(
-            [sys.executable, str(places.CLIENT), "--plan", "-"],
+            [sys.executable, str(paths.CLIENT), "--plan", "-"],
             input=json.dumps(plan) + "\n",
             capture_output=True,
             text=True,

@@ -5,17 +5,8 @@ import socket
 from msgspec.structs import replace
 
 from c10k import plan
-from c10k.figures import MEMORY_PARTS
-from c10k.model import (
-    Latency,
-    Load,
-    Measurement,
-    Memory,
-    Server,
-    ServerUse,
-    Session,
-    Workload,
-)
+from c10k.judge.figures import MEMORY_PARTS
+from c10k.model import Latency, Load, Measurement, Memory, Server, ServerUse, Session, Workload
 
 ENVIRONMENT = {
     "cpu": {"model": "Test CPU", "cores_allowed": [0, 1]},

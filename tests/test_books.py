@@ -16,7 +16,7 @@ import pytest
 from hdrh.histogram import HdrHistogram
 from made import result
 
-from c10k import places
+from c10k import paths
 
 QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "ceiling_s": 0.4, "drain_s": 0.5}
 LOADS = {
@@ -307,7 +307,7 @@ def refuse(which, limits):
 def test_it_starts_where_a_scripts_own_folder_is_not_trusted():
     """PYTHONSAFEPATH keeps a script's folder off sys.path; the client finds its parts."""
     done = subprocess.run(
-        [sys.executable, str(places.CLIENT), "--help"],
+        [sys.executable, str(paths.CLIENT), "--help"],
         env={**os.environ, "PYTHONSAFEPATH": "1"},
         capture_output=True,
         text=True,

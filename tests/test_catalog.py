@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from c10k import catalog, places
+from c10k import paths
+from c10k.declare import catalog, choosing
+from c10k.launch import requirements
 from c10k.model import Note, Server
 
 BLOCK = """\
@@ -127,13 +129,13 @@ def test_no_text_crashes_the_catalogue(tmp_path_factory, text, name):
 
 def test_choosing_by_name_tier_and_path(write):
     """Words become servers, each once, in the order given."""
-    known = catalog.find(places.SERVERS)
+    known = catalog.find(paths.SERVERS)
     path = write(BLOCK)
-    chosen = catalog.choose(["trio_streams", "@floor", str(path), "trio_streams"], known)
+    chosen = choosing.choose(["trio_streams", "@floor", str(path), "trio_streams"], known)
     assert [server.name for server in chosen] == ["trio_streams", "epoll_c", "mine_server"]
     for word, words in (("trio", "trio_streams"), ("@best", "@canonical")):
         with pytest.raises(catalog.CatalogError, match=words):
-            catalog.choose([word], known)
+            choosing.choose([word], known)
 
 
 def test_any_program_is_a_contender(tmp_path, monkeypatch):
@@ -142,10 +144,10 @@ def test_any_program_is_a_contender(tmp_path, monkeypatch):
     (tmp_path / "echo").write_text("#!/bin/sh\n")
     (tmp_path / "echo").chmod(0o755)
     (tmp_path / "a.js").touch()
-    (plain,) = catalog.choose(["go=./echo -n 1,2 {x}"], ())
+    (plain,) = choosing.choose(["go=./echo -n 1,2 {x}"], ())
     assert plain.start == (str(tmp_path / "echo"), "-n", "1,2", "{{x}}")
     assert (plain.name, plain.path) == ("go", str(tmp_path / "echo"))
-    (script,) = catalog.choose(["js=sh a.js"], ())
+    (script,) = choosing.choose(["js=sh a.js"], ())
     assert (script.start[1:], script.path) == ((str(tmp_path / "a.js"),), str(tmp_path / "a.js"))
 
 
@@ -153,7 +155,7 @@ def test_any_program_is_a_contender(tmp_path, monkeypatch):
 def test_an_override_that_makes_no_name_is_refused(word):
     """It is part of the row's name, and so of files'."""
     with pytest.raises(catalog.CatalogError, match="no name"):
-        catalog.choose([f"trio_streams@{word}"], catalog.find(places.SERVERS))
+        choosing.choose([f"trio_streams@{word}"], catalog.find(paths.SERVERS))
 
 
 @pytest.mark.parametrize("stem", ["a b", "x" * 101, "-x", "(1)"])
@@ -165,15 +167,15 @@ def test_a_file_whose_name_makes_no_server_is_refused(write, stem):
 
 def test_an_override_isolates_a_server(write):
     """Another version or interpreter stands in the name, and in the requirements."""
-    known = catalog.find(places.SERVERS)
-    two = catalog.choose(["trio_streams@trio==0.24,trio_streams@trio==0.35"], known)
+    known = catalog.find(paths.SERVERS)
+    two = choosing.choose(["trio_streams@trio==0.24,trio_streams@trio==0.35"], known)
     assert [(each.name, each.dependencies) for each in two] == [
         ("trio_streams@trio==0.24", ("trio==0.24",)),
         ("trio_streams@trio==0.35", ("trio==0.35",)),
     ]
-    (one,) = catalog.choose([f"{write(BLOCK)}@python3.14t"], known)
+    (one,) = choosing.choose([f"{write(BLOCK)}@python3.14t"], known)
     assert (one.python, one.isolated, one.name) == ("python3.14t", True, "mine_server@python3.14t")
-    assert all(each.isolated for each in catalog.choose(["@canonical@python3.13"], known))
+    assert all(each.isolated for each in choosing.choose(["@canonical@python3.13"], known))
 
 
 @pytest.mark.parametrize(
@@ -193,14 +195,14 @@ def test_an_override_isolates_a_server(write):
 def test_a_word_that_names_nothing_is_told_so(word, words):
     """What was wrong, and how to write it."""
     with pytest.raises(catalog.CatalogError, match=re.escape(words)):
-        catalog.choose([word], catalog.find(places.SERVERS))
+        choosing.choose([word], catalog.find(paths.SERVERS))
 
 
 def test_two_files_of_one_name_are_refused(write):
     """Rows are named by their server: two of one name would be one."""
     path = write(BLOCK, "trio_streams.py")
     with pytest.raises(catalog.CatalogError, match="rename"):
-        catalog.choose(["trio_streams", str(path)], catalog.find(places.SERVERS))
+        choosing.choose(["trio_streams", str(path)], catalog.find(paths.SERVERS))
 
 
 @settings(max_examples=200, deadline=None)
@@ -208,7 +210,7 @@ def test_two_files_of_one_name_are_refused(write):
 def test_no_word_crashes_the_choice(words):
     """Whatever is asked for gives servers or a CatalogError."""
     with contextlib.suppress(catalog.CatalogError):
-        catalog.choose(words, catalog.find(places.SERVERS))
+        choosing.choose(words, catalog.find(paths.SERVERS))
 
 
 @pytest.mark.parametrize(
@@ -223,7 +225,7 @@ def test_no_word_crashes_the_choice(words):
 )
 def test_why_not_says_what_to_do(write, old, new, words):
     """A server that cannot run here says why, with the command that helps."""
-    reason = catalog.why_not(catalog.read(write(BLOCK.replace(old, new))))
+    reason = requirements.why_not(catalog.read(write(BLOCK.replace(old, new))))
     assert (words in reason) if words else not reason
 
 
@@ -234,9 +236,9 @@ def test_what_is_to_be_installed_goes_where_the_suite_runs(tmp_path, monkeypatch
     (venv / "pip").touch(0o755)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(venv / "python"))
-    assert places.pip_install("uv") == ".venv/bin/python -m pip install uv"
+    assert paths.pip_install("uv") == ".venv/bin/python -m pip install uv"
     monkeypatch.setenv("PATH", str(venv))
-    assert places.pip_install("uv") == "pip install uv"
+    assert paths.pip_install("uv") == "pip install uv"
 
 
 @pytest.mark.parametrize(
@@ -257,13 +259,13 @@ def test_why_not_names_the_program_that_is_missing(commands, reason, tmp_path, m
     path = tmp_path / "other_language.toml"
     table = '[tool.c10k]\ntitle = "x"\nmodel = "x"\nunit = "x"\ntier = "variant"\n'
     path.write_text(table + commands)
-    assert catalog.why_not(catalog.read(path)) == reason
+    assert requirements.why_not(catalog.read(path)) == reason
 
 
 def test_versions_and_notes_are_those_of_this_interpreter(write):
     """A row records what ran, and carries only the remarks that apply."""
     server = catalog.read(write(BLOCK))
-    assert catalog.versions(server).keys() == {"packaging"}
-    assert catalog.notes(server) == ("a remark",)
-    curio = catalog.read(places.SERVERS / "curio_sockets.py")
-    assert bool(catalog.notes(curio)) == (sys.version_info >= (3, 12))
+    assert requirements.versions(server).keys() == {"packaging"}
+    assert requirements.notes(server) == ("a remark",)
+    curio = catalog.read(paths.SERVERS / "curio_sockets.py")
+    assert bool(requirements.notes(curio)) == (sys.version_info >= (3, 12))

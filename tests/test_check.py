@@ -10,14 +10,15 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from c10k import catalog, check, launch, places
+from c10k import check, launch, paths
 from c10k.check import long
 from c10k.check.client import Subject
+from c10k.declare import catalog
 
 pytestmark = pytest.mark.once
 
 BAD = Path(__file__).parent / "bad_servers"
-GOOD = places.SERVERS / "threads_sockets.py"
+GOOD = paths.SERVERS / "threads_sockets.py"
 
 # bad server → cases that it must fail, and words that each one's detail must hold
 EXPECTED = {
@@ -90,7 +91,7 @@ def test_a_bad_server_fails_its_cases(name, tmp_path, short_kit, monkeypatch):
     """The fault is found, named by its case, and said in words that lead to it."""
     for wait in ("client.PATIENCE_S", "long.ANSWER_S", "long.RETRY_S", "long.RECOVER_S"):
         monkeypatch.setattr(f"c10k.check.{wait}", 1.0)  # they would never answer
-    monkeypatch.setattr("c10k.launch.STOP_S", 0.5)
+    monkeypatch.setattr("c10k.launch.server.STOP_S", 0.5)
     expected = EXPECTED[name]
     only = expected.keys() - {"start"}
     found = run(name, tmp_path, *only, **({} if only else {"ready_s": 2.0}))

@@ -21,15 +21,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from test_cli import c10k
 
-from c10k import catalog, check, claims, launch, places, store
+from c10k import check, claims, launch, paths
+from c10k.declare import catalog
+from c10k.launch import requirements
 from c10k.model import ClaimsHead, Outcome, Part
 from c10k.render import verdicts
+from c10k.run import store
 
 ROOT = Path(__file__).resolve().parents[1]
 PLANTED = ROOT / "tests" / "planted_claims"
-KNOWN = claims.find(places.CLAIMS)
-WORKING = catalog.find(places.SERVERS / "working")
-UNITS = places.CLAIMS / "units"
+KNOWN = claims.find(paths.CLAIMS)
+WORKING = catalog.find(paths.SERVERS / "working")
+UNITS = paths.CLAIMS / "units"
 HEAD = ClaimsHead(claims.SCHEMA, "0", "2026-01-01T00:00:00+00:00", True, "ladder", {})
 
 
@@ -244,7 +247,7 @@ def test_a_claims_words_do_not_break_a_page():
 
 def test_every_claim_is_whole_and_stands_in_the_readme():
     """Words, experiment and rule are said, and the folder's README names each."""
-    listed = (places.CLAIMS / "README.md").read_text()
+    listed = (paths.CLAIMS / "README.md").read_text()
     assert len(KNOWN) == 7
     for name, module in claims.choose((), KNOWN).items():
         assert all(getattr(module, text).strip() for text in ("WORDS", "EXPERIMENT", "RULE"))
@@ -496,7 +499,7 @@ def test_the_order_of_those_held_up_is_seen():
 @pytest.fixture
 def loading():
     """What the experiments share."""
-    spec = importlib.util.spec_from_file_location("_loading", places.CLAIMS / "_loading.py")
+    spec = importlib.util.spec_from_file_location("_loading", paths.CLAIMS / "_loading.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -504,7 +507,7 @@ def loading():
 
 def test_a_crowd_counts_every_message(loading, tmp_path):
     """All at once, one by one, and none of them is left when it is closed."""
-    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = catalog.read(paths.SERVERS / "threads_sockets.py")
     with launch.serving(server, tmp_path / "log") as running:
         crowd = loading.Crowd(running, 300)
         assert len(crowd.waits_s()) == 300
@@ -514,7 +517,7 @@ def test_a_crowd_counts_every_message(loading, tmp_path):
 
 def test_a_load_begins_when_all_clients_are_there_and_ends_with_its_block(loading, tmp_path):
     """While it lasts the server has all of their threads, and no longer."""
-    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = catalog.read(paths.SERVERS / "threads_sockets.py")
     with launch.serving(server, tmp_path / "log") as running:
         process = psutil.Process(running.pid)
         with loading.loaded(running, 20, 30.0):
@@ -531,7 +534,7 @@ def test_a_load_begins_when_all_clients_are_there_and_ends_with_its_block(loadin
 @pytest.fixture(params=WORKING, ids=lambda server: server.name)
 def server(request):
     """Each server at work in turn; skipped, visibly, where it cannot run."""
-    if reason := catalog.why_not(request.param):
+    if reason := requirements.why_not(request.param):
         pytest.skip(reason)
     return request.param
 

@@ -15,7 +15,10 @@ import made
 import psutil
 import pytest
 
-from c10k import check, cli, places, store
+from c10k import check, cli, paths
+from c10k.cli import results
+from c10k.cli.interrupt import Interruptible
+from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -36,7 +39,7 @@ duration_s = {duration}
 def c10k(*words, code=0, environment=None, **options):
     """Runs the command as a process; its output, its exit code checked, no traceback."""
     done = subprocess.run(
-        [sys.executable, "-m", "c10k.cli", *map(str, words)],
+        [sys.executable, "-m", "c10k", *map(str, words)],
         capture_output=True,
         text=True,
         timeout=120,
@@ -85,7 +88,7 @@ def test_a_session_names_no_place_of_this_machine(workload, tmp_path):
     c10k("run", workload(clients="2"), "--out", tmp_path / "s")
     for file in ("session.json", "trials.jsonl"):
         text = (tmp_path / "s" / file).read_text()
-        assert str(places.SUITE) not in text
+        assert str(paths.SUITE) not in text
         assert str(Path.home()) not in text
 
 
@@ -202,7 +205,7 @@ def offspring(process):
 def test_what_has_changed_since_is_named_and_refused(workload, tmp_path):
     """A server that was edited meanwhile: refused with its name; --force marks the session."""
     server = tmp_path / "mine_sockets.py"
-    server.write_text((places.SERVERS / "threads_sockets.py").read_text())
+    server.write_text((paths.SERVERS / "threads_sockets.py").read_text())
     folder = tmp_path / "s"
     c10k(
         "run", workload(clients="2", blocks=2), "--servers", server, "--unchecked", "--out", folder
@@ -260,7 +263,7 @@ def test_a_server_that_fails_its_check_is_not_timed(workload, tmp_path):
 def test_serve_runs_a_server_by_hand_until_interrupted():
     """It says where it listens, echoes, and ends with its child on Ctrl-C."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "c10k.cli", "serve", "asyncio_streams"],
+        [sys.executable, "-m", "c10k", "serve", "asyncio_streams"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -316,7 +319,7 @@ def test_the_commands_are_those_that_are_tested():
 def test_a_reader_that_leaves_is_no_error():
     """c10k list | head does not end in a traceback."""
     done = subprocess.run(
-        f"{sys.executable} -m c10k.cli list | head -1", shell=True, capture_output=True, text=True,
+        f"{sys.executable} -m c10k list | head -1", shell=True, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     assert done.stderr == ""
@@ -412,8 +415,8 @@ def test_watching_a_session_ends_when_it_is_finished(tmp_path, monkeypatch, caps
         writer.append(left.pop(0))
         writer.close()
 
-    monkeypatch.setattr(cli, "sleep", later)
-    assert cli.show(folder, watch=True) == 0
+    monkeypatch.setattr(results, "sleep", later)
+    assert results.show(folder, watch=True) == 0
     out = capsys.readouterr().out
     assert out.count("ended early") == 2
     assert out.count("A made-up session.") == 3
@@ -429,7 +432,7 @@ def test_no_interrupt_is_lost_where_python_drops_it(number):
             signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGALRM), sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt), cli._interruptible():
+    with pytest.raises(KeyboardInterrupt), Interruptible():
         Interrupted()
         time.sleep(5)
         raise AssertionError("nothing came")
@@ -471,4 +474,4 @@ def test_a_race_takes_two_that_are_told_apart(workload, tmp_path):
     """Not one server twice, and no whole tier."""
     for words in (("trio_streams", "trio_streams"), ("@canonical", "trio_streams")):
         done = race(workload, tmp_path / "s", *words, code=2)
-        assert "two servers that are told apart by name" in done.stderr
+        assert "two servers with different names" in done.stderr

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from made import result
 from plan import Plan, PlanError, read
 
-from c10k import places
+from c10k import paths
 
 # The ceiling is low: a server that never answers again has the longest round trips of all.
 QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "ceiling_s": 0.4, "drain_s": 0.5}
@@ -85,7 +85,7 @@ def test_a_pause_at_the_barrier_ends_with_a_line(serving):
     told = b'go\n{"slice_s": 0.3}\n'
     for tell, last in ((told, b'"event":"result"'), (b"", b'"event":"connected"')):
         worker = subprocess.Popen(
-            [sys.executable, str(places.CLIENT), "--plan", "-"],
+            [sys.executable, str(paths.CLIENT), "--plan", "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -299,7 +299,7 @@ def test_no_json_crashes_the_plan(document):
 def test_help_shows_an_example():
     """The client alone is usable: its help says how."""
     done = subprocess.run(
-        [sys.executable, str(places.CLIENT), "--help"], capture_output=True, text=True, check=True
+        [sys.executable, str(paths.CLIENT), "--help"], capture_output=True, text=True, check=True
     )
     assert "example:" in done.stdout
     assert "--clients" in done.stdout
@@ -311,7 +311,7 @@ def test_too_few_descriptors_is_one_line(tmp_path):
         [
             "sh",
             "-c",
-            f"ulimit -n 256; exec {sys.executable} {places.CLIENT} --port 9 --clients 500",
+            f"ulimit -n 256; exec {sys.executable} {paths.CLIENT} --port 9 --clients 500",
         ],
         capture_output=True,
         text=True,
@@ -326,7 +326,7 @@ def test_an_interrupt_ends_it_without_a_traceback(serving):
     """Ctrl-C at any moment: no traceback, and the process is gone."""
     port = serving("asyncio_streams").address[1]
     worker = subprocess.Popen(
-        [sys.executable, str(places.CLIENT), "--port", str(port), "--clients", "10"],
+        [sys.executable, str(paths.CLIENT), "--port", str(port), "--clients", "10"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

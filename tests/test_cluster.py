@@ -23,12 +23,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from c10k import drive, gates, judge, launch, machine, places, store
-from c10k.cluster import facts, share
-from c10k.cluster import hosts as actors
+from c10k import judge, launch, machine, paths
 from c10k.model import Host, Latency, Noise
+from c10k.plan import gates
+from c10k.run import cluster, events, store
+from c10k.run.cluster import connect, share
+from c10k.run.cluster import hosts as actors
 
-CLI = [sys.executable, "-m", "c10k.cli"]
+CLI = [sys.executable, "-m", "c10k"]
 SHORT = """
 title = "short"
 servers = ["{servers}"]
@@ -111,22 +113,22 @@ def test_memory_bounds_a_host_too():
 
 def test_hosts_that_differ_are_named_with_both_versions():
     """Who has what, and what is here; frameworks matter only where servers run."""
-    mine = facts.Facts(
+    mine = cluster.Facts(
         (), machine.Limits(), 0, (), {"Python": "3.11.9", "uvloop": "1"}, {"trio": "1"}, {}
     )
     theirs = replace(mine, everywhere={"Python": "3.12.1", "uvloop": ""}, serving={"trio": "2"})
-    assert facts.differences(mine, {"c1": (theirs, ["client"])}) == [
+    assert cluster.differences(mine, {"c1": (theirs, ["client"])}) == [
         "c1 has Python 3.12.1, this host Python 3.11.9",
         "c1 has no uvloop, this host uvloop 1",
     ]
-    said = facts.differences(mine, {"srv": (theirs, ["server"])})
+    said = cluster.differences(mine, {"srv": (theirs, ["server"])})
     assert said[-1] == "srv has trio 2, this host trio 1"
-    assert facts.differences(mine, {"c1": (mine, ["server", "client"])}) == []
+    assert cluster.differences(mine, {"c1": (mine, ["server", "client"])}) == []
 
 
 def test_a_host_describes_itself_alike_every_time():
     """What hosts are compared by is the same on one machine; nothing of it is missing."""
-    first, again = facts.read(), facts.read()
+    first, again = cluster.read(), cluster.read()
     assert (first.everywhere, first.serving) == (again.everywhere, again.serving)
     assert all(first.everywhere[f"files of {name}"] for name in ("engine", "clients", "servers"))
 
@@ -192,9 +194,9 @@ def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(actors, "_prepare", lambda: None)  # asks Dask
-    monkeypatch.setattr(actors, "available_bytes", none_left)
-    with pytest.raises(drive.ClientFailed, match="Too many open files") as failed:
+    monkeypatch.setattr(hosts, "_prepare", lambda: None)  # asks Dask
+    monkeypatch.setattr(hosts, "available_bytes", none_left)
+    with pytest.raises(events.ClientFailed, match="Too many open files") as failed:
         actors.ClientHost(30.0).do("start", [], (), 0.5)
     assert not failed.value.vanished
 
@@ -227,7 +229,7 @@ cli.main()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    remedy = places.pip_install("'c10k-bench[cluster]'")
+    remedy = paths.pip_install("'c10k-bench[cluster]'")
     assert done.stderr.splitlines() == [f"c10k: --scheduler: Dask is not installed: {remedy}"]
 
 
@@ -333,7 +335,7 @@ def children(process):
 def ours(process):
     """Whether it is a contender or the client."""
     line = " ".join(process.cmdline())
-    return str(places.SERVERS) in line or str(places.CLIENT) in line
+    return str(paths.SERVERS) in line or str(paths.CLIENT) in line
 
 
 def running(processes):
@@ -352,7 +354,6 @@ def until(condition, seconds=20.0):
 
 def test_dask_leaves_the_measured_cores_alone(loopback):
     """What it does many times a second for itself is ended, on hosts that join later, too."""
-    from c10k.cluster import connect, hosts
 
     def chatter(dask_worker=None, dask_scheduler=None):
         calls = (dask_worker or dask_scheduler).periodic_callbacks
@@ -362,7 +363,7 @@ def test_dask_leaves_the_measured_cores_alone(loopback):
         cluster.look()
         return len(cluster.hosts) == 4
 
-    names = hosts.CHATTER
+    names = actors.CHATTER
     cluster = connect(loopback.address)
     try:
         loopback.worker("late", "client=1")
@@ -396,7 +397,7 @@ def test_what_nobody_asks_for_any_more_ends_by_itself(loopback, tmp_path):
     code = f"""
 import sys
 from c10k import cli
-from c10k.cluster import hosts
+from c10k.run.cluster import hosts
 hosts.LEASE_S = 2.0
 sys.argv = ["c10k", "run", {str(path)!r}, "--unchecked", "--scheduler", {loopback.address!r},
     "--out", {str(tmp_path / "s")!r}]

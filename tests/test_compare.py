@@ -12,8 +12,13 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_cli import c10k
 
-from c10k import cli, compare, plan, search, store, workload
+from c10k import plan
+from c10k.cli import words
+from c10k.declare import workload
+from c10k.judge import compare, comparison
 from c10k.model import Runtime
+from c10k.plan import search
+from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -339,9 +344,9 @@ def test_what_the_client_bounds_is_not_claimed():
 
 def test_sessions_with_nothing_in_common_are_refused():
     """One line that says what each has."""
-    with pytest.raises(compare.NothingInCommon, match=r"a has alpha.*; b has gamma"):
+    with pytest.raises(comparison.NothingInCommon, match=r"a has alpha.*; b has gamma"):
         compare.sessions([measured()], [measured(names=["gamma"])], ("a", "b"))
-    with pytest.raises(compare.NothingInCommon, match="alpha-control"):
+    with pytest.raises(comparison.NothingInCommon, match="alpha-control"):
         compare.servers(measured(), "alpha", "nobody")
 
 
@@ -383,7 +388,7 @@ def test_what_may_be_worse_than_allowed_is_not_fine():
 @pytest.mark.parametrize(("comparisons", "blocks"), [(1, 6), (3, 7), (8, 9), (36, 11)])
 def test_blocks_for_a_claim(comparisons, blocks):
     """As many as stats.compare says that it takes."""
-    assert compare.blocks_for(comparisons) == blocks
+    assert comparison.blocks_for(comparisons) == blocks
 
 
 @given(st.integers(1, 6), st.integers(1, 6), st.floats(1e-6, 1e6), st.integers(1, 3))
@@ -446,9 +451,9 @@ def test_two_servers_of_a_search_and_other_levels():
     """Of one session they are compared, too; a search and a ladder have nothing in common."""
     found = compare.servers(searched(alpha=5000, beta=9000), "alpha", "beta")
     assert [(row.server, row.verdict) for row in found.rows] == [("beta / alpha", "farther")]
-    with pytest.raises(compare.NothingInCommon, match="service level"):
+    with pytest.raises(comparison.NothingInCommon, match="service level"):
         compare.sessions([searched(alpha=5000)], [measured()], ("a", "b"))
-    with pytest.raises(compare.NothingInCommon, match="nothing in common"):
+    with pytest.raises(comparison.NothingInCommon, match="nothing in common"):
         compare.sessions([searched(alpha=5000)], [searched(beta=5000)], ("a", "b"))
 
 
@@ -581,7 +586,7 @@ def test_the_table_fits_100_columns(tmp_path, monkeypatch):
 def test_help_names_every_figure_and_the_exit_codes():
     """What --fail-on may name is not to be guessed, nor what comes of it."""
     text = " ".join(c10k("compare", "--help").stdout.replace("│", " ").split())
-    for figure in cli._figures():
+    for figure in words.figures_to_name():
         assert figure in text
     for code in ("Exit code 1: something is broken", "2: it cannot be told", "0: shown to be"):
         assert code in text

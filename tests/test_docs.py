@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from c10k import cli
+from c10k import cli, paths
+from c10k.declare import catalog
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -16,8 +17,8 @@ README = (ROOT / "README.md").read_text()
 
 
 def refresh():
-    """docs/refresh.py as a module."""
-    spec = importlib.util.spec_from_file_location("refresh", ROOT / "docs" / "refresh.py")
+    """tools/refresh_docs.py as a module."""
+    spec = importlib.util.spec_from_file_location("refresh", ROOT / "tools" / "refresh_docs.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -26,14 +27,14 @@ def refresh():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_quoted_parts_are_fresh(page):
     """Tables and sources in the pages are those that the command writes."""
-    assert refresh().refreshed(page.read_text()) == page.read_text(), "python docs/refresh.py"
+    assert refresh().refreshed(page.read_text()) == page.read_text(), "python tools/refresh_docs.py"
 
 
 def test_the_published_page_and_picture_are_of_the_reference_session():
     """They carry the digest of the session they were made of; the page is not too large."""
     module = refresh()
     for target, (_, session) in module.PUBLISHED.items():
-        assert module.made_of(target, session), "python docs/refresh.py"
+        assert module.made_of(target, session), "python tools/refresh_docs.py"
     assert (ROOT / "docs" / "c10k.html").stat().st_size < 2_000_000
 
 
@@ -66,13 +67,11 @@ def test_the_readme_names_every_command():
 
 def test_the_extras_cover_the_servers():
     """A canonical framework has its extra, and `all` has them; the others are in `more`."""
-    from c10k import catalog, places
-
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     more = {Requirement(each).name for each in extras["more"]}
-    for server in catalog.find(places.SERVERS):
+    for server in catalog.find(paths.SERVERS):
         if server.framework not in more | {""}:
             assert server.framework in extras, server.name
             assert server.framework in extras["all"][0]

@@ -7,7 +7,8 @@ import made
 import numpy as np
 import pytest
 
-from c10k import drive, intervals
+from c10k.histograms import intervals, latencies
+from c10k.run import drive, events, merge, worker_plans
 
 NOTHING = intervals.encoded(100_000_000, np.zeros((1, 128), np.int64))
 
@@ -28,7 +29,7 @@ def result(**figures):
         "faults": {},
         "errors": {},
         "clients_without_echo": 0,
-        "latency": drive.histograms.empty().encode().decode("ascii"),
+        "latency": latencies.empty().encode().decode("ascii"),
         "latency_sum_ns": 20_000_000_000,
         "clients_answered": 10,
         "intervals": "",
@@ -56,8 +57,8 @@ class Crew:
 
     def __init__(self, load, said, notes, workers=1):
         whole = made.workload(["alpha"], [load], 1)
-        shares = drive.even(load.clients, workers)
-        self.plans = drive.plans(("127.0.0.1", 7000), whole, load, shares, 0)
+        shares = worker_plans.even(load.clients, workers)
+        self.plans = worker_plans.plans(("127.0.0.1", 7000), whole, load, shares, 0)
         self.cores = [("", number) for number in range(workers)]
         self.script = list(said)
         self.notes = notes
@@ -187,32 +188,32 @@ def test_silence_has_a_limit(driven, monkeypatch):
     """A worker that says nothing more fails the trial, with the word that was missed."""
     now = iter(range(0, 10_000_000, 5))
     monkeypatch.setattr(drive.time, "monotonic", lambda: float(next(now)))
-    with pytest.raises(drive.ClientFailed, match="did not report 'ended'"):
+    with pytest.raises(events.ClientFailed, match="did not report 'ended'"):
         driven(made.load(10), [CONNECTED, warmed(0.001)])
 
 
 def test_littles_law_is_asked_of_the_clients_that_were_answered():
     """Rate × latency is the messages on their way: 1 in a steady slice, else too short."""
     steady = result(latency_sum_ns=20_000_000_000)  # 10 clients for 2 s
-    assert drive.merge([steady], [("", 0)], 1).little == 1.0
+    assert merge.merge([steady], [("", 0)], 1).little == 1.0
     unfair = result(latency_sum_ns=10_000_000_000, clients_answered=5)
-    assert drive.merge([steady, unfair], [("", 0), ("", 1)], 1).little == 1.0
+    assert merge.merge([steady, unfair], [("", 0), ("", 1)], 1).little == 1.0
     # curio at 19,900 clients: a slice of 2 s, in which few were answered after 2.8 s each
     short = result(latency_sum_ns=int(5 * 2.8e9), clients_answered=5)
-    assert drive.merge([short], [("", 0)], 1).little == pytest.approx(1.4)
+    assert merge.merge([short], [("", 0)], 1).little == pytest.approx(1.4)
     deep = result(latency_sum_ns=40_000_000_000)
-    assert drive.merge([deep], [("", 0)], 2).little == 1.0
-    assert drive.merge([result(clients_answered=0)], [("", 0)], 1).little == 0.0
+    assert merge.merge([deep], [("", 0)], 2).little == 1.0
+    assert merge.merge([result(clients_answered=0)], [("", 0)], 1).little == 0.0
 
 
 def test_a_stall_is_one_in_which_no_worker_had_an_echo():
     """What one of two workers calls a stall counts as far as the other agrees."""
     a = result(stalls=[[100_000_000, 50_000_000], [500_000_000, 40_000_000]])
     b = result(stalls=[[120_000_000, 50_000_000], [700_000_000, 40_000_000]])
-    seen = drive.merge([a, b], [("", 0), ("", 1)], 1)
+    seen = merge.merge([a, b], [("", 0), ("", 1)], 1)
     assert (seen.stalls, seen.longest_stall_s, seen.longest_stall_at_s) == (1, 0.03, 0.12)
     alone = result(stalls=[], longest_stall_ns=3_000_000, longest_stall_at_ns=7)
-    seen = drive.merge([alone], [("", 0)], 1)
+    seen = merge.merge([alone], [("", 0)], 1)
     assert (seen.stalls, seen.longest_stall_s) == (0, 0.003)
 
 

@@ -12,9 +12,11 @@ import time
 import psutil
 import pytest
 
-from c10k import catalog, check, launch, places
+from c10k import check, launch, paths
+from c10k.declare import catalog
+from c10k.launch import requirements
 
-SERVERS = catalog.find(places.SERVERS)
+SERVERS = catalog.find(paths.SERVERS)
 CANONICAL = {
     "threads_sockets",
     "gevent_streamserver",
@@ -74,7 +76,7 @@ Loop._accept_connection = accepting
 @pytest.fixture(params=SERVERS, ids=lambda server: server.name)
 def server(request):
     """Each server in turn; skipped, visibly, where it cannot run."""
-    if reason := catalog.why_not(request.param):
+    if reason := requirements.why_not(request.param):
         pytest.skip(reason)
     return request.param
 
@@ -82,7 +84,7 @@ def server(request):
 @pytest.fixture(params=[each for each in SERVERS if not each.start], ids=lambda each: each.name)
 def source(request):
     """A Python server's text, whether its framework is installed or not."""
-    return places.file_of(request.param.path).read_text(encoding="utf-8")
+    return paths.file_of(request.param.path).read_text(encoding="utf-8")
 
 
 def ask(client, data=b"?"):
@@ -139,7 +141,7 @@ def test_resets_make_no_noise_without_bound(server, tmp_path):
 
 def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tmp_path):
     """One process a client, reaped when that leaves; none survives SIGTERM."""
-    server = catalog.read(places.SERVERS / "socketserver_forking.py")
+    server = catalog.read(paths.SERVERS / "socketserver_forking.py")
     with launch.serving(server, tmp_path / "log") as running:
         clients = [running.connect() for _ in range(5)]
         assert all(ask(client) == b"?" for client in clients)
@@ -158,8 +160,8 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
 @pytest.mark.parametrize("name", ["asyncio_streams_counted", "trio_streams_counted"])
 def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     """How many there were, and none of it before: nothing is written while clients are there."""
-    server = catalog.read(places.SERVERS / f"{name}.py")
-    if reason := catalog.why_not(server):
+    server = catalog.read(paths.SERVERS / f"{name}.py")
+    if reason := requirements.why_not(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
         clients = [running.connect() for _ in range(300)]
@@ -175,8 +177,8 @@ def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
 def test_curio_serves_without_its_assertions(tmp_path):
     """The variant that starts itself again with -O stays the process that was started, and
     loses curio's search through all tasks that were woken together."""
-    server = catalog.read(places.SERVERS / "curio_sockets_optimised.py")
-    if reason := catalog.why_not(server):
+    server = catalog.read(paths.SERVERS / "curio_sockets_optimised.py")
+    if reason := requirements.why_not(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
         words = psutil.Process(running.pid).cmdline()
@@ -187,7 +189,7 @@ def test_curio_serves_without_its_assertions(tmp_path):
 @pytest.mark.parametrize(("name", "most"), [("accepts_1", 1), ("accepts_100", 100)])
 def test_asyncio_accepts_so_many_in_a_turn(name, most, tmp_path):
     """The loop takes backlog for the number of clients a turn; the kernel's queue stays long."""
-    server = catalog.read(places.SERVERS / f"asyncio_streams_{name}.py")
+    server = catalog.read(paths.SERVERS / f"asyncio_streams_{name}.py")
     tracer = tmp_path / "sitecustomize.py"
     tracer.write_text(ACCEPTS)
     with pytest.MonkeyPatch.context() as patch:

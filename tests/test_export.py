@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 from test_cli import c10k
 
-from c10k import store
 from c10k.judge import judge
 from c10k.model import Latency
 from c10k.render import export
+from c10k.run import store
 
 
 def histogram(values):

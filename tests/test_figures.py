@@ -3,7 +3,7 @@
 import made
 import pytest
 
-from c10k import figures
+from c10k.judge import figures
 from c10k.model import Memory, ServerUse
 
 TRIAL = made.plan.make(made.workload(["a"], [made.load(100)]), [made.server("a")], 1).trials[0]

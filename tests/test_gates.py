@@ -3,10 +3,10 @@
 import made
 import pytest
 
-from c10k import session, store
-from c10k.gates import bound_by, gates
 from c10k.judge import judge
 from c10k.model import Latency, Noise
+from c10k.plan.gates import bound_by, gates
+from c10k.run import session, store
 
 OPEN = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
 
@@ -160,7 +160,7 @@ def test_further_blocks_are_asked_for_until_there_are_none(writer):
     plan = planned(0)
     later = [made.replace(t, block=2) for t in plan.trials if t.block == 0]
     asked = [later, []]
-    session.run(plan, made.ok, writer, more=lambda: asked.pop(0))
+    session.run(plan, made.ok, writer, more=lambda measured: asked.pop(0))
     assert asked == []
     assert [m.trial for m in store.load(writer.folder).measurements] == [*plan.trials, *later]
 

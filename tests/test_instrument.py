@@ -14,7 +14,10 @@ import made
 import pytest
 from msgspec.structs import replace
 
-from c10k import drive, histograms, model
+from c10k import model
+from c10k.declare import workload
+from c10k.histograms import latencies
+from c10k.run import drive
 
 INSTRUMENT = Path(__file__).resolve().parents[1] / "benchmarks" / "instrument"
 sys.path.insert(0, str(INSTRUMENT))
@@ -34,7 +37,7 @@ KNOWN = INSTRUMENT / "known_servers"
 
 def latency(*values_us):
     """A latency that holds these values."""
-    histogram = histograms.empty()
+    histogram = latencies.empty()
     for value in values_us:
         histogram.record_value(round(value * 1000))
     return model.Latency(
@@ -56,8 +59,6 @@ def trials(values, server="alpha", load=None, **fields):
 
 def test_a_workload_that_a_program_writes_is_read_as_it_was_meant(tmp_path):
     """Titles with quotes, paths, lists and truths arrive as they were declared."""
-    from c10k import workload
-
     declared = through.Declared(
         'A "quoted" title',
         ["/a folder/one.py", "epoll_c"],

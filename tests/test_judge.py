@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k.figures import limiter
-from c10k.judge import enough, floor, judge, spread, widest
+from c10k.judge import floor, judge, spread
+from c10k.judge.figures import limiter
 from c10k.model import Goal, Latency, Measurement, ServerUse
+from c10k.plan.precision import enough, widest
 
 
 def one_row(measure, blocks=3):

@@ -14,9 +14,14 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from c10k import catalog, confine, drive, keeper, launch, places, plan, runtime, session, store
+from c10k import launch, machine, paths, plan
+from c10k.declare import catalog
+from c10k.launch import confine, keeper, runtime
+from c10k.run import drive, session, store, worker_plans, workers
+from c10k.run.executor import Rules
+from c10k.run.local import LocalExecutor
 
-KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
+KNOWN = paths.SUITE / "benchmarks" / "instrument" / "known_servers"
 HOSTILE = KNOWN / "hostile.py"
 WRITTEN = "written-by-the-hostile-server"
 confined = pytest.mark.skipif(
@@ -45,15 +50,11 @@ def test_a_hostile_contender_ends_with_its_trial(tmp_path):
         assert keeper.carrying(keeper.keeper().mark) == []
         return measured
 
-    local = session.LocalExecutor(
+    local = LocalExecutor(
         planned,
         writer.logs,
-        server_cpus=(),
-        client_cpus=(),
-        workers=1,
-        pinned="not pinned",
-        runtimes={server.name: runtime.prepare(server)},
-        refuse=lambda trial: None,
+        Rules({server.name: runtime.prepare(server)}),
+        machine.Pinning(None, None, 1, "not pinned"),
     )
     session.run(planned, execute, writer)
     writer.close()
@@ -70,7 +71,7 @@ def test_a_hostile_contender_ends_with_its_trial(tmp_path):
 def test_a_server_writes_in_its_own_folder_alone(tmp_path):
     """Its working folder is its temporary folder, too, and is gone with it."""
     path = tmp_path / "writes.py"
-    head, _, body = (places.SERVERS / "threads_sockets.py").read_text().partition("import socket\n")
+    head, _, body = (paths.SERVERS / "threads_sockets.py").read_text().partition("import socket\n")
     path.write_text(
         head + "import os, socket, sys, tempfile\n"
         "for place in (os.getcwd(), tempfile.gettempdir(), os.path.dirname(__file__)):\n"
@@ -88,7 +89,7 @@ def test_a_server_writes_in_its_own_folder_alone(tmp_path):
 OWNER = """
 import sys, time
 from pathlib import Path
-from c10k import catalog, keeper, launch
+from c10k import launch; from c10k.declare import catalog; from c10k.launch import keeper
 running = launch.start(catalog.read(Path(sys.argv[1])), Path(sys.argv[2]), bind=sys.argv[3])
 print(keeper.keeper().mark, keeper.keeper().folder, flush=True)
 {then}
@@ -134,7 +135,7 @@ def test_nothing_outlives_its_owner(tmp_path, then, how):
 
 def test_a_forked_copy_does_not_clean_up_for_its_parent(tmp_path):
     """Only the owner's end is the end."""
-    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = catalog.read(paths.SERVERS / "threads_sockets.py")
     with launch.serving(server, tmp_path / "log") as running:
         pid = os.fork()
         if pid == 0:
@@ -148,14 +149,14 @@ def test_a_forked_copy_does_not_clean_up_for_its_parent(tmp_path):
 @linux
 def test_workers_leave_no_folder(tmp_path):
     """What a client worker says goes to the keeper's folder and is removed with the worker."""
-    server = catalog.read(places.SERVERS / "threads_sockets.py")
+    server = catalog.read(paths.SERVERS / "threads_sockets.py")
     short = made.load(2, warmup_s=0.0, duration_s=0.1)
     chosen = made.workload([server.name], [short], 1)
     folder = keeper.keeper().folder
     with launch.serving(server, tmp_path / "log") as running:
         before = set(folder.iterdir())  # the server's among them
-        plans = drive.plans(running.address, chosen, short, [2], 1)
-        with drive.LocalCrew(plans, ()) as crew:
+        plans = worker_plans.plans(running.address, chosen, short, [2], 1)
+        with workers.LocalCrew(plans, ()) as crew:
             assert len(set(folder.iterdir()) - before) == 1
             drive.drive(crew, short, Mock())
         assert set(folder.iterdir()) == before

@@ -15,7 +15,9 @@ import msgspec
 import psutil
 import pytest
 
-from c10k import catalog, launch, places
+from c10k import launch, paths
+from c10k.declare import catalog
+from c10k.launch import server as launching
 
 BAD = Path(__file__).parent / "bad_servers"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
@@ -45,8 +47,7 @@ def probe(tmp_path):
             HEAD + f"client.sendall(b'?' + repr({expression}).encode())\n"
             "client.close()\nlistener.accept()[0].recv(1)\n"
         )
-        server = catalog.read(path)
-        original = launch._await_echo
+        original = launching._await_echo
         answer = []
 
         def await_answer(running, deadline):
@@ -54,11 +55,11 @@ def probe(tmp_path):
                 client.sendall(b"?")
                 answer.append(b"".join(iter(lambda: client.recv(4096), b""))[1:].decode())
 
-        launch._await_echo = await_answer
+        launching._await_echo = await_answer
         try:
-            launch.start(server, tmp_path / "probe.log", **options).stop()
+            launch.start(catalog.read(path), tmp_path / "probe.log", **options).stop()
         finally:
-            launch._await_echo = original
+            launching._await_echo = original
         return answer[0]
 
     return ask
@@ -172,12 +173,13 @@ def test_stop_frees_the_address_and_may_be_called_twice(serving):
 def test_a_server_does_not_outlive_its_parent(tmp_path):
     """A launcher that is killed leaves no server behind."""
     script = (
-        "import sys, time; from pathlib import Path; from c10k import catalog, launch\n"
+        "import sys, time; from pathlib import Path\n"
+        "from c10k import launch; from c10k.declare import catalog\n"
         "server = catalog.read(Path(sys.argv[1]))\n"
         "print(launch.start(server, Path(sys.argv[2])).pid, flush=True)\n"
         "time.sleep(60)\n"
     )
-    server = str(places.SERVERS / "threads_sockets.py")
+    server = str(paths.SERVERS / "threads_sockets.py")
     words = [sys.executable, "-c", script, server, str(tmp_path / "log")]
     with subprocess.Popen(words, stdout=subprocess.PIPE) as parent:
         pid = int(parent.stdout.readline())
@@ -225,7 +227,7 @@ def test_a_server_that_ends_at_start_says_why(tmp_path, body, words):
 def test_a_program_is_built_once(tmp_path, monkeypatch):
     """Built on demand into the cache; the second start finds it there."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    server = catalog.read(places.SERVERS / "epoll_c.toml")
+    server = catalog.read(paths.SERVERS / "epoll_c.toml")
     first = launch.command(server)
     built = Path(first[0]).stat().st_mtime_ns
     assert launch.command(server) == first
@@ -236,7 +238,7 @@ def test_without_a_compiler_the_reason_says_so(tmp_path, monkeypatch):
     """The floor's row tells what to install."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    server = catalog.read(places.SERVERS / "epoll_c.toml")
+    server = catalog.read(paths.SERVERS / "epoll_c.toml")
     with pytest.raises(launch.NotServing, match="cc is not on PATH"):
         launch.command(server)
 
@@ -271,7 +273,7 @@ def test_ipv6_is_served(serving):
 @pytest.mark.parametrize("sharing", ["one-socket", "reuseport"])
 def test_copies_serve_together_and_end_together(tmp_path, sharing):
     """Each copy is a process of its own that serves; none outlives the stop."""
-    one = catalog.read(places.SERVERS / "asyncio_streams.py")
+    one = catalog.read(paths.SERVERS / "asyncio_streams.py")
     server = msgspec.structs.replace(one, processes=3, sharing=sharing)
     running = launch.start(server, tmp_path / "log")
     pids = running.pids
@@ -294,7 +296,7 @@ def test_copies_serve_together_and_end_together(tmp_path, sharing):
 
 def test_one_copy_that_dies_is_told(tmp_path):
     """A server of several processes is gone when any of them is."""
-    one = catalog.read(places.SERVERS / "threads_sockets.py")
+    one = catalog.read(paths.SERVERS / "threads_sockets.py")
     server = msgspec.structs.replace(one, processes=2, sharing="one-socket")
     running = launch.start(server, tmp_path / "log")
     try:
@@ -308,7 +310,7 @@ def test_one_copy_that_dies_is_told(tmp_path):
 
 def test_copies_cannot_share_a_unix_address(tmp_path):
     """SO_REUSEPORT is for addresses with ports; the error says so and leaves nothing open."""
-    one = catalog.read(places.SERVERS / "threads_sockets.py")
+    one = catalog.read(paths.SERVERS / "threads_sockets.py")
     server = msgspec.structs.replace(one, processes=2, sharing="reuseport")
     with pytest.raises(ValueError, match="UNIX"):
         launch.start(server, tmp_path / "log", bind=f"unix:{tmp_path / 'socket'}")

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k import machine
-from c10k.machine import Activity, Facts, Limits
+from c10k.machine import Activity, Facts, Limits, read
 
 AMPLE = Limits(
     descriptors_soft=1024,
@@ -239,11 +239,11 @@ def test_activity_leaves_out_this_process(monkeypatch: pytest.MonkeyPatch) -> No
         ]
     )
     own, clock = iter([3.0, 4.0]), iter([100.0, 102.0])
-    monkeypatch.setattr(machine.psutil, "cpu_times", lambda: next(times))
+    monkeypatch.setattr(read.psutil, "cpu_times", lambda: next(times))
     fake = SimpleNamespace(
         process_time=lambda: next(own), monotonic=lambda: next(clock), sleep=lambda seconds: None
     )
-    monkeypatch.setattr(machine, "time", fake)
+    monkeypatch.setattr(read, "time", fake)
     activity = machine.read_activity(2.0)
     assert activity.seconds == 2.0
     assert activity.others_cores == pytest.approx(0.1)
@@ -254,7 +254,7 @@ def test_activity_leaves_out_this_process(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def fake_files(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
-    monkeypatch.setattr(machine, "_text", lambda path: files.get(str(path)))
+    monkeypatch.setattr(read, "text", lambda path: files.get(str(path)))
 
 
 def test_quota_is_the_tightest_of_all_groups_above(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_quota_is_the_tightest_of_all_groups_above(monkeypatch: pytest.MonkeyPat
             "/sys/fs/cgroup/a/b/pids.max": "max",
         },
     )
-    assert machine._quota() == 1.5
+    assert read._quota() == 1.5
     assert machine.read_limits().cgroup_pids == 512
 
 
@@ -287,7 +287,7 @@ def test_quota_of_version_1(monkeypatch: pytest.MonkeyPatch) -> None:
             f"{folder}/memory/x/memory.limit_in_bytes": "9223372036854771712",
         },
     )
-    assert machine._quota() == 0.5
+    assert read._quota() == 0.5
     assert machine.read_limits().cgroup_memory_bytes is None
 
 
@@ -389,9 +389,9 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
 
 def test_a_python_of_debian_is_known_to_be_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its packages are built with PGO and LTO, which their configuration does not show."""
-    monkeypatch.setattr(machine.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
+    monkeypatch.setattr(read.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
     schemes = ("posix_prefix",)
-    monkeypatch.setattr(machine.sysconfig, "get_scheme_names", lambda: schemes)
-    assert "--enable-optimizations" not in machine._python_flags()
+    monkeypatch.setattr(read.sysconfig, "get_scheme_names", lambda: schemes)
+    assert "--enable-optimizations" not in read.python_flags()
     schemes = ("posix_prefix", "deb_system")
-    assert {"--enable-optimizations", "--with-lto"} <= set(machine._python_flags())
+    assert {"--enable-optimizations", "--with-lto"} <= set(read.python_flags())

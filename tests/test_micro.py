@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from c10k import places
+from c10k import paths
 
-MICRO = places.SUITE / "benchmarks" / "micro"
+MICRO = paths.SUITE / "benchmarks" / "micro"
 sys.path.append(str(MICRO))
 from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES  # noqa: E402
 

@@ -3,9 +3,10 @@
 import pytest
 from test_cli import c10k
 
-from c10k import catalog, check, new, places
+from c10k import check, paths
+from c10k.declare import catalog, template
 
-SERVERS = catalog.find(places.SERVERS)
+SERVERS = catalog.find(paths.SERVERS)
 
 
 @pytest.mark.parametrize(
@@ -20,14 +21,14 @@ SERVERS = catalog.find(places.SERVERS)
 )
 def test_the_nearest_server_is_the_template(framework, model, found):
     """The canonical one where there is one, of that framework and that model."""
-    assert new.template(SERVERS, framework, model).name == found
+    assert template.template(SERVERS, framework, model).name == found
 
 
 @pytest.mark.parametrize(("framework", "model"), [("nodejs", ""), ("asyncio", "greenlets")])
 def test_what_there_is_is_named(framework, model):
     """A wrong word is answered with the right ones."""
-    with pytest.raises(new.NoTemplate, match=r"trio|coroutines"):
-        new.template(SERVERS, framework, model)
+    with pytest.raises(template.NoTemplate, match=r"trio|coroutines"):
+        template.template(SERVERS, framework, model)
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,7 @@ def test_what_there_is_is_named(framework, model):
 def test_every_template_is_a_server_of_its_own(server, tmp_path):
     """Another title, a variant, otherwise the same."""
     path = tmp_path / "demo.py"
-    path.write_text(new.text(server, "demo"))
+    path.write_text(template.text(server, "demo"))
     made = catalog.read(path)
     assert (made.name, made.title, made.tier) == ("demo", "demo", "variant")
     assert (made.dependencies, made.framework) == (server.dependencies, server.framework)
@@ -50,7 +51,7 @@ def test_a_new_server_passes_its_check_as_it_is(tmp_path):
     assert check.check(catalog.read(tmp_path / "demo.py"), workdir=tmp_path).failures == ()
     written = (tmp_path / "demo.py").read_text()
     again = c10k("new", "demo", "--framework", "trio", cwd=tmp_path, code=2)
-    assert "demo.py: there already" in again.stderr
+    assert "demo.py already exists" in again.stderr
     assert (tmp_path / "demo.py").read_text() == written
 
 

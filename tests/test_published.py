@@ -19,7 +19,8 @@ from typing import NamedTuple
 import pytest
 from msgspec.structs import replace
 
-from c10k import catalog, check, places
+from c10k import check, paths
+from c10k.declare import catalog
 
 pytestmark = pytest.mark.once
 HERE = Path(__file__).parent / "published"
@@ -116,7 +117,7 @@ SERVERS = (
 def sdists():
     """The folder of the source distributions, fetched once; skips, visibly, where it cannot be."""
     digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()
-    folder = places.cache() / "published" / digest[:16]
+    folder = paths.cache() / "published" / digest[:16]
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:  # several workers of pytest ask for it
         fcntl.flock(lock, fcntl.LOCK_EX)

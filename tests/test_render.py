@@ -11,8 +11,8 @@ from rich.console import Console
 
 from c10k.judge import judge
 from c10k.model import Latency, Ratio, ServerUse
-from c10k.render import markdown, progress, table, terminal
-from c10k.render.table import significant
+from c10k.render import columns, markdown, numbers, progress, records, sentences, table, terminal
+from c10k.render.numbers import significant
 
 KEYS = {
     "server", "workload", "clients", "messages_per_s", "latency_p50_us", "latency_p99_us",
@@ -29,19 +29,19 @@ def printed(judged, width=None):
 
 def test_the_json_row_keeps_its_keys():
     """Programs find these keys, flat, JSON-able, with the median under the plain name."""
-    rows = [table.as_dict(row) for row in judge(made.session()).rows]
+    rows = [records.as_dict(row) for row in judge(made.session()).rows]
     assert json.loads(json.dumps(rows)) == rows
     for row in rows:
         assert row.keys() >= KEYS
     assert rows[0]["messages_per_s"] == 1000.0
     failed = judge(made.session(measure=made.failed)).rows
-    assert table.as_dict(failed[0]).keys() == rows[0].keys()
+    assert records.as_dict(failed[0]).keys() == rows[0].keys()
 
 
 def test_the_table_has_a_row_for_every_cell_and_every_column():
     """A row per server and client count, with all the figures the README promises."""
     judged = judge(made.session())
-    titles = [column.title for column in table.columns(judged, "closed")]
+    titles = [column.title for column in columns.columns(judged, "closed")]
     for title in ("server", "clients", "messages/s", "p50 ms", "p99 ms", "CPU µs/message",
                   "KiB/client", "connect s", "errors", "limiter"):  # fmt: skip
         assert title in titles
@@ -68,7 +68,7 @@ def test_the_fastest_comes_first_and_failures_last():
         return made.ok(trial, rate={"alpha": 10.0, "beta": 20.0}[trial.server])
 
     judged = judge(made.session(["alpha", "beta", "gamma"], [made.load(5)], 2, measure))
-    assert [row.server for row in table.rows(judged)] == ["beta", "alpha", "gamma"]
+    assert [row.server for row in columns.rows(judged)] == ["beta", "alpha", "gamma"]
 
 
 def test_a_bound_is_printed_as_a_bound():
@@ -120,7 +120,7 @@ def test_what_is_compared_with_nothing_stands_in_brackets():
 
     judged = judge(made.session(["alpha", "beta", "gamma"], [made.load(5)], 3, measure))
     text = printed(judged)
-    assert [row.server for row in table.rows(judged)] == ["gamma", "alpha", "beta"]
+    assert [row.server for row in columns.rows(judged)] == ["gamma", "alpha", "beta"]
     assert "(9,000 ±0.1 %)" in text or "(9,000)" in text
     assert "(8,000)" in text or "(8,000 ±" in text
     assert "failed, 2 of 3 blocks" in text
@@ -150,9 +150,9 @@ def test_p50_of_the_unevenly_served_is_not_printed():
     judged = judge(made.session(["alpha"], [made.load(100)], 3, lambda t: made.ok(t, fairness=0.5)))
     (shown,) = table.tables(judged)
     cells = dict(zip([title for title, _ in shown.headings], shown.lines[0].cells, strict=True))
-    assert (cells["p50 ms"], cells["p99 ms"]) == (table.UNKNOWN, "2.00")
-    assert any("no p50" in remark for remark in table.remarks(judged))
-    assert not any("no p50" in remark for remark in table.remarks(judge(made.session())))
+    assert (cells["p50 ms"], cells["p99 ms"]) == (numbers.UNKNOWN, "2.00")
+    assert any("no p50" in remark for remark in sentences.remarks(judged))
+    assert not any("no p50" in remark for remark in sentences.remarks(judge(made.session())))
 
 
 def test_open_loops_show_their_stalls():
@@ -175,7 +175,7 @@ def test_open_loops_show_their_stalls():
         "2.50",
     )
     assert "no echo, worst" not in cells
-    said = [remark for remark in table.remarks(judged) if "no p99" in remark]
+    said = [remark for remark in sentences.remarks(judged) if "no p99" in remark]
     assert len(said) == 1
     assert said[0].endswith("beta at 100 (open 64 B 1,000/s poisson)")
     closed = printed(judge(made.session(measure=lambda t: made.ok(t, **stalls))))
@@ -192,12 +192,12 @@ def test_one_client_and_the_ceiling_are_remarked():
             lambda t: made.ok(t, at_ceiling=t.load.clients == 100),
         )
     )
-    told = table.remarks(judged)
+    told = sentences.remarks(judged)
     assert any(line.startswith("1 client: ") for line in told)
     assert any(
         line.endswith("round trips: alpha at 100 (closed 64 B) 2 of its trials") for line in told
     )
-    told = table.remarks(judge(made.session()))
+    told = sentences.remarks(judge(made.session()))
     assert not any("1 client:" in line or "round trips" in line for line in told)
 
 
@@ -219,7 +219,7 @@ def test_the_heading_says_what_makes_figures_unlike_others(python, cpu, suite, w
         "python": made.ENVIRONMENT["python"] | python,
         "suite": suite,
     }
-    said = table.heading(judge(replace(made.session(), environment=environment)))
+    said = sentences.heading(judge(replace(made.session(), environment=environment)))
     assert words in said
     assert said.endswith(words) or cpu
     assert ("PGO" in said, "virtual" in said, "modified" in said) == (
@@ -253,7 +253,7 @@ def test_errors_are_each_counted_once_over_all_blocks():
 )
 def test_a_ratio_with_an_open_end_is_said(ratio, text):
     """A figure of 0 leaves an end open; two blocks leave both untold."""
-    assert table.ratio(ratio) == text
+    assert numbers.ratio(ratio) == text
 
 
 def test_infinities_are_null_for_programs():
@@ -265,7 +265,7 @@ def test_infinities_are_null_for_programs():
     judged = judge(made.session(["alpha", "beta"], [made.load(5)], 8, measure, control=True))
     row = next(row for row in judged.rows if row.server == "beta")
     assert row.ratio.median == math.inf
-    flat = table.as_dict(row)
+    flat = records.as_dict(row)
     assert flat["ratio"]["median"] is None
     json.dumps(flat, allow_nan=False)
     assert "∞" in printed(judged)
@@ -275,13 +275,13 @@ def test_infinities_are_null_for_programs():
 def test_how_evenly_clients_were_served_is_in_every_table_from_100_on():
     """Fairness columns say something from 100 clients up, and nothing below."""
     judged = judge(made.session(loads=[made.load(10), made.load(100)]))
-    titles = [column.title for column in table.columns(judged, "closed")]
+    titles = [column.title for column in columns.columns(judged, "closed")]
     for title in ("fairness", "no echo, worst", "silence s"):
-        column = table.columns(judged, "closed")[titles.index(title)]
+        column = columns.columns(judged, "closed")[titles.index(title)]
         below, above = (column.cell(row) for row in judged.rows if row.server == "alpha")
-        assert (below == table.UNKNOWN, above == table.UNKNOWN) == (True, False)
+        assert (below == numbers.UNKNOWN, above == numbers.UNKNOWN) == (True, False)
     few = judge(made.session(loads=[made.load(10)]))
-    assert "fairness" not in [column.title for column in table.columns(few, "closed")]
+    assert "fairness" not in [column.title for column in columns.columns(few, "closed")]
 
 
 def test_coming_and_going_shows_queue_and_retries():
@@ -322,7 +322,7 @@ def test_hostile_names_are_text():
     assert nasty in printed(judged, width=200)
     for line in markdown.render(judged).splitlines():
         if line.startswith("|"):
-            assert line.replace("\\|", "").count("|") == len(table.columns(judged, "closed")) + 1
+            assert line.replace("\\|", "").count("|") == len(columns.columns(judged, "closed")) + 1
     assert "<script>" not in markdown.render(judged).replace("\\<", "")
 
 
@@ -385,9 +385,9 @@ def test_a_view_sorts_groups_and_picks():
     shown = table.tables(judged, table.View(sort="messages", columns=("p99",), group="server"))[0]
     assert [title for title, _ in shown.headings] == ["clients", "server", "p99 ms"]
     assert [line.cells[1] for line in shown.lines] == ["alpha"] * 4 + ["beta"] * 4
-    fewer = table.only(judged, {"beta"}, {10, 100})
+    fewer = columns.filtered(judged, {"beta"}, {10, 100})
     assert {(row.server, row.clients) for row in fewer.rows} == {("beta", 10), ("beta", 100)}
-    with pytest.raises(table.ViewError, match=r"no column is named 'beauty'; there are load"):
+    with pytest.raises(columns.ViewError, match=r"no column is named 'beauty'; there are load"):
         table.tables(judged, table.View(sort="beauty"))
 
 

@@ -12,10 +12,12 @@ from msgspec.structs import replace
 from test_cli import c10k
 from test_export import histogram
 
-from c10k import claims, intervals, store
+from c10k import claims
+from c10k.histograms import intervals
 from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Outcome
-from c10k.render import html, pictures, table
+from c10k.render import html, numbers, pictures
+from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -290,7 +292,7 @@ def test_families_are_named_as_files_are():
     assert [pictures.family(n) for n in ("asyncio_streams", "trio-x6", "c")] == [
         "asyncio", "trio", "c",
     ]  # fmt: skip
-    assert table.UNKNOWN == "–"
+    assert numbers.UNKNOWN == "–"
 
 
 @pytest.mark.parametrize("kind", ["storm", "open", "idle", "churn"])

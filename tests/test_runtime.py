@@ -11,7 +11,10 @@ import pytest
 from msgspec.structs import replace
 from test_cli import c10k
 
-from c10k import catalog, places, runtime, store
+from c10k import paths
+from c10k.declare import catalog, choosing
+from c10k.launch import runtime
+from c10k.run import store
 
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
 SERVER = """\
@@ -72,7 +75,7 @@ def index(tmp_path, monkeypatch):
 @pytest.fixture
 def server(tmp_path):
     """The path of a server that needs the distribution."""
-    echo = (places.SERVERS / "threads_sockets.py").read_text().partition('"""\n\n')[2]
+    echo = (paths.SERVERS / "threads_sockets.py").read_text().partition('"""\n\n')[2]
     path = tmp_path / "mine_sockets.py"
     path.write_text(SERVER + echo)
     return path
@@ -90,7 +93,7 @@ def short(tmp_path):
 
 
 def one(word):
-    (found,) = catalog.choose([str(word)], ())
+    (found,) = choosing.choose([str(word)], ())
     return found
 
 
@@ -101,9 +104,9 @@ def test_an_isolated_server_has_its_versions(index, server):
         assert seen.versions == {"planted": version}
         assert (seen.python, seen.gil, seen.notes) == (HERE, True, ("a remark",))
         assert runtime.prepare(one(f"{server}@planted=={version}")) == seen
-    made = places.cache() / "environments"
+    made = paths.cache() / "environments"
     assert len(list(made.iterdir())) == 2
-    with pytest.raises(runtime.Impossible, match="planted is not installed"):
+    with pytest.raises(runtime.CannotRun, match="planted is not installed"):
         runtime.prepare(one(server))
 
 
@@ -117,7 +120,7 @@ def test_an_isolated_server_has_its_versions(index, server):
 )
 def test_what_cannot_be_had_is_said_in_one_line(index, server, override, words):
     """The resolver's reason, without its ornaments."""
-    with pytest.raises(runtime.Impossible) as caught:
+    with pytest.raises(runtime.CannotRun) as caught:
         runtime.prepare(one(f"{server}@{override}"))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -128,16 +131,16 @@ def test_an_interpreter_is_the_one_asked_for(index, server):
     plain = replace(one(server), isolated=True)
     assert runtime.prepare(replace(plain, python=sys.executable)).python == HERE
     assert runtime.prepare(replace(plain, prefers="3.99")).python == HERE
-    with pytest.raises(runtime.Impossible, match="needs Python <3;"):
+    with pytest.raises(runtime.CannotRun, match="needs Python <3;"):
         runtime.prepare(replace(plain, python=sys.executable, requires_python="<3"))
-    with pytest.raises(runtime.Impossible, match="none is on this machine"):
+    with pytest.raises(runtime.CannotRun, match="none is on this machine"):
         runtime.prepare(replace(plain, requires_python=">=4"))
 
 
 def test_without_uv_it_says_what_to_install(server, monkeypatch, tmp_path):
     """Isolation is an extra."""
     monkeypatch.setattr(runtime, "_path", lambda: str(tmp_path))
-    with pytest.raises(runtime.Impossible, match="pip install uv"):
+    with pytest.raises(runtime.CannotRun, match="pip install uv"):
         runtime.prepare(replace(one(server), isolated=True))
 
 
@@ -150,7 +153,7 @@ def test_the_lock_is_looked_at_after_the_imports(tmp_path, server):
     found.write_text(f'#!/bin/sh\nPYTHONPATH={folder} exec {sys.executable} "${{@}}"\n')
     found.chmod(0o755)
     assert runtime.look(one(server), str(found)).gil is False
-    assert runtime.look(one(places.SERVERS / "threads_sockets.py"), str(found)).gil is True
+    assert runtime.look(one(paths.SERVERS / "threads_sockets.py"), str(found)).gil is True
 
 
 def test_two_versions_race_in_one_session(index, server, short, tmp_path):
@@ -175,7 +178,7 @@ def test_a_plug_in_is_installed_and_raced(short, tmp_path):
     subprocess.run(
         [
             "uv", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps",
-            "--python", sys.executable, "--target", site, places.SUITE / "tests" / "plug_in",
+            "--python", sys.executable, "--target", site, paths.SUITE / "tests" / "plug_in",
         ],
         check=True,
         env={**os.environ, "PATH": runtime._path()},
@@ -207,7 +210,7 @@ def test_a_broken_plug_in_is_told_and_harms_no_other(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     known = catalog.known()
     assert {server.name for server in known.servers} == {
-        server.name for server in catalog.find(places.SERVERS)
+        server.name for server in catalog.find(paths.SERVERS)
     }
     assert len(known.faults) == len(points)
     assert all(fault.startswith("plug-in broken: ") for fault in known.faults)

@@ -7,20 +7,22 @@ from pathlib import Path
 import made
 import pytest
 
-from c10k import cli, gates, places, stats, store
-from c10k.judge import judge
+from c10k import cli, paths
+from c10k.judge import judge, samples
 from c10k.model import Memory
+from c10k.plan import gates
 from c10k.render import table
+from c10k.run import store
 
 pytestmark = pytest.mark.once
 
-KNOWN = places.SUITE / "benchmarks" / "instrument" / "known_servers"
+KNOWN = paths.SUITE / "benchmarks" / "instrument" / "known_servers"
 
 
 def run(capsys, *words):
     """The command line's exit code and the JSON that it printed."""
     with pytest.raises(SystemExit) as ended:
-        cli.sys.argv = ["c10k", *map(str, words)]
+        sys.argv = ["c10k", *map(str, words)]
         cli.main()
     return ended.value.code, json.loads(capsys.readouterr().out)
 
@@ -28,7 +30,7 @@ def run(capsys, *words):
 @pytest.fixture(autouse=True)
 def arguments(monkeypatch):
     """What a test puts into sys.argv is taken back."""
-    monkeypatch.setattr(cli.sys, "argv", ["c10k"])
+    monkeypatch.setattr(sys, "argv", ["c10k"])
 
 
 @pytest.mark.alone
@@ -72,7 +74,7 @@ def test_a_planted_breaking_point_is_found(tmp_path, capsys, monkeypatch):
     """A server that accepts 150 clients and no more: found exactly, and what broke is said."""
     # Other tests run beside this one, and the p99 of a second is not what it is about.
     monkeypatch.setattr(gates, "gates", lambda measured: ())
-    monkeypatch.setattr(stats, "percentile_allowed", lambda *_: True)
+    monkeypatch.setattr(samples, "percentile_allowed", lambda *_: True)
     workload = tmp_path / "breaking.toml"
     workload.write_text(
         f'title = "breaking"\nservers = ["{KNOWN / "accepts_150.py"}"]\n'
@@ -143,7 +145,7 @@ def test_servers_that_work_in_children_are_measured_whole(tmp_path, capsys):
         'title = "children"\nservers = ["asyncio_streams"]\nblocks = 1\ncontrol = false\n'
         '[[load]]\nkind = "closed"\nclients = 50\nwarmup_s = 0.2\nduration_s = 1.0\n'
     )
-    plain = places.SUITE / "servers" / "asyncio_streams.py"
+    plain = paths.SUITE / "servers" / "asyncio_streams.py"
     wrapped = f"wrapped=sh -c '{sys.executable} -P {plain}; :'"
     code, _ = run(
         capsys,

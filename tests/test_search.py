@@ -6,9 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import plan, search, session, store
+from c10k import plan
+from c10k.declare import workload
 from c10k.judge import judge
 from c10k.model import Latency, Noise, Search
+from c10k.plan import search
+from c10k.render import markdown
+from c10k.run import session, store
 
 OPEN = made.load(100, kind="open", rate=5000.0, arrivals="poisson")
 
@@ -72,8 +76,6 @@ def test_each_server_has_its_own_limit_and_the_table_says_what_broke():
 
 
 def table_text(done):
-    from c10k.render import markdown
-
     return markdown.render(judge(done)).replace("\\", "")
 
 
@@ -133,7 +135,7 @@ def test_a_search_that_was_cut_short_goes_on_where_it_stopped(tmp_path):
         measure,
         writer,
         done=head.measurements,
-        more=lambda: search.following(head.plan, store.load(tmp_path / "s").measurements),
+        more=lambda measured: search.following(head.plan, measured),
     )
     again = store.load(tmp_path / "s")
     assert [m.trial for m in again.measurements] == [m.trial for m in whole.measurements]
@@ -142,8 +144,6 @@ def test_a_search_that_was_cut_short_goes_on_where_it_stopped(tmp_path):
 @pytest.mark.parametrize("wrong", ["closed", "two"])
 def test_a_search_needs_one_open_load(wrong):
     """A fixed rate is what makes a service level; the error names the key."""
-    from c10k import workload
-
     load = '[[load]]\nkind = "closed"\nclients = 1\n'
     if wrong == "two":
         load = '[[load]]\nkind = "open"\nrate = 5\nclients = [1, 2]\n'

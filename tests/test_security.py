@@ -23,10 +23,12 @@ from rich.console import Console
 from test_cli import c10k
 from test_export import histogram
 
-from c10k import catalog, launch, places, store
+from c10k import cli, launch, paths
+from c10k.declare import catalog, choosing
 from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Note, Outcome, Part
 from c10k.render import export, html, markdown, progress, terminal, verdicts
+from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -237,11 +239,9 @@ def test_to_show_a_session_reads_and_runs_none_of_its_servers(tmp_path, monkeypa
     def never(*words):
         raise AssertionError(f"looked at {words}")
 
-    for module, name in ((places, "file_of"), (places, "sources"), (launch, "command")):
+    for module, name in ((paths, "file_of"), (paths, "sources"), (launch, "command")):
         monkeypatch.setattr(module, name, never)
     monkeypatch.setattr(subprocess, "Popen", never)
-    from c10k import cli
-
     for words in (
         ["show", str(folder)],
         ["compare", str(folder), str(folder)],
@@ -270,8 +270,8 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     assert said == [
         f"! as the session says, this is run: alpha: touch {marks[0]}; touch {marks[1]}"
     ]
-    own = catalog.choose(["threads_sockets", "@floor"], catalog.known().servers)
-    assert catalog.foreign(own) == []
+    own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
+    assert choosing.foreign(own) == []
 
 
 @pytest.mark.parametrize("word", ["{0.__class__}", "{here.parent}", "{", "{x}", "{}", "%s"])
@@ -287,7 +287,7 @@ def test_a_commands_braces_read_nothing(tmp_path, word):
 
 # -- what is published ---------------------------------------------------------------------
 
-SERVER = (places.SERVERS / "asyncio_streams.py").read_text()
+SERVER = (paths.SERVERS / "asyncio_streams.py").read_text()
 
 
 def test_what_is_published_names_no_home_user_host_or_variable(tmp_path):
@@ -332,12 +332,12 @@ def test_a_path_under_home_is_found_again(monkeypatch, tmp_path):
     """~ stands for the home folder of whoever reads; a like-named folder beside it does not."""
     monkeypatch.setenv("HOME", str(tmp_path / "me"))
     inside, beside = tmp_path / "me" / "x.py", tmp_path / "meadow" / "x.py"
-    assert places.name_of(inside) == "~/x.py"
-    assert places.file_of("~/x.py") == inside
-    assert places.name_of(beside) == str(beside)
-    assert places.homeless(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
+    assert paths.name_of(inside) == "~/x.py"
+    assert paths.file_of("~/x.py") == inside
+    assert paths.name_of(beside) == str(beside)
+    assert paths.homeless(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
     monkeypatch.setenv("HOME", "/")
-    assert places.homeless("/x / y") == "/x / y"
+    assert paths.homeless("/x / y") == "/x / y"
 
 
 # -- networks ------------------------------------------------------------------------------
@@ -345,7 +345,7 @@ def test_a_path_under_home_is_found_again(monkeypatch, tmp_path):
 
 def test_another_address_than_loopback_says_what_it_exposes():
     """serve --bind says so in one line; on loopback it says nothing."""
-    command = [sys.executable, "-m", "c10k.cli", "serve", "asyncio_streams", "--bind"]
+    command = [sys.executable, "-m", "c10k", "serve", "asyncio_streams", "--bind"]
     for bind, told in (("0.0.0.0:0", 1), ("127.0.0.1:0", 0)):
         with subprocess.Popen(
             [*command, bind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -386,7 +386,7 @@ def test_every_dependency_has_an_upper_bound():
     """A new major version does not come by itself, but for contenders, where the file says why."""
     contenders = {
         Requirement(each).name.lower()
-        for server in catalog.find(places.SERVERS)
+        for server in catalog.find(paths.SERVERS)
         for each in server.dependencies
     }
     groups = (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())

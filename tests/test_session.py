@@ -10,8 +10,13 @@ import psutil
 import pytest
 from msgspec.structs import replace
 
-from c10k import catalog, keeper, launch, places, plan, runtime, session, store, watch
+from c10k import launch, machine, paths, plan
+from c10k.declare import catalog
+from c10k.launch import keeper, runtime, server, watch
 from c10k.model import CaseResult, Conformance
+from c10k.run import executor, session, store
+from c10k.run.executor import Rules
+from c10k.run.local import LocalExecutor
 
 
 @pytest.fixture
@@ -60,8 +65,8 @@ def test_a_refusal_is_a_row_with_its_reason(writer):
 
     def execute(trial):
         if trial.server == "alpha":
-            raise session.Refusal("no compiler")
-        raise session.Refusal("fails the check half-close", failed=True)
+            raise executor.Refusal("no compiler")
+        raise executor.Refusal("fails the check half-close", failed=True)
 
     session.run(made.session().plan, execute, writer)
     found = {(m.trial.server, m.status, m.reason) for m in store.load(writer.folder).measurements}
@@ -75,9 +80,9 @@ def test_what_a_trial_did_wrong_is_said_in_words():
     """Clients not served, echoes lost or altered, and errors are each in the reason."""
     trial = made.session().plan.trials[0]
     fine = made.ok(trial)
-    assert session.faults(fine, {}) == ""
+    assert executor.faults(fine, {}) == ""
     wrong = made.ok(trial, served=90, lost=3, errors={"Connection reset by peer": 10})
-    said = session.faults(wrong, {"doubled": 2})
+    said = executor.faults(wrong, {"doubled": 2})
     for part in (f"90 of {trial.load.clients}", "3 echoes lost", "2 echoes doubled", "10 × Conn"):
         assert part in said
 
@@ -93,15 +98,11 @@ def local(tmp_path):
         short = made.load(clients, kind=kind, warmup_s=0.1, duration_s=length_s, ceiling_s=4.0)
         chosen = made.workload([server.name], [short], 1, connect_timeout_s=3.0, drain_s=0.5)
         planned = plan.make(chosen, [server], 1)
-        execute = session.LocalExecutor(
+        execute = LocalExecutor(
             planned,
             tmp_path,
-            server_cpus=(),
-            client_cpus=(),
-            workers=workers,
-            pinned="not pinned",
-            runtimes={server.name: runtime.prepare(server)},
-            refuse=lambda trial: None,
+            Rules({server.name: runtime.prepare(server)}),
+            machine.Pinning(None, None, workers, "not pinned"),
             **options,
         )
         before()
@@ -120,7 +121,7 @@ def children():
 @pytest.mark.parametrize("workers", [1, 3])
 def test_a_real_trial_gives_every_figure(local, workers):
     """One server, real sockets: counts are whole, figures are there, nothing is left."""
-    seen = local(places.SERVERS / "asyncio_streams.py", workers=workers)
+    seen = local(paths.SERVERS / "asyncio_streams.py", workers=workers)
     assert (seen.status, seen.reason) == ("ok", "")
     assert (seen.connected, seen.served, seen.lost, seen.altered) == (20, 20, 0, 0)
     assert seen.messages > 100
@@ -133,7 +134,7 @@ def test_a_real_trial_gives_every_figure(local, workers):
 
 def test_idle_gives_memory_and_no_rate(local):
     """Connections that are held cost memory; messages per second would mean nothing."""
-    seen = local(places.SERVERS / "asyncio_streams.py", kind="idle")
+    seen = local(paths.SERVERS / "asyncio_streams.py", kind="idle")
     assert seen.status == "ok"
     assert seen.messages_per_s is None
     assert seen.server.after is not None
@@ -151,7 +152,7 @@ def test_a_server_that_does_not_come_to_serve_costs_its_own_trial(
     local, tmp_path, monkeypatch, body, says
 ):
     """A failure to start is a measurement with its reason, and the process is gone."""
-    monkeypatch.setattr(launch, "READY_S", 1.0)
+    monkeypatch.setattr(server, "READY_S", 1.0)
     monkeypatch.setattr(
         launch.start, "__kwdefaults__", {**launch.start.__kwdefaults__, "ready_s": 1.0}
     )
@@ -235,7 +236,7 @@ def test_an_interrupt_leaves_no_process(local, tmp_path):
 
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        local(places.SERVERS / "asyncio_streams.py", before=soon)
+        local(paths.SERVERS / "asyncio_streams.py", before=soon)
     assert time.monotonic() - began < 10
     assert children() == []
 
@@ -244,7 +245,7 @@ def test_an_interrupt_leaves_no_process(local, tmp_path):
 def test_coming_and_going_is_measured(local, kind):
     """Every client that came was served; what the kernel had to repeat and queue is told."""
     overflows = watch.listen_overflows()
-    seen = local(places.SERVERS / "asyncio_streams.py", kind=kind, workers=2)
+    seen = local(paths.SERVERS / "asyncio_streams.py", kind=kind, workers=2)
     assert (seen.status, seen.reason) == ("ok", "")
     assert (seen.connected, seen.served, seen.lost) == (20, 20, 0)
     assert seen.messages == 20 if kind == "storm" else seen.messages > 20
@@ -272,14 +273,14 @@ def test_a_storm_that_is_not_served_in_time_says_how_many_were(local, tmp_path):
 
 def test_more_clients_than_a_worker_holds_get_more_workers(local):
     """One worker holds so many; the rest goes to others, and nothing is lost between them."""
-    seen = local(places.SERVERS / "asyncio_streams.py", clients=50, worker_clients=20)
+    seen = local(paths.SERVERS / "asyncio_streams.py", clients=50, worker_clients=20)
     assert (seen.status, seen.workers, seen.served) == ("ok", 3, 50)
 
 
 def test_several_processes_serve_together(local):
     """CPU and memory are those of all copies together, and none is left."""
-    one = local(places.SERVERS / "asyncio_streams.py")
-    three = local(places.SERVERS / "asyncio_streams.py", processes=3)
+    one = local(paths.SERVERS / "asyncio_streams.py")
+    three = local(paths.SERVERS / "asyncio_streams.py", processes=3)
     assert three.status == "ok"
     assert three.server.before.pss_bytes > 2.5 * one.server.before.pss_bytes
     assert three.server.threads_max == 3 * one.server.threads_max
@@ -289,8 +290,8 @@ def test_several_processes_serve_together(local):
 def test_a_trial_that_takes_too_much_memory_is_stopped(local, monkeypatch):
     """Past its share of the free memory a trial ends with that reason, and nothing is left."""
     free = iter([10 * 2**30])
-    monkeypatch.setattr(session, "available_bytes", lambda: next(free, 4 * 2**30))
-    seen = local(places.SERVERS / "asyncio_streams.py")
+    monkeypatch.setattr("c10k.run.local.available_bytes", lambda: next(free, 4 * 2**30))
+    seen = local(paths.SERVERS / "asyncio_streams.py")
     assert seen.status == "failed"
     assert "stopped for memory" in seen.reason
     assert children() == []
@@ -306,9 +307,9 @@ def test_refusals_name_the_first_reason():
         ({}, lambda t: "", {trial.server: bad}, "fails the check echo: no echo"),
     ]
     for cannot, room, conformance, says in cases:
-        with pytest.raises(session.Refusal, match=says):
-            session.refusals(cannot, room, conformance)(trial)
-    session.refusals({}, lambda t: "", {})(trial)
+        with pytest.raises(executor.Refusal, match=says):
+            executor.refusals(cannot, room, conformance)(trial)
+    executor.refusals({}, lambda t: "", {})(trial)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads what Linux has")
@@ -342,7 +343,7 @@ def test_the_engine_is_silent_in_a_slice(local, monkeypatch):
     monkeypatch.setattr(watch.Watch, "begin", begun)
     monkeypatch.setattr(watch.Watch, "end", ended)
     monkeypatch.setattr(time, "clock_gettime_ns", read)
-    seen = local(places.SERVERS / "asyncio_streams.py", duration_s=2.5)
+    seen = local(paths.SERVERS / "asyncio_streams.py", duration_s=2.5)
     assert seen.status == "ok"
     assert seen.engine_cpu_s is not None
     assert opened == []

@@ -26,7 +26,7 @@ from orders import Orders
 from plan import Plan
 from stalls import MOST, STALL_NS, Stalls
 
-from c10k import places
+from c10k import paths
 
 MS, S = 1_000_000, 1_000_000_000
 QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "ceiling_s": 0.4, "drain_s": 0.5}
@@ -365,7 +365,7 @@ class Held:
 
     def __init__(self, **plan):
         self.process = subprocess.Popen(
-            [sys.executable, str(places.CLIENT), "--plan", "-"],
+            [sys.executable, str(paths.CLIENT), "--plan", "-"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -13,7 +13,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import stats
+from c10k.judge import samples, stats
 
 pytestmark = pytest.mark.once
 
@@ -443,18 +443,18 @@ def test_whoever_is_shown_better_ranks_before(claims: list[tuple[str, str]]) -> 
 )
 def test_a_percentile_needs_a_hundred_samples_beyond(count: int, q: float, allowed: bool) -> None:
     """Exactly 100 suffice, 99 do not, also where 99.9 has no exact binary form."""
-    assert stats.percentile_allowed(count, q) is allowed
+    assert samples.percentile_allowed(count, q) is allowed
 
 
 @pytest.mark.parametrize(
-    ("samples", "intervals", "allowed"),
+    ("count", "intervals", "allowed"),
     [(10_000, 10, True), (10_000, 9, False), (10_000, None, True), (9_999, 200, False)],
 )
 def test_a_percentile_needs_ten_intervals_beyond(
-    samples: int, intervals: int | None, allowed: bool
+    count: int, intervals: int | None, allowed: bool
 ) -> None:
     """A hundred late messages of one stall are one event; where it is known, ten are asked for."""
-    assert stats.percentile_allowed(samples, 99, intervals) is allowed
+    assert samples.percentile_allowed(count, 99, intervals) is allowed
 
 
 def stalled(
@@ -509,7 +509,7 @@ def test_ten_intervals_make_a_percentile_that_comes_again() -> None:
     docs/method.md quotes spreads() with its own settings; these are fewer, for time.
     """
     few = {"slices_s": (2, 10), "stalls_per_s": (0.1, 0.5, 2), "rows": 20}
-    free, ruled = spreads(1, **few), spreads(stats.MIN_INTERVALS_BEYOND, **few)  # type: ignore[arg-type]
+    free, ruled = spreads(1, **few), spreads(samples.MIN_INTERVALS_BEYOND, **few)  # type: ignore[arg-type]
     assert len(free) == 24
     assert max(free) > 50
     assert len(ruled) >= 4
@@ -519,18 +519,18 @@ def test_ten_intervals_make_a_percentile_that_comes_again() -> None:
 def test_outliers_are_marked() -> None:
     """One block far off is marked, ordinary spread is not, also where most blocks are equal."""
     steady = [10.0, 10.1, 9.9, 10.2, 9.8, 10.05, 9.95]
-    assert stats.outliers([*steady, 20.0]) == (False,) * 7 + (True,)
-    assert stats.outliers([*steady[:4], 20.0]) == (False,) * 5  # too few to say
-    assert stats.outliers([1.0, 2.0, 3.0, 4.0]) == (False,) * 4
-    assert stats.outliers([5.0] * 9 + [6.0]) == (False,) * 9 + (True,)
-    assert stats.outliers([5.0, 5.0, 5.0]) == (False,) * 3
-    assert stats.outliers([]) == ()
+    assert samples.outliers([*steady, 20.0]) == (False,) * 7 + (True,)
+    assert samples.outliers([*steady[:4], 20.0]) == (False,) * 5  # too few to say
+    assert samples.outliers([1.0, 2.0, 3.0, 4.0]) == (False,) * 4
+    assert samples.outliers([5.0] * 9 + [6.0]) == (False,) * 9 + (True,)
+    assert samples.outliers([5.0, 5.0, 5.0]) == (False,) * 3
+    assert samples.outliers([]) == ()
 
 
 @given(values=st.lists(st.floats(-1e9, 1e9), max_size=20))
 def test_outliers_mark_each_value_and_never_most(values: list[float]) -> None:
     """One mark a value, and never more than half of them."""
-    marks = stats.outliers(values)
+    marks = samples.outliers(values)
     assert len(marks) == len(values)
     assert sum(marks) <= len(values) / 2
 
@@ -547,7 +547,7 @@ def test_a_planted_warm_up_is_cut(ramp: int, noise: float) -> None:
     for _ in range(200):
         bins = 1000 * (1 + noise * rng.normal(size=200))
         bins[:ramp] *= np.linspace(0.5, 1, ramp)
-        cuts.append(stats.settled(bins))
+        cuts.append(samples.settled(bins))
     found = [cut for cut in cuts if cut is not None]
     assert len(found) >= 170
     assert ramp * 0.7 <= np.median(found) <= ramp + 10
@@ -557,7 +557,7 @@ def test_a_planted_warm_up_is_cut(ramp: int, noise: float) -> None:
 def test_steady_noise_has_settled_from_the_start(bins: int, share: float) -> None:
     """Steady noise loses little, and is called unsettled no oftener than the docstring says."""
     rng = np.random.default_rng(bins)
-    cuts = [stats.settled(1000 + 50 * rng.normal(size=bins)) for _ in range(300)]
+    cuts = [samples.settled(1000 + 50 * rng.normal(size=bins)) for _ in range(300)]
     assert cuts.count(None) / len(cuts) <= share
     assert np.median([cut for cut in cuts if cut is not None]) <= 5
 
@@ -566,22 +566,22 @@ def test_a_run_that_never_settles_is_found_out() -> None:
     """A rate that climbs to the end, or falls, has no steady part."""
     rng = np.random.default_rng(4)
     noise = 1 + 0.02 * rng.normal(size=200)
-    assert stats.settled(1000 * np.linspace(0.5, 1, 200) * noise) is None
-    assert stats.settled(1000 * np.linspace(1, 0.5, 200) * noise) is None
+    assert samples.settled(1000 * np.linspace(0.5, 1, 200) * noise) is None
+    assert samples.settled(1000 * np.linspace(1, 0.5, 200) * noise) is None
 
 
 def test_bins_that_fill_no_batch_are_the_first() -> None:
     """With 203 bins a cut falls on a batch counted from the end; steady bins are not cut."""
-    assert stats.settled([7.0] * 203) == 0
-    cut = stats.settled([0.0] * 10 + [7.0] * 193)
+    assert samples.settled([7.0] * 203) == 0
+    cut = samples.settled([0.0] * 10 + [7.0] * 193)
     assert cut == 13
 
 
 @given(bins=st.lists(st.integers(0, 10**6), max_size=150))
 def test_settled_survives_any_counts(bins: list[int]) -> None:
     """Too few bins to tell are None, a cut is a place within the first half, nothing crashes."""
-    cut = stats.settled(bins)
-    if len(bins) < stats.MIN_BINS:
+    cut = samples.settled(bins)
+    if len(bins) < samples.MIN_BINS:
         assert cut is None
     assert cut is None or 0 <= cut <= len(bins) / 2 + 5
 
@@ -593,7 +593,7 @@ def test_slope_is_scipys() -> None:
     """Least squares as scipy has it, with Student's interval."""
     xs, ys = [0, 100, 1000, 10_000], [5.0, 1010.0, 9900.0, 100_300.0]
     expected = scipy.stats.linregress(xs, ys)
-    found = stats.slope(xs, ys)
+    found = samples.slope(xs, ys)
     assert found is not None
     assert (found.per_x, found.intercept) == pytest.approx((expected.slope, expected.intercept))
     reach = scipy.stats.t.ppf(0.975, 2) * expected.stderr
@@ -607,7 +607,7 @@ def test_the_slopes_interval_holds_its_rate(points: int) -> None:
     xs = np.linspace(100, 10_000, points)
     held = 0
     for _ in range(RUNS):
-        found = stats.slope(xs, 3.0 * xs + 500 * rng.normal(size=points))
+        found = samples.slope(xs, 3.0 * xs + 500 * rng.normal(size=points))
         assert found is not None
         held += found.low <= 3.0 <= found.high
     assert held / RUNS >= 0.95 - 3 * math.sqrt(0.95 * 0.05 / RUNS)
@@ -615,11 +615,11 @@ def test_the_slopes_interval_holds_its_rate(points: int) -> None:
 
 def test_a_slope_needs_two_places() -> None:
     """One client count has no slope; two have one, of unknown error; lengths must agree."""
-    assert stats.slope([5, 5, 5], [1, 2, 3]) is None
-    assert stats.slope([], []) is None
-    assert stats.slope([0, 10], [1.0, 21.0]) == stats.Slope(2.0, -math.inf, math.inf, 1.0)
+    assert samples.slope([5, 5, 5], [1, 2, 3]) is None
+    assert samples.slope([], []) is None
+    assert samples.slope([0, 10], [1.0, 21.0]) == samples.Slope(2.0, -math.inf, math.inf, 1.0)
     with pytest.raises(ValueError, match="2 xs but 1 ys"):
-        stats.slope([1, 2], [1])
+        samples.slope([1, 2], [1])
 
 
 # -- independent samples -------------------------------------------------------------------

@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import judge, store
-from c10k.store import StoreError
+from c10k import judge
+from c10k.run import store
+from c10k.run.store import StoreError
 
 
 @pytest.fixture

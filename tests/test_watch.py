@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import keeper, processes, watch
-from c10k.processes import Entry, Used, spent_ns
+from c10k.launch import keeper, processes, watch
+from c10k.launch.processes import Entry, Used, spent_ns
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 BURN = "import time; end = time.monotonic() + {}\nwhile time.monotonic() < end: pass"
@@ -28,15 +28,15 @@ def burner(seconds, **options):
 def test_the_cpu_clock_of_another_process_runs_with_its_work():
     """Nanoseconds of CPU time, of any process; None when it is gone."""
     process = burner(0.5)
-    process_start = watch.cpu_ns(process.pid)
+    process_start = processes.cpu_ns(process.pid)
     process.wait()
     assert process_start is not None
-    assert watch.cpu_ns(process.pid) is None
-    before = watch.cpu_ns(os.getpid())
+    assert processes.cpu_ns(process.pid) is None
+    before = processes.cpu_ns(os.getpid())
     end = time.process_time() + 0.2
     while time.process_time() < end:
         pass
-    assert 0.2e9 <= watch.cpu_ns(os.getpid()) - before < 1e9
+    assert 0.2e9 <= processes.cpu_ns(os.getpid()) - before < 1e9
 
 
 def test_memory_grows_by_what_is_allocated():

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import places, workload
-from c10k.workload import WorkloadError
+from c10k import paths
+from c10k.declare import units, workload
+from c10k.declare.workload import WorkloadError
 
 GOOD = """
 title = "t"
@@ -122,14 +123,14 @@ def test_no_value_crashes_the_parser(key, value):
 def test_the_command_line_cuts_it_down():
     """--servers, --clients and --blocks replace what the file says, and nothing else."""
     read = workload.parse(GOOD, "w.toml")
-    cut = workload.cut(read, servers=["a"], clients=[5], blocks=1)
+    cut = workload.override(read, servers=["a"], clients=[5], blocks=1)
     assert (cut.servers, cut.blocks) == (("a",), 1)
     assert {load.clients for load in cut.loads} == {5}
     assert [load.message_bytes for load in cut.loads if load.kind == "closed"] == [64, 1024]
-    assert workload.cut(read) == read
+    assert workload.override(read) == read
     for wrong in ({"clients": [0]}, {"clients": [10**12]}, {"blocks": 0}):
         with pytest.raises(WorkloadError):
-            workload.cut(read, **wrong)
+            workload.override(read, **wrong)
 
 
 @pytest.mark.parametrize(
@@ -138,21 +139,21 @@ def test_the_command_line_cuts_it_down():
 )  # fmt: skip
 def test_counts_take_k(text, value):
     """Counts as people write them."""
-    assert workload.number(text) == value
+    assert units.number(text) == value
 
 
 @given(st.text())
 def test_no_count_crashes(text):
     """Any other text is refused in words."""
     try:
-        assert workload.number(text) >= 0
+        assert units.number(text) >= 0
     except ValueError as error:
         assert str(error)
 
 
 def test_the_declared_workloads_are_well_formed():
     """Every file in benchmarks/workloads reads, and has a title."""
-    found = workload.find(places.WORKLOADS)
+    found = workload.find(paths.WORKLOADS)
     assert "quick" in found
     for path in found.values():
         assert workload.read(path).title
@@ -161,9 +162,9 @@ def test_the_declared_workloads_are_well_formed():
 def test_an_unknown_name_lists_the_known(tmp_path):
     """A typing error is answered with what there is."""
     with pytest.raises(WorkloadError, match="quick"):
-        workload.choose("quikc", places.WORKLOADS)
+        workload.choose("quikc", paths.WORKLOADS)
     with pytest.raises(WorkloadError, match="no such file"):
-        workload.choose(str(tmp_path / "none.toml"), places.WORKLOADS)
+        workload.choose(str(tmp_path / "none.toml"), paths.WORKLOADS)
 
 
 LADDER = """
@@ -189,7 +190,7 @@ clients = 100
 )
 def test_client_counts_cut_a_workload_down(counts, loads):
     """A count that is declared keeps all its loads; another one gets the first count's."""
-    cut = workload.cut(workload.parse(LADDER, "w.toml"), clients=counts)
+    cut = workload.override(workload.parse(LADDER, "w.toml"), clients=counts)
     assert [(load.kind, load.clients) for load in cut.loads] == loads
 
 
@@ -214,8 +215,8 @@ def test_a_search_starts_at_its_least_count_in_one_block():
     assert (read.loads[0].clients, read.blocks, read.control) == (10, 1, False)
     assert (read.search.p99_ms, read.search.within) == (100.0, 0.01)
     assert (read.processes, read.sharing) == (4, ("one-socket", "reuseport"))
-    assert workload.cut(read, clients=[500]).search.most == 500
-    both = workload.cut(read, clients=[20, 500], processes=2, sharing=["reuseport"])
+    assert workload.override(read, clients=[500]).search.most == 500
+    both = workload.override(read, clients=[20, 500], processes=2, sharing=["reuseport"])
     assert (both.search.least, both.loads[0].clients, both.processes) == (20, 20, 2)
     assert both.sharing == ("reuseport",)
 

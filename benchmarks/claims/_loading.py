@@ -12,24 +12,26 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from c10k import catalog, check, launch, machine, places, runtime
+from c10k import check, launch, machine, paths
 from c10k.claims import Setting
+from c10k.declare import catalog, choosing
+from c10k.launch import requirements, runtime
 from c10k.model import Server
 
 CANONICAL = "@canonical"
-WORKING = places.SERVERS / "working"
+WORKING = paths.SERVERS / "working"
 CONNECTING = 128  # connections in flight while a crowd connects
 
 
 def servers(*names: str) -> list[Server]:
     """Servers by name that can run here; @canonical for the seven."""
-    found = catalog.choose(names, catalog.find(places.SERVERS))
-    return [server for server in found if not catalog.why_not(server)]
+    found = choosing.choose(names, catalog.find(paths.SERVERS))
+    return [server for server in found if not requirements.why_not(server)]
 
 
 def working() -> list[Server]:
     """Every server at work that can run here."""
-    return [server for server in catalog.find(WORKING) if not catalog.why_not(server)]
+    return [server for server in catalog.find(WORKING) if not requirements.why_not(server)]
 
 
 def shuffled(items: Sequence, block: int) -> list:
@@ -43,7 +45,7 @@ def serving(
 ) -> Iterator[launch.Running]:
     """A server that was checked, on these cores; None: on any. Raises launch.NotServing."""
     versions = runtime.prepare(server).depended_on
-    found = check.checked(server, versions, places.cache() / "checks")
+    found = check.checked(server, versions, paths.cache() / "checks")
     if found.failures:
         raise launch.NotServing(f"{server.name} {found.failure}")
     log = setting.folder / f"{server.name}.log"
@@ -70,7 +72,7 @@ def loaded(
     target = {"path": where} if isinstance(where, str) else {"host": where[0], "port": where[1]}
     plan = {**target, "clients": clients, "warmup_s": 0, "duration_s": seconds, "drain_s": 0}
     client = subprocess.Popen(
-        [sys.executable, str(places.CLIENT), "--plan", "-"],
+        [sys.executable, str(paths.CLIENT), "--plan", "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

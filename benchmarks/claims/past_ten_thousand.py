@@ -2,9 +2,13 @@
 
 import math
 
-from c10k import catalog, figures, gates, places, store
+from c10k import paths
 from c10k.claims import always, figure
+from c10k.declare import catalog
+from c10k.judge import figures
 from c10k.model import Figure
+from c10k.plan import gates
+from c10k.run import store
 
 WORDS = "Asynchronous servers support more than 10,000 clients, and threads do not."
 EXPERIMENT = """
@@ -68,7 +72,7 @@ def kept(trial):
 
 
 def decide(samples):
-    known = {server.name: server for server in catalog.find(places.SERVERS)}
+    known = {server.name: server for server in catalog.find(paths.SERVERS)}
     loads = dict.fromkeys(tuple(key.split()[:3]) for key in samples)
     for name, clients, rate in sorted(loads, key=lambda load: (load[0], *map(float, load[1:]))):
         server = known.get(name)

@@ -6,8 +6,8 @@ import time
 from _loading import CANONICAL, loaded, receive, send, servers, serving, working
 from msgspec.structs import replace
 
-from c10k import watch
 from c10k.claims import always, figure, part
+from c10k.launch import watch
 
 WORDS = "Asynchronous servers are single-threaded."
 EXPERIMENT = """

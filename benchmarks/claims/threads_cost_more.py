@@ -5,8 +5,8 @@ from pathlib import Path
 
 from _loading import Crowd, moved, pinned, servers, serving, shuffled
 
-from c10k import watch
 from c10k.claims import figure, part
+from c10k.launch import watch
 
 WORDS = "Threads cost more per client: in memory, in starting, in switches."
 EXPERIMENT = """

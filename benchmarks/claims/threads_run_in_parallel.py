@@ -7,8 +7,8 @@ import time
 
 from _loading import WORKING, ask, cores, serving, shuffled
 
-from c10k import catalog
 from c10k.claims import figure, part
+from c10k.declare import catalog
 
 WORDS = "Threads run in parallel."
 EXPERIMENT = """

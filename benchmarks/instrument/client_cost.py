@@ -15,7 +15,8 @@ from pathlib import Path
 
 import one_client
 
-from c10k import catalog, launch, machine, places
+from c10k import launch, machine, paths
+from c10k.declare import catalog
 
 MESSAGE_BYTES = 64
 CLIENT_COUNTS = (100, 10_000)
@@ -50,7 +51,7 @@ def measure(rounds: int, seconds: float) -> list[dict]:
     launch.raise_descriptor_limit()
     pinning = machine.cores()
     core = pinning.clients[0] if pinning.clients else None
-    floor = catalog.read(places.SERVERS / "epoll_c.toml")
+    floor = catalog.read(paths.SERVERS / "epoll_c.toml")
     rows = []
     with tempfile.TemporaryDirectory(prefix="c10k-cost-") as folder:
         binary = build(Path(folder))

@@ -26,19 +26,13 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from c10k import (
-    catalog,
-    cluster,
-    figures,
-    judge,
-    launch,
-    places,
-    plan,
-    runtime,
-    session,
-    stats,
-)
+from c10k import judge, launch, paths, plan
+from c10k.declare import catalog
+from c10k.judge import figures, ranking, stats
+from c10k.launch import runtime
 from c10k.model import Load, Measurement, Trial, Workload
+from c10k.plan import blocks
+from c10k.run import cluster, executor, local
 
 LOAD = Load("closed", 100, 64, 1, warmup_s=0.5, duration_s=2.0)
 SERVER = "asyncio_streams"  # one that is the limit itself, so that its rate is a figure
@@ -52,13 +46,13 @@ AGAINST = {  # variant → the local run that it is compared with
 }
 
 
-def planned() -> plan.Plan:
+def planned() -> blocks.Plan:
     """One load on one server; its trials are run by every variant."""
     times = {"connecting": 64, "connect_timeout_s": 10.0, "drain_s": 5.0}
     workload = Workload(
         "", "", (SERVER,), 1, (LOAD,), reference=SERVER, control=False, repeats=0, **times
     )
-    return plan.make(workload, [catalog.read(places.SERVERS / f"{SERVER}.py")], seed=1)
+    return plan.make(workload, [catalog.read(paths.SERVERS / f"{SERVER}.py")], seed=1)
 
 
 def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
@@ -111,10 +105,10 @@ def measure(blocks: int) -> dict[str, list[Measurement]]:
         first, second, *_ = sorted(os.sched_getaffinity(0))
         pins = {"client_cpus": (first,), "server_cpus": (second,), "pinned": ""}
         here, two = (
-            session.LocalExecutor(whole, folder, workers=workers, **pins, **common)
+            local.LocalExecutor(whole, folder, workers=workers, **pins, **common)
             for workers in (1, 2)
         )
-        variants: dict[str, session.Executor] = {"here": here, CONTROL: here, "here, two": two}
+        variants: dict[str, executor.Executor] = {"here": here, CONTROL: here, "here, two": two}
         for name, clients in (("one host", 1), ("two hosts", 2)):
             variants[name] = start(stack, folder, clients).executor(whole, folder, **common)
         order = random.Random(1)
@@ -140,7 +134,7 @@ def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
         judged = stats.compare(
             {name: each for name, each in ratios.items() if name != CONTROL},
             noise=stats.noise_floor(intervals[CONTROL]),
-            margin=judge.SAME_MARGIN,
+            margin=ranking.SAME_MARGIN,
             more_is_better=figures.MORE_IS_BETTER[figure],
         )
         for name, against in AGAINST.items():

@@ -30,7 +30,8 @@ from typing import NamedTuple
 import tables
 import through
 
-from c10k import figures, judge
+from c10k import judge
+from c10k.judge import figures
 from c10k.model import Measurement, MemoryRow, Session, Slope
 
 # Seven clients, no whole number of messages a second: the arrivals meet each stall elsewhere.

@@ -24,7 +24,8 @@ from typing import Any
 
 import through
 
-from c10k import cli, drive, launch, session
+from c10k import cli, launch
+from c10k.run import drive, local
 
 NEVER_S = 100.0  # longer than any trial here, short enough to find one that hangs
 LOOKS = ("LOOK_S", "QUEUE_LOOK_S")  # of c10k.drive: how often the engine looks, within a slice
@@ -118,13 +119,13 @@ def arm_of(server: str) -> str:
 
 def main() -> None:
     """c10k's command line; every trial runs in the arm of its server's name."""
-    call = session.LocalExecutor.__call__
+    call = local.LocalExecutor.__call__
 
-    def in_its_arm(executor: session.LocalExecutor, trial: Any) -> Any:
+    def in_its_arm(executor: local.LocalExecutor, trial: Any) -> Any:
         with ARMS[arm_of(trial.server)](executor.logs.parent):
             return call(executor, trial)
 
-    session.LocalExecutor.__call__ = in_its_arm  # type: ignore[method-assign]
+    local.LocalExecutor.__call__ = in_its_arm  # type: ignore[method-assign]
     cli.main()
 
 

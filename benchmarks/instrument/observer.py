@@ -25,7 +25,8 @@ import tables
 import through
 from looks import ARMS, arm_of
 
-from c10k import figures, places, stats
+from c10k import paths
+from c10k.judge import figures, stats
 from c10k.model import Load, Measurement, Session
 
 SERVERS = ("epoll_c", "asyncio_streams", "threads_sockets")
@@ -65,17 +66,17 @@ def arms(server: str) -> list[str]:
 def entered(folder: Path, servers: Sequence[str]) -> list[str]:
     """The servers' files under a name for each arm."""
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    files = []
     for server in servers:
-        for source in places.sources(str(places.SERVERS / f"{server}.py")):
+        for source in paths.sources(str(paths.SERVERS / f"{server}.py")):
             if source.suffix not in (".py", ".toml"):
                 shutil.copy(source, folder)  # what is built is named by its .toml
                 continue
             for arm in arms(server):
                 path = folder / f"{server}.{arm}{source.suffix}"
                 shutil.copy(source, path)
-                paths.append(str(path.absolute()))
-    return paths
+                files.append(str(path.absolute()))
+    return files
 
 
 def change(plain: Sequence[float], other: Sequence[float], latency: bool) -> dict[str, object]:

@@ -5,7 +5,7 @@ import json
 import subprocess
 import sys
 
-from c10k import launch, places
+from c10k import launch, paths
 
 LIMIT_S = 120
 
@@ -21,7 +21,7 @@ def arguments(about: str, rounds: int, seconds: float) -> argparse.Namespace:
 
 def shared(plan: dict, core: int | None) -> list[dict]:
     """The events of the shared client, every echo of which was whole."""
-    command = [sys.executable, str(places.CLIENT), "--plan", "-"]
+    command = [sys.executable, str(paths.CLIENT), "--plan", "-"]
     events = run(command, core, json.dumps(plan) + "\n")
     result = events[-1]
     if result["lost"] or result["altered"] or result["errors"]:

@@ -25,7 +25,8 @@ import tables
 import through
 from msgspec.structs import replace
 
-from c10k import figures, judge, stats
+from c10k import judge
+from c10k.judge import figures, stats
 from c10k.model import Session
 
 REFERENCE = "burns_0ns"

@@ -21,7 +21,8 @@ from pathlib import Path
 
 import psutil
 
-from c10k import keeper, store
+from c10k.launch import keeper
+from c10k.run import store
 
 WORKLOAD = """
 title = "Soak"
@@ -100,7 +101,7 @@ def main() -> int:
         workload = Path(scratch) / "soak.toml"
         workload.write_text(WORKLOAD.format(slice_s=options.slice))
         folder = Path(scratch) / "session"
-        command = [sys.executable, "-m", "c10k.cli", "run", str(workload), "--out", str(folder)]
+        command = [sys.executable, "-m", "c10k", "run", str(workload), "--out", str(folder)]
         run = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         try:
             own, clients = watch(psutil.Process(run.pid), options.minutes)

@@ -19,12 +19,14 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from c10k import histograms, places, store
+from c10k import paths
+from c10k.histograms import latencies
 from c10k.model import Latency, Measurement, Session
+from c10k.run import store
 
 HERE = Path(__file__).resolve().parent
 KNOWN = HERE / "known_servers"
-COMMAND = (sys.executable, "-m", "c10k.cli")
+COMMAND = (sys.executable, "-m", "c10k")
 DONE, EARLY = 0, 3
 # Gates that say what the machine did; the others say what the instrument did: that is looked for.
 DISTURBED = ("host", "steal", "others")
@@ -143,7 +145,7 @@ def percentile_us(latency: Latency | None, percent: float) -> float | None:
     """A percentile of all that was recorded, whether or not a table would print it."""
     if latency is None or not latency.histogram:
         return None
-    recorded = histograms.decoded(latency.histogram)
+    recorded = latencies.decoded(latency.histogram)
     if not recorded.get_total_count():
         return None
     if percent == 100:
@@ -189,7 +191,7 @@ def parser(about: str, name: str) -> argparse.ArgumentParser:
 
 
 def write(path: Path, found: Mapping[str, object]) -> None:
-    """Keeps the figures, for people and for docs/refresh.py."""
+    """Keeps the figures, for people and for tools/refresh_docs.py."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"Figures: {path}", file=sys.stderr)
@@ -197,4 +199,4 @@ def write(path: Path, found: Mapping[str, object]) -> None:
 
 def floor() -> str:
     """The C floor: how long the way there and back is."""
-    return str(places.SERVERS / "epoll_c.toml")
+    return str(paths.SERVERS / "epoll_c.toml")

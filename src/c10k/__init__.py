@@ -1,4 +1,5 @@
 """c10k: threads or an event loop past 10,000 clients? The engine.
 
-declare (catalog, workload) → plan → run (session: launch, drive, watch) → store → judge → render
+declare → plan → run (launch, check, machine) → judge → render, with cli/ as the way in; model
+has what flows, claims the experiments on what the talk claimed. See docs/architecture.md.
 """

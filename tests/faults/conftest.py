@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from disturbed import WORKLOAD, Run
 
-from c10k import store
+from c10k.run import store
 
 ROWS = pytest.StashKey[list]()
 

@@ -7,7 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from c10k import keeper, store
+from c10k.launch import keeper
+from c10k.run import store
 
 WORKLOAD = """
 title = "A session to be disturbed"
@@ -30,7 +31,7 @@ ceiling_s = 4
 class Run:
     """`c10k run` as a process, with what it said so far."""
 
-    def __init__(self, *words, program=("-m", "c10k.cli"), **options):
+    def __init__(self, *words, program=("-m", "c10k"), **options):
         self.process = subprocess.Popen(
             [sys.executable, *map(str, [*program, "run", *words])],
             stdout=subprocess.PIPE,

@@ -12,12 +12,14 @@ import sys
 import traceback
 from pathlib import Path
 
-from c10k import cli, session
+import c10k
+from c10k import cli
+from c10k.run import session
 
 OPENING = {
     "open", "os.listdir", "os.scandir", "shutil.rmtree", "socket.__new__", "subprocess.Popen",
 }  # fmt: skip
-OURS = str(Path(session.__file__).parent)
+OURS = str(Path(c10k.__file__).parent)
 
 
 class Failing:

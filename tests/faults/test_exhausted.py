@@ -205,7 +205,7 @@ def test_the_port_is_taken(held):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         done = subprocess.run(
-            [sys.executable, "-m", "c10k.cli", "serve", "threads_sockets", "--bind", address],
+            [sys.executable, "-m", "c10k", "serve", "threads_sockets", "--bind", address],
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
     assert done.returncode == 2

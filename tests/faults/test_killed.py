@@ -8,7 +8,7 @@ import time
 import pytest
 from disturbed import Run, child, kill, resume_whole, started_by, wait_until
 
-from c10k import store
+from c10k.run import store
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
 pytestmark = [linux, pytest.mark.once]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from c10k import places
+from c10k import paths
 
 pytestmark = pytest.mark.once
 
@@ -194,7 +194,7 @@ def test_a_bad_network(begin, kept, held, request, fault, how):
     if how == "netem":
         run = begin(blocks=1, options=request.getfixturevalue("netem")(*kernel), **load)
     else:
-        shim, server = Path(__file__).parent / "shim.py", places.SERVERS / "asyncio_streams.py"
+        shim, server = Path(__file__).parent / "shim.py", paths.SERVERS / "asyncio_streams.py"
         python = sys.executable
         command = f"shim={python} {shim} {' '.join(user_space)} -- {python} {server}"
         run = begin("--servers", command, blocks=1, **load)

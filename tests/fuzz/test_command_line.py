@@ -1,6 +1,7 @@
 """Drives the command line with words in any order; whatever would start a process is faked."""
 
 import io
+import os
 import subprocess
 import sys
 import time
@@ -14,9 +15,12 @@ from hypothesis import strategies as st
 from nonsense import TEXT, fuzzed
 from test_folders import CLAIMS, HEADS, TRIALS, as_folder
 
-from c10k import catalog, check, claims, cli, cluster, keeper, launch, machine, runtime, session
+from c10k import claims, cli, launch, machine
+from c10k.declare import catalog
+from c10k.launch import keeper, runtime
 from c10k.model import Conformance, Outcome, Runtime
 from c10k.render import html
+from c10k.run import cluster, session
 
 pytestmark = pytest.mark.once
 
@@ -155,20 +159,20 @@ def nothing_starts(somewhere):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess, "Popen", never)
         patch.setattr(time, "sleep", wait)
-        patch.setattr(cli, "sleep", wait)
-        patch.setattr(cli.os, "execv", never)
+        patch.setattr("c10k.cli.results.sleep", wait)
+        patch.setattr(os, "execv", never)
         patch.setattr(catalog, "known", lambda: known)
-        patch.setattr(check, "check", lambda *_, **__: conformance)
-        patch.setattr(check, "remember", lambda *_: None)
-        patch.setattr(check, "remembered", lambda *_: conformance)
-        patch.setattr(claims, "read", lambda path: SimpleNamespace(path=path))
-        patch.setattr(claims, "run", lambda name, *_: msgspec.convert(CLAIMS[1], Outcome))
-        patch.setattr(cluster, "connect", connect)
+        patch.setattr("c10k.check.run.check", lambda *_, **__: conformance)
+        patch.setattr("c10k.check.run.remember", lambda *_: None)
+        patch.setattr("c10k.check.remembered", lambda *_: conformance)
+        patch.setattr("c10k.claims.experiment.read", lambda path: SimpleNamespace(path=path))
+        patch.setattr("c10k.claims.run", lambda name, *_: msgspec.convert(CLAIMS[1], Outcome))
+        patch.setattr("c10k.run.cluster.connect", connect)
         patch.setattr(html, "render", lambda *_: "")
         patch.setattr(keeper, "keeper", lambda: SimpleNamespace(folder="."))
-        patch.setattr(launch, "start", start)
-        patch.setattr(machine, "environment", lambda *_: HEADS[0]["environment"])
-        patch.setattr(machine, "doctor", lambda: machine.findings(machine.Facts()))
+        patch.setattr("c10k.launch.start", start)
+        patch.setattr("c10k.machine.environment", lambda *_: HEADS[0]["environment"])
+        patch.setattr("c10k.machine.doctor", lambda: machine.findings(machine.Facts()))
         patch.setattr(runtime, "prepare", lambda server: Runtime(sys.executable, "3.11"))
         patch.setattr(session, "run", run)
         yield

@@ -14,9 +14,12 @@ from rich.console import Console
 from test_export import ok
 from test_texts import one_line
 
-from c10k import claims, compare, histograms, judge, machine, session, store
+from c10k import claims, judge, machine
+from c10k.histograms import latencies
+from c10k.judge import compare, comparison
 from c10k.model import ClaimsHead, Figure, Outcome, Part, ServerUse
-from c10k.render import export, html, markdown, pictures, table, terminal, verdicts
+from c10k.render import comparisons, export, html, markdown, pictures, table, terminal, verdicts
+from c10k.run import begin, store
 
 pytestmark = pytest.mark.once
 
@@ -107,7 +110,7 @@ def exported(form, found, judged):
     try:
         for name in export.FORMATS[form](found, judged):
             assert (Path.cwd() / "out" / name).resolve().is_relative_to(Path.cwd() / "out")
-    except (export.ExportError, histograms.HistogramError) as error:
+    except (export.ExportError, latencies.HistogramError) as error:
         one_line(error)
 
 
@@ -124,16 +127,16 @@ def test_sessions(files):
     printed(terminal.render(judged, table.View("p99", ("p50", "errors"), "server")))
     assert all(line.isprintable() for line in markdown.render(judged).split("\n"))
     html.verdict(judged)
-    session.changes(found, (), {s.name: "" for s in found.plan.servers}, found.runtimes)
+    begin.changes(found, (), {s.name: "" for s in found.plan.servers}, found.runtimes)
     machine.differences(found.environment, SESSIONS[0].environment)
     for form in export.FORMATS.keys() - {"hdr"}:
         exported(form, found, judged)
     for other in (found, SESSIONS[0]):
         try:
             compared = compare.sessions([found], [other], ("a", "b"))
-            printed(terminal.grid(table.compared(compared)))
+            printed(terminal.grid(comparisons.compared(compared)))
             printed(terminal.compared(compared, compared.warnings))
-        except compare.NothingInCommon as error:
+        except comparison.NothingInCommon as error:
             one_line(error)
 
 
@@ -149,7 +152,7 @@ def test_pages(files):
     try:
         page = html.render([html.Part("p", found, judge.judge(found))])
         assert page.count("<script") == page.count("</script>") == 1
-    except histograms.HistogramError as error:
+    except latencies.HistogramError as error:
         one_line(error)
     finally:
         pictures._chart = drawn

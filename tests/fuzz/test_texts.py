@@ -12,16 +12,19 @@ from nonsense import TEXT, edited, fuzzed, hurt
 from plan import Plan, PlanError
 from plan import read as read_plan
 
-from c10k import catalog, histograms, launch, places, workload
-from c10k.plain import plain
+from c10k import launch, paths
+from c10k.declare import catalog, choosing, units, workload
+from c10k.histograms import latencies
+from c10k.launch import requirements
+from c10k.text import plain
 
 pytestmark = pytest.mark.once
 
-WORKLOADS = [path.read_text() for path in workload.find(places.WORKLOADS).values()]
+WORKLOADS = [path.read_text() for path in workload.find(paths.WORKLOADS).values()]
 SERVERS = [
-    path.read_text() for path in (*places.SERVERS.glob("*.py"), *places.SERVERS.glob("*.toml"))
+    path.read_text() for path in (*paths.SERVERS.glob("*.py"), *paths.SERVERS.glob("*.toml"))
 ]
-KNOWN = catalog.find(places.SERVERS)
+KNOWN = catalog.find(paths.SERVERS)
 PLAN = msgspec.to_builtins(Plan(port=7000, sources=("127.0.0.2",)))
 NUMBERISH = st.text("0123456789_.kKmMsh% \n-+e\u0661x", max_size=24)
 
@@ -35,7 +38,7 @@ def one_line(error):
 @fuzzed("counts, shares and times", NUMBERISH | TEXT, quick=1000, long=560_000, batched=True)
 def test_numbers(text):
     """What is no number is told so; what is one is finite, and whole where it should be."""
-    for parse in (workload.number, workload.share, workload.seconds):
+    for parse in (units.number, units.share, units.seconds):
         try:
             assert 0 <= parse(text) < 1e20
         except ValueError as error:
@@ -89,7 +92,7 @@ def test_servers(text):
             assert name in str(error)
             one_line(error)
             continue
-        catalog.why_not(server)
+        requirements.why_not(server)
         if not server.build:
             assert launch.command(server)
 
@@ -110,7 +113,7 @@ def test_words_for_servers(word):
     if "\0" in word:
         return
     try:
-        for server in catalog.choose([word], KNOWN):
+        for server in choosing.choose([word], KNOWN):
             assert server.name
     except catalog.CatalogError as error:
         one_line(error)
@@ -123,7 +126,7 @@ def test_addresses(bind):
         launch.listen(bind).close()
 
 
-HISTOGRAM = histograms.empty()
+HISTOGRAM = latencies.empty()
 for _value in (1_000, 50_000_000, 3_000_000_000):
     HISTOGRAM.record_value(_value)
 ENCODED = HISTOGRAM.encode()
@@ -138,9 +141,9 @@ ENCODED = HISTOGRAM.encode()
 def test_histograms(content):
     """A histogram is of this suite's bounds or refused."""
     try:
-        found = histograms.decoded(content.decode("latin-1"))
-        assert found.highest_trackable_value == histograms.BOUNDS[1]
-    except histograms.HistogramError as error:
+        found = latencies.decoded(content.decode("latin-1"))
+        assert found.highest_trackable_value == latencies.BOUNDS[1]
+    except latencies.HistogramError as error:
         one_line(error)
 
 

@@ -7,7 +7,7 @@ and says what it saw; checked() does so only when no earlier passing result is s
 from .cases import CASES, Case
 from .client import Failed, Informational, Unclean
 from .long import LONG
-from .run import check, checked, chosen, fingerprint, remember, remembered
+from .run import anew, check, checked, chosen, fingerprint, remember, remembered
 
 __all__ = [
     "CASES",
@@ -16,6 +16,7 @@ __all__ = [
     "Failed",
     "Informational",
     "Unclean",
+    "anew",
     "check",
     "checked",
     "chosen",

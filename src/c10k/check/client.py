@@ -20,7 +20,8 @@ from typing import ClassVar
 
 import psutil
 
-from .. import launch, processes
+from .. import launch
+from ..launch import processes
 from ..model import Grade, Server
 
 PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung

@@ -22,17 +22,7 @@ import psutil
 from .. import launch
 from . import peek
 from .cases import CASES, KIB, MIB, Case, stall
-from .client import (
-    Client,
-    CutOff,
-    Failed,
-    Finding,
-    Informational,
-    Subject,
-    Unclean,
-    exchange,
-    fill,
-)
+from .client import Client, CutOff, Failed, Finding, Informational, Subject, Unclean, exchange, fill
 
 LONG_IDLE_S = 30.0
 ACTIVE, ROUNDS, TRIES = 99, 20, 3

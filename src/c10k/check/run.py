@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import psutil
 
-from .. import launch, places
+from .. import launch, paths
+from ..errors import UserError
 from ..model import CaseResult, Conformance, Grade, Server
 from .cases import CASES, Case
 from .client import Finding, Subject
@@ -109,9 +111,9 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     The server's files (all that share its name: sources and .toml), the interpreter, the
     versions given, and the sources of the launcher and this kit.
     """
-    kit = [*Path(__file__).parent.glob("*.py"), Path(launch.__file__)]
+    kit = [path for of in (__file__, launch.__file__) for path in Path(of).parent.glob("*.py")]
     digest = hashlib.sha256(repr((sys.version, sorted(versions.items()))).encode())
-    for source in (*places.sources(server.path), *sorted(kit)):
+    for source in (*paths.sources(server.path), *sorted(kit)):
         digest.update(hashlib.sha256(source.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
@@ -140,11 +142,19 @@ def remember(server: Server, conformance: Conformance, folder: Path) -> None:
 
 def checked(server: Server, versions: Mapping[str, str], folder: Path) -> Conformance:
     """The remembered check, or a new one, remembered when it passes; its log is in folder."""
-    if found := remembered(server, versions, folder):
-        return found
-    conformance = check(server, workdir=folder, versions=versions)
-    remember(server, conformance, folder)
-    return conformance
+    return remembered(server, versions, folder) or anew(server, versions=versions, workdir=folder)
+
+
+def anew(server: Server, only: Sequence[str] = (), *, workdir: Path, **options: Any) -> Conformance:
+    """check(), and remembers a whole check that passes. Raises UserError without a folder."""
+    try:
+        found = check(server, only, workdir=workdir, **options)
+        remember(server, found, workdir)
+    except OSError as error:
+        raise UserError(
+            f"{workdir}: {error.strerror or error}; set XDG_CACHE_HOME to another"
+        ) from None
+    return found
 
 
 def _place(server: Server, folder: Path) -> Path:

@@ -12,7 +12,7 @@ from msgspec import Struct
 from rich.text import Text
 
 from ..model import CaseResult, Conformance
-from ..plain import plain
+from ..text import plain
 
 _STYLES = {"failed": "red", "unclean": "yellow", "informational": "cyan"}
 

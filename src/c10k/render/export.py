@@ -24,22 +24,23 @@ from typing import Any
 
 from msgspec import to_builtins
 
-from .. import histograms
-from ..model import Judged, Load, Measurement, Session
-from ..plain import plain
-from . import markdown, table
+from ..errors import UserError
+from ..histograms import latencies
+from ..model import Comparison, Judged, Load, Measurement, Session
+from ..text import plain
+from . import columns, comparisons, markdown, records
 
 Files = Mapping[str, str]  # name, with folders → content
 _FORMULA = ("=", "+", "-", "@")
 
 
-class ExportError(ValueError):
+class ExportError(UserError):
     """A session that lacks what a format needs; the message says what, in one line."""
 
 
 def rows_as_csv(session: Session, judged: Judged) -> Files:
     """One heading line, a line a row; what is a list or a table is JSON in its cell."""
-    rows = [table.as_dict(row) for row in table.rows(judged)]
+    rows = [records.as_dict(row) for row in columns.rows(judged)]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
     writer.writeheader()
@@ -50,6 +51,16 @@ def rows_as_csv(session: Session, judged: Judged) -> Files:
         }
         writer.writerow({key: cell(value) for key, value in cells.items()})
     return {"rows.csv": out.getvalue()}
+
+
+def comparison_as_csv(found: Comparison) -> str:
+    """A comparison as CSV: one table with all columns."""
+    shown = comparisons.compared(found)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([cell(title) for title, _ in shown.headings])
+    writer.writerows(map(cell, line.cells) for line in shown.lines)
+    return text.getvalue()
 
 
 def cell(value: object) -> object:
@@ -80,7 +91,7 @@ def _moment(text: str, what: str) -> datetime:
 
 def rows_as_jsonl(session: Session, judged: Judged) -> Files:
     """A JSON object a row."""
-    rows = [json.dumps(table.as_dict(row)) + "\n" for row in table.rows(judged)]
+    rows = [json.dumps(records.as_dict(row)) + "\n" for row in columns.rows(judged)]
     return {"rows.jsonl": "".join(rows)}
 
 
@@ -92,7 +103,7 @@ def tables_as_markdown(session: Session, judged: Judged) -> Files:
 def pytest_benchmark(session: Session, judged: Judged) -> Files:
     """A file as pytest-benchmark stores them, in the folder of the machine it names."""
     benchmarks: list[dict[str, Any]] = []
-    rows = {(row.server, row.load, row.clients): table.as_dict(row) for row in judged.rows}
+    rows = {(row.server, row.load, row.clients): records.as_dict(row) for row in judged.rows}
     for (load, server), trials in _accepted(session).items():
         where = f"{load.label}, {load.clients:,} clients"
         extra = rows.get((server, load.label, load.clients), {})
@@ -144,10 +155,10 @@ def hdr(session: Session, judged: Judged) -> Files:
         held = [m for m in trials if m.latency and m.latency.histogram]
         if not held:
             continue
-        merged = histograms.empty()
+        merged = latencies.empty()
         for m in held:
             assert m.latency is not None
-            decoded = histograms.decoded(m.latency.histogram)
+            decoded = latencies.decoded(m.latency.histogram)
             started = (_moment(m.started_at, f"trial {m.trial.key}") - began).total_seconds()
             tag = f"{_within(server)}/{load.label}/{load.clients}".replace(" ", "_")
             tag = tag.replace(",", "")

@@ -15,8 +15,8 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import Judged, Row, Session, Spread
-from ..plain import plain
-from . import pictures, table, verdicts
+from ..text import plain
+from . import columns, numbers, pictures, sentences, table, verdicts
 
 
 class Part(Struct, frozen=True):
@@ -85,10 +85,10 @@ def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
     return {
         "id": f"s{index}",
         "name": part.name if several else "",
-        "heading": table.heading(judged),
+        "heading": sentences.heading(judged),
         "verdict": verdict(judged),
-        "remarks": table.remarks(judged),
-        "footers": table.footers(judged),
+        "remarks": sentences.remarks(judged),
+        "footers": sentences.footers(judged),
         "environment": _flat(judged.environment),
         "tables": [_table(judged, each) for each in table.tables(judged)],
     }
@@ -127,9 +127,9 @@ def _pictures(parts: Sequence[Part]) -> list[tuple[str, str, pictures.Picture]]:
 def verdict(judged: Judged) -> str:
     """The session in a paragraph: only what its intervals and counts support."""
     rows = [row for row in judged.rows if row.server != judged.control]
-    closed = [row for row in rows if table.kind_of(row) == "closed"]
+    closed = [row for row in rows if columns.kind_of(row) == "closed"]
     said = [*_fastest(closed), *_starved(closed)]
-    said += _retried([row for row in rows if table.kind_of(row) == "storm"])
+    said += _retried([row for row in rows if columns.kind_of(row) == "storm"])
     failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
     if failed:
         said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
@@ -153,7 +153,7 @@ def _fastest(closed: Sequence[Row]) -> Iterable[str]:
         first = [row.server for row in known if row.rank == best]
         if not first or clients not in (counts[0], 10_000, counts[-1]):
             continue
-        where = f"At {table.people(clients)} in a closed loop"
+        where = f"At {numbers.people(clients)} in a closed loop"
         if len(first) > 1:
             yield f"{where} nothing in Python was shown to be faster than {_listed(first)}."
         else:
@@ -168,7 +168,7 @@ def _retried(storms: Sequence[Row]) -> Iterable[str]:
             if row.clients == clients and row.retried and row.retried.median
         ]
         if made:
-            come = f"When {table.people(clients)} came at once, so many had to try again"
+            come = f"When {numbers.people(clients)} came at once, so many had to try again"
             yield f"{come}: {_listed(made)}."
 
 
@@ -244,14 +244,14 @@ def _together(parts: Sequence[Part]) -> str:
 
 def _primary(row: Row | None) -> str:
     if row is None:
-        return table.UNKNOWN
-    key, unit, scale = _PRIMARY[table.kind_of(row)]
+        return numbers.UNKNOWN
+    key, unit, scale = _PRIMARY[columns.kind_of(row)]
     spread: Spread | None = getattr(row, key)
     if spread is None:
-        return html.escape(row.status if row.status != "ok" else table.UNKNOWN)
-    low, high = (table.significant(each * scale) for each in (spread.least, spread.greatest))
-    text = f"{table.significant(spread.median * scale)} {unit}"
-    return html.escape(table.marked(row, key, text)) + f" ({low} to {high})"
+        return html.escape(row.status if row.status != "ok" else numbers.UNKNOWN)
+    low, high = (numbers.significant(each * scale) for each in (spread.least, spread.greatest))
+    text = f"{numbers.significant(spread.median * scale)} {unit}"
+    return html.escape(columns.marked(row, key, text)) + f" ({low} to {high})"
 
 
 _PRIMARY = {

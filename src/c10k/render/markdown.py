@@ -6,27 +6,30 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from ..model import Comparison, Judged
-from ..plain import plain
-from . import table
+from ..text import plain
+from . import comparisons, sentences, table
 
 
 def render(judged: Judged, view: table.View | None = None) -> str:
     """The heading, the remarks, the tables, and the noise floor below them."""
-    remarks = "".join(f"- {escape(remark)}\n" for remark in table.remarks(judged))
-    parts = [f"{escape(table.heading(judged))}.\n", remarks]
+    remarks = "".join(f"- {escape(remark)}\n" for remark in sentences.remarks(judged))
+    parts = [f"{escape(sentences.heading(judged))}.\n", remarks]
     for each in table.tables(judged, view):
         parts += [f"{escape(each.title)}.\n"] if each.title else []
         parts.append(grid(each))
-    parts += [f"{escape(footer)}\n" for footer in table.footers(judged)]
+    parts += [f"{escape(footer)}\n" for footer in sentences.footers(judged)]
     return "\n".join(part for part in parts if part)
 
 
 def compared(found: Comparison, remarks: Sequence[str]) -> str:
     """The remarks, which side is which, a table a load, and the reasons below them."""
-    parts = ["".join(f"- {escape(each)}\n" for each in remarks), f"{escape(table.sides(found))}.\n"]
-    for each in table.comparison(found):
+    parts = [
+        "".join(f"- {escape(each)}\n" for each in remarks),
+        f"{escape(comparisons.sides(found))}.\n",
+    ]
+    for each in comparisons.comparison(found):
         parts += [f"{escape(each.title)}.\n", grid(each)]
-    parts.append("".join(f"- {escape(each)}\n" for each in table.reasons(found)))
+    parts.append("".join(f"- {escape(each)}\n" for each in comparisons.reasons(found)))
     return "\n".join(part for part in parts if part)
 
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from ..figures import by_percentile
+from ..judge.figures import by_percentile
 from ..model import Judged, Load, Measurement, Row, Session, Spread
-from ..plain import plain
-from .table import kind_of, significant, stands
+from ..text import plain
+from .columns import kind_of, stands
+from .numbers import significant
 
 # Okabe & Ito's colours, legible to the colour-blind, and Vega's shapes
 COLOURS = (

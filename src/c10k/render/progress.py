@@ -9,8 +9,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from ..model import Measurement, Trial
-from ..plain import plain
-from .table import significant
+from ..text import plain
+from .numbers import significant
 
 
 class Lines:

@@ -8,27 +8,27 @@ from rich.table import Table
 from rich.text import Text
 
 from ..model import Comparison, Judged
-from ..plain import plain
-from . import table
+from ..text import plain
+from . import comparisons, sentences, table
 
 
 def render(judged: Judged, view: table.View | None = None) -> RenderableType:
     """The heading and the remarks, the tables, and the noise floor below them."""
-    lines: list[RenderableType] = [Text(plain(table.heading(judged)), style="bold")]
-    lines += [Text(f"! {plain(remark)}", style="yellow") for remark in table.remarks(judged)]
+    lines: list[RenderableType] = [Text(plain(sentences.heading(judged)), style="bold")]
+    lines += [Text(f"! {plain(remark)}", style="yellow") for remark in sentences.remarks(judged)]
     for each in table.tables(judged, view):
         lines += [Text(f"\n{plain(each.title)}", style="bold")] if each.title else []
         lines.append(grid(each))
-    return Group(*lines, *(Text(plain(line)) for line in table.footers(judged)))
+    return Group(*lines, *(Text(plain(line)) for line in sentences.footers(judged)))
 
 
 def compared(found: Comparison, remarks: Sequence[str]) -> RenderableType:
     """The remarks, which side is which, a table a load, and the reasons below them."""
     lines: list[RenderableType] = [Text(f"! {plain(each)}", style="yellow") for each in remarks]
-    lines.append(Text(plain(table.sides(found)), style="bold"))
-    for each in table.comparison(found):
+    lines.append(Text(plain(comparisons.sides(found)), style="bold"))
+    for each in comparisons.comparison(found):
         lines += [Text(f"\n{plain(each.title)}", style="bold"), grid(each)]
-    return Group(*lines, *(Text(plain(line)) for line in table.reasons(found)))
+    return Group(*lines, *(Text(plain(line)) for line in comparisons.reasons(found)))
 
 
 def widest(tables: Sequence[table.Table]) -> int:

@@ -7,8 +7,8 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..model import ClaimsHead, Figure, Outcome, Part
-from ..plain import plain
-from . import markdown, table
+from ..text import plain
+from . import markdown, numbers, table
 
 _STYLES = {"supported": "green", "refuted": "red", "depends": "yellow", "not resolved": "cyan"}
 _OTHERS_CORES = 0.05  # as the gate on a trial
@@ -57,12 +57,12 @@ def figure(each: Figure) -> str:
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == round(value) else table.significant(value)
+    return f"{value:,.0f}" if value == round(value) else numbers.significant(value)
 
 
 def evidence(part: Part) -> str:
     """A part's figures on one line."""
-    return "; ".join(f"{each.name} {figure(each)}" for each in part.figures) or table.UNKNOWN
+    return "; ".join(f"{each.name} {figure(each)}" for each in part.figures) or numbers.UNKNOWN
 
 
 def grid(outcome: Outcome) -> table.Table:

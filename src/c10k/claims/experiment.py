@@ -1,0 +1,87 @@
+"""Finds, reads and runs the experiments."""
+
+import importlib.util
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from ..launch.watch import Surroundings
+from ..model import Outcome
+from .kept import ClaimError
+from .rules import HOLDS, decided
+
+# Repetitions. Six are the fewest whose extremes hold the median 95 % of the time.
+FULL, QUICK = 6, 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What an experiment is given."""
+
+    quick: bool
+    repetitions: int
+    ladder: Path  # a session of c10k.toml, for the claims that it decides
+    python: str | None  # another interpreter to try beside this one
+    folder: Path  # for logs
+    say: Callable[[str], None]  # progress, a line each
+
+
+def find(folder: Path) -> dict[str, Path]:
+    """The claims in a folder: name → file."""
+    return {path.stem: path for path in sorted(folder.glob("[!_]*.py"))}
+
+
+def choose(wanted: Sequence[str], known: Mapping[str, Path]) -> dict[str, ModuleType]:
+    """The claims that names and paths stand for; all that are known when none is named."""
+    chosen = {}
+    for word in wanted or known:
+        path = known.get(word) or (Path(word) if word.endswith(".py") else None)
+        if path is None:
+            raise ClaimError(f"no claim is named {word!r}; there are {', '.join(known)}")
+        chosen[path.stem] = read(path)
+    return chosen
+
+
+def read(path: Path) -> ModuleType:
+    """A claim's module. Raises ClaimError where the file is none."""
+    spec = importlib.util.spec_from_file_location(f"c10k_claim_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise ClaimError(f"{path}: no such file")
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.parent.absolute()))  # what claims of one folder share
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        raise ClaimError(f"{path}: cannot be imported: {' '.join(why.split())}") from None
+    finally:
+        sys.path.pop(0)
+    missing = [name for name in HOLDS if not hasattr(module, name)]
+    if missing:
+        raise ClaimError(f"{path}: no claim: {', '.join(missing)} missing (c10k.claims says what)")
+    return module
+
+
+def run(name: str, claim: ModuleType, setting: Setting) -> Outcome:
+    """Makes the experiment and decides. One that cannot be made has that as its reason."""
+    began = time.monotonic()
+    surroundings = Surroundings()
+    kept: dict[str, tuple[float, ...]] = {}
+    reason = ""
+    try:
+        for key, values in claim.measure(setting).items():
+            kept[key] = tuple(map(float, values))
+    except Exception as error:  # a claim is anybody's code
+        words = " ".join(str(error).split())
+        reason = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
+    return decided(
+        name,
+        claim,
+        kept,
+        reason=reason,
+        took_s=time.monotonic() - began,
+        noise=surroundings.noise(),
+    )

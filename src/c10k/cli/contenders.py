@@ -1,0 +1,253 @@
+"""c10k list, new, check, serve: the servers, and what each of them can do here."""
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.prompt import Prompt
+from rich.table import Table
+from rich.text import Text
+
+from .. import check, launch, paths
+from ..declare import catalog, choosing, template, workload
+from ..errors import UserError
+from ..launch import keeper, requirements, runtime
+from ..model import CaseResult, Conformance, Server
+from ..render import conformance
+from ..text import plain
+from . import words
+from .app import DONE, FAILED, Flag, Json, Many, app
+from .console import complain, print_json, print_line, write
+from .interrupt import Interruptible
+
+
+@app.command(name="list")
+def list_(*, as_json: Annotated[bool, Json] = False) -> int:
+    """List the servers and the workloads, and what is missing to run each server here.
+
+    Example: c10k list
+    """
+    servers, faults = catalog.known()
+    workloads = [workload.read(path) for path in workload.find(paths.WORKLOADS).values()]
+    if as_json:
+        found = [
+            {
+                **msgspec.to_builtins(server),
+                "versions": requirements.versions(server),
+                "why_not": requirements.why_not(server),
+            }
+            for server in servers
+        ]
+        known = [{"name": each.name, "title": each.title} for each in workloads]
+        print_json({"servers": found, "workloads": known})
+        return DONE
+    grid = Table("server", "tier", "model", "unit", "framework", box=None, pad_edge=False)
+    for server in servers:
+        version = requirements.versions(server).get(server.framework, "")
+        here = requirements.why_not(server) or f"{server.framework} {version}".strip() or "–"
+        cells = (server.name, server.tier, server.model, server.unit, here)
+        grid.add_row(*(Text(plain(cell)) for cell in cells))
+    console = Console()
+    console.width = max(console.width, Console(width=1000).measure(grid).maximum)
+    console.print(grid)
+    for fault in faults:
+        print_line(console, f"! {fault}")
+    console.print()
+    for each in workloads:
+        print_line(console, f"{each.name}: {each.title}")
+    return DONE
+
+
+@app.command(name="new")
+def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
+    """Write a new server that already runs, NAME.py here: a copy of the nearest there is.
+
+    Example: c10k new demo --framework asyncio
+
+    Parameters
+    ----------
+    name
+        Of the server and its file.
+    framework
+        The framework to start from: the first word of a server's name (c10k list).
+    model
+        The concurrency model to start from: callbacks, coroutines, greenlets ...
+    """
+    servers = catalog.known().servers
+    name = name.removesuffix(".py")
+    path = Path(f"{name}.py")
+    try:
+        if not framework and not model:
+            framework = _asked_framework(servers)
+        nearest = template.template(servers, framework, model)
+        written = template.text(nearest, name)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(written)
+    except FileExistsError:
+        raise UserError(f"{path} already exists; choose another name") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+    console = Console()
+    print_line(console, f"{path}: a copy of {nearest.name} ({nearest.model}); change it, then")
+    print_line(console, f"  c10k check ./{path}")
+    print_line(console, f"  c10k serve ./{path} --bind 127.0.0.1:7000")
+    print_line(console, f"  c10k run quick --servers ./{path} {nearest.name}")
+    if reason := requirements.why_not(nearest):
+        print_line(console, f"! it cannot run here yet: {reason}")
+    return DONE
+
+
+@app.command(name="check")
+def check_(
+    servers: Annotated[list[str] | None, Parameter(negative="")] = None,
+    /,
+    *,
+    full: Annotated[bool, Flag] = False,
+    cases: Annotated[list[str] | None, Many] = None,
+    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    junit: Path | None = None,
+    as_json: Annotated[bool, Json] = False,
+) -> int:
+    """Check that servers echo rightly: the conformance kit, always anew.
+
+    Example: c10k check trio_streams --full
+
+    Parameters
+    ----------
+    servers
+        Names, @tiers or paths of server files.
+    full
+        The longer cases, too: a minute a server instead of a second.
+    cases
+        Only these cases.
+    list_cases
+        List the cases, each with what it is for, and check nothing.
+    junit
+        Write the results to this file, too, as JUnit XML.
+    as_json
+        Print the results as JSON.
+    """
+    console = Console()
+    if list_cases:
+        return _list_cases(console, as_json)
+    if not servers:
+        raise UserError("check: name a server (c10k list shows them), or --list the cases")
+    only = words.split(cases)
+    try:
+        asked = check.chosen(only, full)
+    except ValueError as error:
+        raise UserError(f"--cases: {error}") from None
+    launch.raise_descriptor_limit()
+    chosen = choosing.choose(servers, catalog.known().servers)
+    if junit is not None:
+        write(junit, "", "--junit")  # now, not after minutes, it is known whether that is possible
+    shown = conformance.columns((server.name for server in chosen), (case.name for case in asked))
+    quiet = Console(quiet=as_json)
+    quiet.print(shown.heading(), soft_wrap=True)
+    found, not_run = _checked(chosen, only, full, shown, quiet)
+    if junit is not None:
+        write(junit, conformance.junit(found, not_run), "--junit")
+    if as_json:
+        reports = [{"server": n, "status": "not run", "reason": why} for n, why in not_run.items()]
+        reports += [
+            {"status": "failed" if each.failures else "ok", **msgspec.to_builtins(each)}
+            for each in found
+        ]
+        print_json({"checks": reports})
+    return FAILED if not_run or any(each.failures for each in found) else DONE
+
+
+def _checked(
+    servers: Sequence[Server],
+    only: Sequence[str],
+    full: bool,
+    shown: conformance.Columns,
+    console: Console,
+) -> tuple[list[Conformance], dict[str, str]]:
+    """Each server's check, its cases printed as they come; and why others could not be run."""
+    found: list[Conformance] = []
+    not_run: dict[str, str] = {}
+    folder = paths.cache() / "checks"
+    for server in servers:
+        try:
+            on = runtime.prepare(server)
+        except runtime.CannotRun as error:
+            not_run[server.name] = str(error)
+            print_line(console, f"{server.name}: not run: {error}")
+            continue
+
+        def seen(result: CaseResult, name: str = server.name) -> None:
+            console.print(shown.line(name, result), soft_wrap=True)
+
+        options = {"versions": on.depended_on, "python": on.executable, "full": full}
+        found.append(check.anew(server, only, workdir=folder, seen=seen, **options))
+    return found, not_run
+
+
+def _list_cases(console: Console, as_json: bool) -> int:
+    """Every case with the sentence that says what it is for."""
+    kits = {"first": check.CASES, "long": check.LONG}
+    known = [(kit, case) for kit, cases in kits.items() for case in cases]
+    if as_json:
+        cases = [{"name": case.name, "kit": kit, "why": case.why} for kit, case in known]
+        print_json({"cases": cases})
+        return DONE
+    width = max(len(case.name) for _, case in known)
+    for kit, case in known:
+        print_line(console, f"{case.name:{width}}  {kit:5}  {case.why}")
+    return DONE
+
+
+@app.command
+def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
+    """Run one server by hand until Ctrl-C, on the same listening socket a session gives it.
+
+    Example: c10k serve trio_streams --bind 127.0.0.1:7000
+
+    Parameters
+    ----------
+    server
+        A name or the path of a server file.
+    bind
+        HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one.
+    """
+    (chosen,) = choosing.choose([server], catalog.known().servers)[:1]
+    try:
+        on = runtime.prepare(chosen)
+    except runtime.CannotRun as error:
+        raise UserError(f"{chosen.name}: {error}") from None
+    launch.raise_descriptor_limit()
+    with tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as folder:
+        try:
+            running = launch.start(chosen, Path(folder) / "log", bind=bind, python=on.executable)
+        except (launch.NotServing, ValueError, OSError) as error:
+            raise UserError(f"{chosen.name} on {bind}: {error}") from None
+        try:
+            with Interruptible():
+                where = running.address
+                at = where if isinstance(where, str) else "{}:{}".format(*where)
+                print(plain(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it"))
+                sys.stdout.flush()
+                if exposed := launch.exposed(where):
+                    complain(exposed)
+                running.process.wait()
+                raise UserError(f"{chosen.name}: {running.gone()}")
+        except KeyboardInterrupt:
+            return DONE
+        finally:
+            running.stop()
+
+
+def _asked_framework(servers: Sequence[Server]) -> str:
+    """The framework that the user chooses; without a terminal, that it must be given."""
+    known = list(template.frameworks(servers))
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise template.NoTemplate(
+            f"say what to start from: --framework {', '.join(known)}; or --model"
+        )
+    return Prompt.ask("Framework to start from", choices=known, default="asyncio")

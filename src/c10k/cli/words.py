@@ -1,0 +1,99 @@
+"""Words of the command line → values. What cannot be read is a UserError that names the option."""
+
+from collections.abc import Sequence
+
+from ..declare import units
+from ..errors import UserError
+from ..judge import comparison, figures
+from ..model import Goal, Server
+
+_UNITS = {"_per_s": "1/s", "_us": "µs", "_bytes": "bytes", "_us_per_message": "µs", "_s": "s"}
+
+
+def split(words: Sequence[str] | None) -> list[str]:
+    """--servers a,b c → a b c."""
+    return [part for word in words or () for part in word.split(",") if part]
+
+
+def counts(words: Sequence[str] | None) -> list[int]:
+    """--clients 100,1k 10k → 100 1000 10000."""
+    try:
+        return [units.number(word) for word in split(words)]
+    except ValueError as error:
+        raise UserError(f"--clients: {error}") from None
+
+
+def share(option: str, text: str) -> float:
+    """5% → 0.05; option is what errors name."""
+    try:
+        return units.share(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {error}") from None
+
+
+def figures_to_name() -> dict[str, str]:
+    """What --fail-on may name: as it is written → the figure."""
+    named = {key.removesuffix("_bytes").removesuffix("_us"): key for key in figures.FIGURES}
+    return {**named, comparison.BREAKING: comparison.BREAKING}
+
+
+def fail_on_help() -> str:
+    """The help of --fail-on, with every figure that it takes."""
+    known = ", ".join(_with_unit(*each) for each in figures_to_name().items())
+    return (
+        "Judge: 5% is how much worse the primary figure of each load may be; FIGURE:5% is the "
+        "same for another figure, e.g. messages_per_s:5% memory_per_client:10%. Exit code 1: "
+        "something is broken, or certainly worse than that (its whole interval); 2: it cannot "
+        f"be told; 0: shown to be no worse than that. Figures: {known}."
+    )
+
+
+def _with_unit(name: str, figure: str) -> str:
+    unit = next((unit for end, unit in _UNITS.items() if figure.endswith(end)), "")
+    return f"{name} ({unit})" if unit else name
+
+
+def thresholds(words: Sequence[str] | None) -> dict[str, float]:
+    """--fail-on 5% messages_per_s:5% → figure ("" for the primary one) → share."""
+    found: dict[str, float] = {}
+    known = figures_to_name()
+    for word in split(words):
+        name, colon, text = word.rpartition(":")
+        figure = name if name in known.values() else known.get(name, "")
+        if colon and not figure:
+            raise UserError(
+                f"--fail-on {word}: no figure is named {name!r}; there are {', '.join(known)}"
+            )
+        if figure in found:
+            raise UserError(f"--fail-on {word}: {figure or 'the primary figure'} is given twice")
+        found[figure] = share(f"--fail-on {word}", text)
+    return found
+
+
+def goal(precision: str | None, max_blocks: int | None, time: str | None) -> Goal | None:
+    """What --precision, --max-blocks and --time ask for; None without --precision."""
+    if precision is None:
+        if max_blocks is not None or time is not None:
+            raise UserError("--max-blocks and --time only go with --precision")
+        return None
+    try:
+        limit_s = None if time is None else units.seconds(time)
+        found = Goal(units.share(precision), 50 if max_blocks is None else max_blocks, limit_s)
+    except ValueError as error:
+        raise UserError(f"--precision, --time: {error}") from None
+    if not 1 <= found.max_blocks <= 10_000:
+        raise UserError(f"--max-blocks: {found.max_blocks} is not between 1 and 10000")
+    return found
+
+
+def servers_of(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
+    """The names of a session's servers that names and @tiers stand for; none for no words."""
+    found: set[str] = set()
+    for word in split(words):
+        by_tier = {server.name for server in servers if f"@{server.tier}" == word}
+        matched = by_tier or {server.name for server in servers if server.name == word}
+        if not matched:
+            known = ", ".join(server.name for server in servers)
+            raise UserError(f"--servers {word}: the session has {known}")
+        found |= matched
+    return found

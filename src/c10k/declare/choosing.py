@@ -1,0 +1,178 @@
+"""Words → servers: names, @tiers, paths, commands, and what follows an @."""
+
+import re
+import shlex
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from .. import paths
+from ..model import Server
+from .catalog import CatalogError, known, read
+
+_MOST_CHARACTERS = 150  # of a name with overrides; what it gets besides fits model.Name
+_COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
+_INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
+
+
+def words(given: Iterable[str]) -> list[str]:
+    """a,b c → a b c; a command (NAME=COMMAND) may hold commas and stays whole."""
+    return [
+        part
+        for word in given
+        for part in ([word] if _COMMAND.fullmatch(word) else word.split(","))
+        if part
+    ]
+
+
+def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ...]:
+    """The servers that words stand for, each once, in the order given.
+
+    A word is a name, @TIER, the path of a server file or NAME=COMMAND. What follows it after
+    an @ is a requirement that replaces one of its dependencies, or an interpreter:
+    trio_streams@trio==0.24, @canonical@python3.14t.
+    """
+    by_name = {server.name: server for server in catalog}
+    chosen: dict[str, Server] = {}
+    for word in words(wanted):
+        base, overrides = _parts(word)
+        for server in _named(base, by_name):
+            found = _overridden(server, overrides)
+            if chosen.setdefault(found.name, found) != found:
+                raise CatalogError(
+                    f"{word}: another server is named {found.name!r} already: "
+                    f"{chosen[found.name].path}; rename one of the files"
+                )
+    if not chosen:
+        raise CatalogError("no server is named; c10k list shows which there are")
+    return tuple(chosen.values())
+
+
+def _parts(word: str) -> tuple[str, list[str]]:
+    """What a word names, and its overrides."""
+    if _COMMAND.fullmatch(word) or _is_file(word):
+        return word, []
+    first, *rest = word.removeprefix("@").split("@")
+    return ("@" if word.startswith("@") else "") + first, rest
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError:  # longer than any name
+        return False
+
+
+def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
+    if word.startswith("@"):
+        tier = [server for server in by_name.values() if server.tier == word[1:]]
+        if not tier:
+            tiers = ", ".join(sorted({f"@{server.tier}" for server in by_name.values()}))
+            raise CatalogError(f"no server is in tier {word!r}; there are {tiers}")
+        return tier
+    if word in by_name:
+        return [by_name[word]]
+    if match := _COMMAND.fullmatch(word):
+        return [_program(match["name"], match["command"])]
+    if "/" in word or word.endswith((".py", ".toml")):
+        return [read(Path(word))]
+    names = ", ".join(by_name)
+    raise CatalogError(f"no server is named {word!r}; there are {names} (c10k list)")
+
+
+def _program(name: str, command: str) -> Server:
+    """Any program that adopts standard input. Its files are named from here on, wherever it
+    will be started."""
+    try:
+        first, *rest = shlex.split(command)
+    except ValueError as error:
+        raise CatalogError(f"{name}={command}: {error}; write NAME=COMMAND") from None
+    found = shutil.which(first)
+    if found is None:
+        raise CatalogError(f"{name}={command}: no program {first!r} is here or on PATH")
+    files = {each: Path(each).absolute() for each in rest if _is_file(each)}
+    start = [str(Path(found).absolute()), *(str(files.get(each, each)) for each in rest)]
+    return Server(
+        name=name,
+        path=paths.name_of(next(iter(files.values()), Path(found))),
+        title=name,
+        model="not known",
+        unit="not known",
+        tier="variant",
+        start=tuple(map(_portable, start)),
+    )
+
+
+def _portable(word: str) -> str:
+    """A word of a command as launch.command() reads it: {{ for {, {home} for the home folder."""
+    return paths.homeless(word.replace("{", "{{").replace("}", "}}"), "{home}")
+
+
+def _overridden(server: Server, overrides: Sequence[str]) -> Server:
+    """The server in an environment of its own, with other versions or another interpreter."""
+    for override in overrides:
+        name = f"{server.name}@{override}"
+        if server.start:
+            raise CatalogError(f"{name}: it is no Python server")
+        if len(name) > _MOST_CHARACTERS or not name.isprintable():
+            raise CatalogError(f"{name[:200]!r}: no name of {_MOST_CHARACTERS} characters or less")
+        if _INTERPRETER.fullmatch(override):
+            changed = replace(server, python=override)
+        else:
+            changed = _with_requirement(server, override)
+        if "/" in name:
+            raise CatalogError(f"{name}: no name: a file's cannot hold a /")
+        server = replace(changed, name=name, isolated=True)
+    return server
+
+
+def _with_requirement(server: Server, override: str) -> Server:
+    try:
+        wanted = Requirement(override)
+    except InvalidRequirement:
+        raise CatalogError(
+            f"{server.name}@{override}: write NAME@DISTRIBUTION==VERSION or NAME@python3.13"
+        ) from None
+    if wanted.url:
+        raise CatalogError(f"{server.name}@{override}: an address is no version")
+    names = [canonicalize_name(Requirement(each).name) for each in server.dependencies]
+    if canonicalize_name(wanted.name) not in names:
+        known = ", ".join(names) or "nothing"
+        raise CatalogError(f"{server.name}@{override}: it depends on {known}, not {wanted.name}")
+    at = names.index(canonicalize_name(wanted.name))
+    others = (*server.dependencies[:at], str(wanted), *server.dependencies[at + 1 :])
+    return replace(server, dependencies=others)
+
+
+def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
+    """Python servers with an environment of their own each, made with python where given."""
+    python = paths.homeless(python)
+    return tuple(
+        each if each.start else replace(each, isolated=True, python=each.python or python)
+        for each in servers
+    )
+
+
+def foreign(servers: Iterable[Server]) -> list[str]:
+    """What would run for these servers and is not the suite's or a plug-in's, a line each.
+
+    A session's plan may name any program as a server; a person must see which.
+    """
+    here = {server.path: _commands(server) for server in known().servers}
+    found = {server: _commands(server) for server in servers}
+    return [
+        f"{server.name}: {'; '.join(commands)}"
+        for server, commands in found.items()
+        if commands != here.get(server.path)
+    ]
+
+
+def _commands(server: Server) -> list[str]:
+    """What is run for a server, in the order in which it is."""
+    installed = ["install", *server.dependencies] if server.isolated else []
+    started = server.start or (server.python or "python", server.path)
+    return [shlex.join(words) for words in (installed, server.build, started) if words]

@@ -1,0 +1,86 @@
+"""The rows of a comparison, its warnings, and what would tell more. Pure."""
+
+import math
+from collections.abc import Sequence
+
+from ..errors import UserError
+from ..model import Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
+from .evidence import ALPHA, ONE, Cell
+from .figures import PRIMARY
+
+BREAKING = "breaking_point"  # the figure of a search
+
+
+class NothingInCommon(UserError):
+    """Two sides that share no server under any load; the message says what each has."""
+
+
+def blocks_for(comparisons: int) -> int:
+    """How many blocks it takes for one of so many comparisons to be claimed at all.
+
+    Wilcoxon's p is never below 2^(1-n), and Holm asks the first for ALPHA / comparisons.
+    """
+    return 1 + math.ceil(math.log2(max(1, comparisons) / ALPHA))
+
+
+def row_of(
+    cell: Cell,
+    figure: str,
+    spreads: tuple[Spread | None, Spread | None],
+    ratio: Ratio | None,
+    verdict: ComparedVerdict,
+    reason: str = "",
+) -> Compared:
+    load, server = cell
+    return Compared(
+        server=server,
+        load=load.label,
+        clients=load.clients,
+        figure=figure,
+        primary=figure in (PRIMARY[load.kind], BREAKING),
+        a=spreads[0],
+        b=spreads[1],
+        ratio=ratio,
+        verdict=verdict,
+        reason=reason,
+    )
+
+
+def comparison_of(
+    names: tuple[str, str],
+    rows: Sequence[Compared],
+    said: Sequence[str],
+    firsts: tuple[Session, Session],
+) -> Comparison:
+    warnings = [line for line in said if line]
+    if any(row.reason == ONE for row in rows):
+        warnings.append(ONE)
+    first = next((row for row in rows if row.verdict == "cannot be told"), rows[0])
+    return Comparison(
+        names[0], names[1], tuple(rows), tuple(warnings), _advice(first, firsts, len(rows))
+    )
+
+
+def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
+    """The command that would tell what these sessions do not: both in one, by turns."""
+    workload = firsts[0].plan.workload.name
+    new, slash, old = row.server.partition(" / ")
+    if slash:
+        had = len({m.trial.block for m in firsts[0].measurements})
+        blocks = max(blocks_for(rows), 2 * had if firsts[0].plan.control else 0)
+        return f"c10k race {old} {new} {workload} --blocks {blocks}"
+    on = [session.runtimes.get(row.server) for session in firsts]
+    versions = [each.versions if each else {} for each in on]
+    changed = [
+        name for name in versions[0] if versions[1].get(name) not in (None, versions[0][name])
+    ]
+    if changed and "@" not in row.server:
+        pair = (f"{row.server}@{changed[0]}=={each[changed[0]]}" for each in versions)
+        return f"c10k race {' '.join(pair)} {workload}"
+    return f"c10k race OLD NEW {workload}, with two files or versions of {row.server}"
+
+
+def what_it_has(session: Session) -> str:
+    labels = dict.fromkeys(load.label for load in session.plan.workload.loads)
+    names = ", ".join(server.name for server in session.plan.servers)
+    return f"{names} under {', '.join(labels)}"

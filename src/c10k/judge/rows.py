@@ -1,0 +1,184 @@
+"""From measurements to rows, ratios, ranks and the limiter: pure.
+
+Every figure is taken per trial, then summarised over the blocks: the median, with the
+least and the greatest beside it. Percentiles are never pooled or averaged. Servers are
+compared by the ratio of their figures within a block, which takes out what drifts between
+blocks. All comparisons of one kind of load, which are printed as one table, are one family.
+Who failed under a load is shown there and compared with nobody: to judge a server by the
+blocks in which it held would be to judge it by its luck. What the rules are and where they
+come from stands in docs/method.md.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from ..model import Judged, Load, Measurement, Row, Server, Session
+from ..plan.gates import bound_by
+from . import samples, scaling
+from .cells import accepted, last_attempts, row_status, spread
+from .figures import FIGURES, PRIMARY, Figure, Limits, limiter, unsettled
+from .ranking import table_compared
+from .warnings import is_finished, warnings_of
+
+PERCENTILES = ("latency_p50_us", "latency_p99_us", "latency_p999_us")
+# What an old session counted twice: here, and again by how the connection ended.
+_ENDED_EARLY = "the connection ended before its echo"
+
+
+def judge(session: Session) -> Judged:
+    """The rows of a session, finished or not, in the plan's order of loads and servers."""
+    plan = session.plan
+    told = session.environment.get("limits", {})
+    limits: Limits = {key: value for key, value in told.items() if isinstance(value, int)}
+    by_cell: dict[tuple[Load, str], list[Measurement]] = {}
+    for measurement in session.measurements:
+        trial = measurement.trial
+        by_cell.setdefault((trial.load, trial.server), []).append(measurement)
+    tables: dict[str, dict[Load, list[Row]]] = {}
+    for load in () if plan.workload.search else plan.workload.loads:
+        rows = [
+            row_of(plan.workload.name, server, load, by_cell[load, server.name], limits)
+            for server in plan.servers
+            if (load, server.name) in by_cell
+        ]
+        tables.setdefault(load.kind, {})[load] = rows
+    judged = [table_compared(session, table, by_cell) for table in tables.values()]
+    found = {load: rows for each in judged for load, rows in each.rows.items()}
+    rows = [row for load in plan.workload.loads for row in found.get(load, ())]
+    noise = [floor for each in judged for floor in each.noise]
+    return Judged(
+        workload=plan.workload,
+        rows=tuple(rows),
+        noise=tuple(noise),
+        warnings=(
+            *warnings_of(session, rows, noise),
+            *(line for each in judged for line in each.warnings),
+        ),
+        environment=session.environment,
+        started_at=session.started_at,
+        finished=is_finished(session),
+        reference=plan.workload.reference,
+        control=plan.control,
+        memory=tuple(scaling.memory(session)),
+        breaking=tuple(scaling.breaking(session, limits)),
+    )
+
+
+def row_of(
+    workload: str, server: Server, load: Load, trials: Sequence[Measurement], limits: Limits
+) -> Row:
+    good = accepted(trials)
+    ended = [trial for trial in trials if trial.messages is not None]
+    # Gated or past its limit, what a server did is shown when there is nothing better.
+    shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
+    last = last_attempts(trials)
+    limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
+    row = Row(
+        server=server.name,
+        workload=workload,
+        load=load.label,
+        clients=load.clients,
+        tier=server.tier,
+        model=server.model,
+        status=row_status(last),
+        reason=_reasons(last, gated=not good),
+        blocks=len({trial.trial.block for trial in good}),
+        blocks_run=len(last),
+        bound=any(map(bound_by, shown)),
+        # A gated attempt that was repeated is published with its trial, and not counted here.
+        connected=_least(trial.connected for trial in last),
+        served=_least(trial.served for trial in last),
+        unserved=_sum(
+            None if trial.served is None else load.clients - trial.served for trial in last
+        ),
+        lost=_sum(trial.lost for trial in last),
+        altered=_sum(trial.altered for trial in last),
+        errors=_errors(last),
+        clients_without_echo=_greatest(trial.clients_without_echo for trial in shown),
+        at_ceiling=sum(trial.at_ceiling for trial in shown),
+        gated=sum(bool(trial.gates) for trial in trials),
+        unsettled=sum(map(unsettled, shown)),
+        outliers=_outliers(good, FIGURES[PRIMARY[load.kind]]),
+        limiter=" / ".join(limiters),
+        versions=trials[-1].versions if trials else {},
+        python=trials[-1].python if trials else "",
+        gil=trials[-1].gil if trials else None,
+        hosts="; ".join(dict.fromkeys(_hosts(trial) for trial in shown if trial.hosts)),
+        notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
+    )
+    figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
+    figures |= {name: None for name in PERCENTILES if not _known(name, shown)}
+    return replace(row, **figures)
+
+
+def _known(percentile: str, trials: Iterable[Measurement]) -> bool:
+    """Whether a percentile is known in every trial that had any latency.
+
+    It is left out of a trial when too few intervals lie beyond it, which is so where a rare
+    stall fell into the slice: a median of the rest would be that of the lucky trials.
+    """
+    figure = FIGURES[percentile]
+    return all(figure(trial) is not None for trial in trials if trial.latency)
+
+
+def _hosts(trial: Measurement) -> str:
+    """Who served, and who the clients were."""
+    of = {
+        role: ", ".join(host.name for host in trial.hosts if host.role == role)
+        for role in ("server", "client")
+    }
+    return f"{of['server']} ← {of['client']}"
+
+
+def _reasons(trials: Sequence[Measurement], gated: bool) -> str:
+    """Why each block is not ok; of a row that nothing of stands, why it was gated."""
+    told = []
+    for trial in trials:
+        why = trial.reason if trial.status != "ok" else "; ".join(trial.gates) if gated else ""
+        alone = trial.status == "not run" or len(trials) == 1
+        if why:
+            told.append(why if alone else f"block {trial.trial.block + 1}: {why}")
+    return "; ".join(dict.fromkeys(told))
+
+
+def _errors(trials: Iterable[Measurement]) -> dict[str, int]:
+    """What went wrong, by its name, each failure once."""
+    errors: dict[str, int] = {}
+    for trial in trials:
+        for name, count in _once(trial).items():
+            errors[name] = errors.get(name, 0) + count
+    return errors
+
+
+def _once(trial: Measurement) -> dict[str, int]:
+    """A trial's failures. In those from before the engine's own CPU time was recorded, a
+    connection that ended before its first echo stands twice: as that, and by how it ended."""
+    early = trial.errors.get(_ENDED_EARLY, 0)
+    ended = sum(
+        count
+        for name, count in trial.errors.items()
+        if name != _ENDED_EARLY and not name.startswith("no first echo")
+    )
+    if trial.engine_cpu_s is not None or ended < early:
+        return trial.errors
+    return {name: count for name, count in trial.errors.items() if name != _ENDED_EARLY}
+
+
+def _outliers(trials: Sequence[Measurement], figure: Figure) -> tuple[int, ...]:
+    known = [(trial.trial.block, value) for trial in trials if (value := figure(trial)) is not None]
+    marked = samples.outliers([value for _, value in known])
+    return tuple(block for (block, _), out in zip(known, marked, strict=True) if out)
+
+
+def _least(values: Iterable[int | None]) -> int | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _greatest(values: Iterable[int | None]) -> int | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _sum(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None

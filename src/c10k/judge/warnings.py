@@ -1,0 +1,63 @@
+"""What a reader must know of a session before its numbers. Pure."""
+
+from collections.abc import Iterable, Sequence
+
+from ..model import NoiseFloor, Row, Session
+from ..plan import search
+
+
+def is_finished(session: Session) -> bool:
+    done = {m.trial.key for m in session.measurements}
+    planned = all(trial.key in done for trial in session.plan.trials)
+    return planned and not search.following(session.plan, session.measurements)
+
+
+def warnings_of(
+    session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
+) -> Iterable[str]:
+    """What a reader must know before the numbers."""
+    plan = session.plan
+    done = {m.trial.key for m in session.measurements}
+    missing = sum(trial.key not in done for trial in plan.trials)
+    if missing:
+        yield (
+            f"ended early: {missing} of {len(plan.trials)} trials are missing; "
+            "c10k run --resume continues it"
+        )
+    if session.altered:
+        yield "altered: its trials are no longer those that it was finished with"
+    if session.mixed:
+        yield f"mixed: it was resumed though this had changed: {'; '.join(session.mixed)}"
+    blocks = len({m.trial.block for m in session.measurements})
+    if plan.workload.search:
+        pass  # each count is tried until it is decided
+    elif blocks == 1:
+        yield "1 block: nothing is known of the spread, and no difference is claimed"
+    elif blocks < 3:
+        yield f"{blocks} blocks: the spread is shown, no difference is claimed"
+    elif not noise:
+        why = "too few blocks of the control count" if plan.control else "no control was entered"
+        yield f"{why}, so the noise floor is unknown and no difference is claimed"
+    if not session.conformance:
+        yield "the servers were not checked before they were timed (--unchecked)"
+    yield from sorted({m.pinned for m in session.measurements if "not pinned" in m.pinned})
+    gated = [m for m in session.measurements if m.gates]
+    if gated:
+        kinds: dict[str, int] = {}
+        for measurement in gated:
+            for reason in measurement.gates:
+                kind = reason.partition(":")[0]
+                kinds[kind] = kinds.get(kind, 0) + 1
+        said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
+        total = len(session.measurements)
+        yield f"{len(gated)} of {total} trials were gated ({said}) and do not count where others do"
+    if any(row.bound for row in rows):
+        yield (
+            "≥, ≤ and ~: the client was the limit (its core was busy more than 90 %, in a storm "
+            "80 %, or it sent late by more than a tenth of the latency), or others took enough of "
+            "the time to make a p99 (limiter: others). The server may be better than a bound; "
+            "~ is what a message cost there, not at the server's own limit, and "
+            "where the floor has a ~, so have all × floor"
+        )
+    if plan.workload.search and search.following(plan, session.measurements):
+        yield "the search has not come to its end"

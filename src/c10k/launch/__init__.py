@@ -1,0 +1,34 @@
+"""A server on its listening socket, from its build to its end, and what is read of it.
+
+server.py        starts it, waits for the first echo, ends it
+listen.py        the socket that every server gets, and its accept queue
+build.py         the command that starts it, compiled first where it must be
+child.py         what a child process does before it becomes a server
+confine.py       where it may write (Landlock)
+keeper.py        a process that ends all of it when the suite is killed
+log.py           what it wrote on standard error
+requirements.py  what it needs, and whether that is installed
+runtime.py       the interpreter that it runs on, made first when it is isolated
+processes.py     its tree of processes, and their CPU time
+watch.py         what it uses and holds, and what else the machine does
+"""
+
+from .build import NotServing as NotServing
+from .build import command as command
+from .child import child_setup as child_setup
+from .child import raise_descriptor_limit as raise_descriptor_limit
+from .listen import BACKLOG as BACKLOG
+from .listen import Backlog as Backlog
+from .listen import backlog as backlog
+from .listen import exposed as exposed
+from .listen import listen as listen
+from .log import LOG_BYTES as LOG_BYTES
+from .log import last_line as last_line
+from .log import trim as trim
+from .server import READY_S as READY_S
+from .server import REAP_S as REAP_S
+from .server import STOP_S as STOP_S
+from .server import Running as Running
+from .server import Stopped as Stopped
+from .server import serving as serving
+from .server import start as start

@@ -1,0 +1,68 @@
+"""The command that starts a server, built first where it must be."""
+
+import hashlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import paths
+from ..model import Server
+
+
+class NotServing(Exception):
+    """The server cannot be built or did not come to serve; the message is the row's reason."""
+
+
+def command(server: Server, python: str = sys.executable) -> list[str]:
+    """The command line that starts a server; builds it first where it must be built.
+
+    -P: no module beside the file can shadow a library. Raises NotServing.
+    """
+    if not server.start:
+        return [python, "-P", str(paths.file_of(server.path))]
+    binary = _build(server) if server.build else ""
+    return _filled(server.start, server, binary)
+
+
+def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
+    """A command with its places filled in; {{ and }} are braces, any other stays as it is.
+
+    Not str.format: that would read attributes for whoever wrote the file.
+    """
+    known = {
+        "{{": "{",
+        "}}": "}",
+        "{out}": out,
+        "{here}": str(paths.file_of(server.path).parent),
+        "{home}": str(Path.home()),
+    }
+    pattern = "|".join(map(re.escape, known))
+    return [re.sub(pattern, lambda found: known[found[0]], word) for word in words]
+
+
+def _build(server: Server) -> str:
+    """Builds into the cache, under a name made of the sources and the command."""
+    digest = hashlib.sha256(repr(server.build).encode())
+    for source in paths.sources(server.path):
+        digest.update(source.read_bytes())
+    folder = paths.cache() / "built"
+    binary = folder / f"{server.name}-{digest.hexdigest()[:16]}"
+    if binary.exists():
+        return str(binary)
+    compiler = server.build[0]
+    if shutil.which(compiler) is None:
+        raise NotServing(f"no compiler: {compiler} is not on PATH")
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+        out = Path(scratch) / server.name
+        words = _filled(server.build, server, str(out))
+        built = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        if built.returncode:
+            first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
+            raise NotServing(f"it does not compile: {first}")
+        out.replace(binary)  # whole or not at all, also when two build at once
+    return str(binary)

@@ -1,0 +1,47 @@
+"""What a child process does before it becomes a server or a worker, and its limits."""
+
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+
+from . import confine
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class child_setup:
+    """What a child does between fork and exec; picklable state, no allocation to speak of."""
+
+    def __init__(
+        self,
+        cpus: Sequence[int] | None,
+        file_bytes: int | None = None,
+        rules: int | None = None,
+    ) -> None:
+        self.cpus = cpus
+        self.file_bytes = file_bytes
+        self.rules = rules
+        self.parent = os.getpid()
+
+    def __call__(self) -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != self.parent:
+                os._exit(1)
+        if self.cpus and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, self.cpus)
+        if self.file_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (self.file_bytes, self.file_bytes))
+        if self.rules is not None:
+            confine.enter(self.rules)
+
+
+def raise_descriptor_limit() -> int:
+    """Raises the soft limit on descriptors to the hard one; children inherit it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

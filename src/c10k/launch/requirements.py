@@ -1,0 +1,65 @@
+"""What a server needs on this interpreter, what is installed of it, and what is missing."""
+
+import shutil
+import sys
+from importlib import metadata
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from .. import paths
+from ..model import Server
+
+_PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
+
+
+def why_not(server: Server) -> str:
+    """Why this server cannot run on this interpreter, with what to do; "" when it can."""
+    here = "{}.{}.{}".format(*sys.version_info[:3])
+    if not SpecifierSet(server.requires_python).contains(here, prereleases=True):
+        return f"needs Python {server.requires_python}; this is {here}"
+    for dependency in map(Requirement, server.dependencies):
+        if dependency.marker and not dependency.marker.evaluate():
+            continue
+        try:
+            installed = metadata.version(dependency.name)
+        except metadata.PackageNotFoundError:
+            state = "is not installed"
+        else:
+            if dependency.specifier.contains(installed, prereleases=True):
+                continue
+            state = f"{installed} is installed"
+        remedy = paths.pip_install(f"'{dependency}'")
+        return f"{dependency.name} {state}: {remedy}"
+    for what, words in (("compiler", server.build), ("program", server.start)):
+        if words and "{" not in words[0] and shutil.which(words[0]) is None:
+            package = _PACKAGES.get(words[0], words[0])
+            return f"no {what}: {words[0]} is not on PATH (apt-get install {package})"
+    return ""
+
+
+def distributions(server: Server) -> set[str]:
+    """The distributions whose versions a row records: the framework and each dependency."""
+    names = {Requirement(dependency).name for dependency in server.dependencies}
+    return names | {server.framework} - {""}
+
+
+def versions(server: Server) -> dict[str, str]:
+    """The installed version of each of its distributions, by name."""
+    found = {}
+    for name in sorted(distributions(server)):
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def notes(server: Server, python: str = "") -> tuple[str, ...]:
+    """The remarks that apply on an interpreter of this version; without one, on this one."""
+    version = python or "{}.{}.{}".format(*sys.version_info[:3])
+    return tuple(
+        note.text
+        for note in server.notes
+        if SpecifierSet(note.python).contains(version, prereleases=True)
+    )

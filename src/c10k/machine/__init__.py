@@ -1,0 +1,33 @@
+"""What this machine is and what it allows. Nothing here changes it.
+
+read.py         asks the kernel; None where it does not tell (macOS knows little of this)
+fit.py          how many clients fit, and which cores are for whom
+doctor.py       what would distort or limit a session, with the command that mends it
+environment.py  what is published with a session: hardware, kernel and interpreter, never the
+                host, a user, a path or an environment variable
+"""
+
+from .doctor import Finding as Finding
+from .doctor import Severity as Severity
+from .doctor import doctor as doctor
+from .doctor import findings as findings
+from .environment import differences as differences
+from .environment import environment as environment
+from .environment import gil_enabled as gil_enabled
+from .fit import BACKLOG as BACKLOG
+from .fit import RESERVE as RESERVE
+from .fit import WORKERS_MAX as WORKERS_MAX
+from .fit import Bound as Bound
+from .fit import Capacity as Capacity
+from .fit import Pinning as Pinning
+from .fit import capacity as capacity
+from .fit import cores as cores
+from .fit import pinning as pinning
+from .fit import worker_clients as worker_clients
+from .read import Activity as Activity
+from .read import Facts as Facts
+from .read import Limits as Limits
+from .read import cores_allowed as cores_allowed
+from .read import read_activity as read_activity
+from .read import read_facts as read_facts
+from .read import read_limits as read_limits

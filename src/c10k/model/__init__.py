@@ -1,0 +1,62 @@
+"""The data types that flow, frozen; nothing else.
+
+Server, Workload → Trial → Measurement (failures are values, not exceptions)
+→ Session (environment + measurements) → Judged (rows) → text or page.
+
+Units are in the names. A figure that was not taken is None, never zero.
+
+What is read from files is bounded by these types, once for all who read: beyond the bounds
+nothing was measured, and arithmetic on it would end in infinities.
+
+declared.py, measured.py, checked.py, judged.py and claimed.py hold those of each phase.
+"""
+
+from .checked import CaseResult as CaseResult
+from .checked import Conformance as Conformance
+from .checked import Grade as Grade
+from .claimed import ClaimsHead as ClaimsHead
+from .claimed import Decision as Decision
+from .claimed import Figure as Figure
+from .claimed import Outcome as Outcome
+from .claimed import Part as Part
+from .declared import Arrivals as Arrivals
+from .declared import Clients as Clients
+from .declared import Environment as Environment
+from .declared import Goal as Goal
+from .declared import Kind as Kind
+from .declared import Line as Line
+from .declared import Load as Load
+from .declared import Name as Name
+from .declared import Note as Note
+from .declared import Plan as Plan
+from .declared import Real as Real
+from .declared import Runtime as Runtime
+from .declared import Search as Search
+from .declared import Server as Server
+from .declared import Sharing as Sharing
+from .declared import Specified as Specified
+from .declared import Tier as Tier
+from .declared import Told as Told
+from .declared import Trial as Trial
+from .declared import Whole as Whole
+from .declared import Workload as Workload
+from .judged import BreakingPoint as BreakingPoint
+from .judged import Compared as Compared
+from .judged import ComparedVerdict as ComparedVerdict
+from .judged import Comparison as Comparison
+from .judged import Judged as Judged
+from .judged import MemoryRow as MemoryRow
+from .judged import NoiseFloor as NoiseFloor
+from .judged import Ratio as Ratio
+from .judged import Row as Row
+from .judged import Slope as Slope
+from .judged import Spread as Spread
+from .judged import Verdict as Verdict
+from .measured import Host as Host
+from .measured import Latency as Latency
+from .measured import Measurement as Measurement
+from .measured import Memory as Memory
+from .measured import Noise as Noise
+from .measured import ServerUse as ServerUse
+from .measured import Session as Session
+from .measured import Status as Status

@@ -1,0 +1,172 @@
+"""What is said beside a session's tables: heading, remarks, footers."""
+
+from collections.abc import Callable, Sequence
+
+from ..model import Judged, Row
+from .columns import FAIR, LOOPS, good_blocks, is_uneven, kind_of, rows, stands
+from .numbers import people, ratio
+
+
+def heading(judged: Judged) -> str:
+    """One line: what was run, when, and where, with what of that makes figures unlike others'."""
+    environment = judged.environment
+    cpu = environment.get("cpu", {}).get("model") or "unknown CPU"
+    allowed = environment.get("cpu", {}).get("cores_allowed")
+    cores = len(allowed) if isinstance(allowed, list) else 0
+    kernel = environment.get("system", {}).get("kernel") or ""
+    python = environment.get("python", {}).get("version") or ""
+    where = [
+        f"{cores} cores of {cpu}" if cores else f"{cpu}",
+        *(["a virtual machine"] if environment.get("cpu", {}).get("virtual_machine") else []),
+        f"Linux {kernel}",
+        f"Python {python}{' built without PGO' if _plain_build(judged) else ''}",
+        *(["a modified tree"] if environment.get("suite", {}).get("modified") else []),
+    ]
+    return f"{judged.workload.title}. {judged.started_at[:10]}, {', '.join(where)}"
+
+
+def _plain_build(judged: Judged) -> bool:
+    """Whether the interpreter is known to be built without profile-guided optimisation.
+
+    An empty list says nothing: not every interpreter knows how it was configured.
+    """
+    flags = judged.environment.get("python", {}).get("optimisation")
+    return isinstance(flags, list) and bool(flags) and "--enable-optimizations" not in flags
+
+
+def remarks(judged: Judged) -> tuple[str, ...]:
+    """What must be read with the numbers: limits first, then each row's reason and notes.
+
+    What holds of several rows is said once for all of them.
+    """
+    shown = rows(judged)
+    noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
+    return (
+        *judged.warnings,
+        *_reasons(shown),
+        *(said for told in _REMARKS if (said := told(shown))),
+        *(f"{server}: {note}" for server, note in noted),
+    )
+
+
+def _reasons(shown: Sequence[Row]) -> list[str]:
+    """Why rows failed, could not run or were gated, and how many of their blocks are good."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for row in shown:
+        if row.reason:
+            what = "gated" if row.status == "ok" else row.status
+            good = f", {good_blocks(row)} good" if row.status != "not run" else ""
+            where = f"{people(row.clients)}, {row.load}, {what}{good}"
+            alike.setdefault((where, row.reason), []).append(row.server)
+    return [f"{', '.join(servers)}, {where}: {why}" for (where, why), servers in alike.items()]
+
+
+def _listed(rows: Sequence[Row], what: Callable[[Row], str] = lambda row: "") -> str:
+    """Rows by name, each with something more."""
+    told = (f"{row.server} at {row.clients:,} ({row.load}) {what(row)}" for row in rows)
+    return "; ".join(map(str.strip, told))
+
+
+def _bracketed(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if not stands(row) and row.status != "not run"]
+    return "in brackets: figures that are compared with nothing, as it failed or was gated" * bool(
+        found
+    )
+
+
+def _partly_gated(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if stands(row) and row.blocks < row.blocks_run]
+    return f"the other blocks were gated: {_listed(found, good_blocks)}" if found else ""
+
+
+def _starved(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if row.clients_without_echo and kind_of(row) in LOOPS]
+    told = "; ".join(
+        f"{row.server} up to {row.clients_without_echo:,} of {row.clients:,} ({row.load})"
+        for row in found
+    )
+    return f"clients without an echo for a whole slice, worst block: {told}" if found else ""
+
+
+def _apart(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if row.outliers]
+
+    def blocks(row: Row) -> str:
+        return ", ".join(str(block + 1) for block in row.outliers)
+
+    told = _listed(found, blocks)
+    return f"blocks that stand apart, marked and not left out: {told}" if found else ""
+
+
+def _unsettled(shown: Sequence[Row]) -> str:
+    late = [row for row in shown if row.unsettled]
+    trials = sum(row.unsettled for row in late)
+    named = ", ".join(f"{row.server} at {row.clients:,}" for row in late)
+    many = "s" * (trials > 1)
+    return f"{trials} trial{many} had not settled when the slice began: {named}" if late else ""
+
+
+def _at_ceiling(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if row.at_ceiling]
+    told = _listed(found, lambda row: f"{row.at_ceiling} of its trials")
+    return (
+        f"slices as long as the workload allows, and shorter than 20 round trips: {told}"
+        if found
+        else ""
+    )
+
+
+def _uneven(shown: Sequence[Row]) -> str:
+    found = [row for row in shown if is_uneven(row)]
+    return (
+        "no p50 where clients were served unevenly (fairness below "
+        f"{FAIR:g}), as the median message is then one of those who were served most: "
+        f"{_listed(found)}"
+        if found
+        else ""
+    )
+
+
+def _untold(shown: Sequence[Row]) -> str:
+    found = [
+        row
+        for row in shown
+        if kind_of(row) == "open" and row.latency_p50_us and row.latency_p99_us is None
+    ]
+    return (
+        "no p99, nor a comparison by it, where in some trial fewer than 10 intervals (or 100 "
+        f"messages) lie beyond it; the longest stall says more there: {_listed(found)}"
+        if found
+        else ""
+    )
+
+
+def _waking(shown: Sequence[Row]) -> str:
+    alone = any(row.clients == 1 and kind_of(row) == "closed" for row in shown)
+    return (
+        "1 client: with one message on its way both cores sleep between messages, so these rows "
+        "measure how fast this machine wakes a core more than they measure servers"
+        if alone
+        else ""
+    )
+
+
+_REMARKS = (
+    _bracketed, _partly_gated, _starved, _apart, _unsettled, _at_ceiling, _uneven, _untold, _waking,
+)  # fmt: skip
+
+
+def footers(judged: Judged) -> tuple[str, ...]:
+    """What stands under the table: the reference against itself, and the rule of its claims."""
+    if not judged.noise:
+        return ()
+    said = [
+        f"{people(floor.clients)}, {floor.load}: {ratio(floor.ratio)}" for floor in judged.noise
+    ]
+    return (
+        f"Noise floor, {judged.reference} against itself ({judged.control}), an estimate from the "
+        f"same blocks: {'; '.join(said)}. Ratios are to {judged.reference}, each interval at 95 % "
+        "by itself; nothing within the noise floor is claimed.",
+        "Verdicts and ranks of all loads of one kind are one family: with no true difference, at "
+        "most one such table in twenty claims any (Holm; four fifths of that for the verdicts).",
+    )

@@ -1,0 +1,209 @@
+"""What runs on the hosts: the server's side of a trial, and the clients'.
+
+Both are actors of Dask. All their methods run in the one thread that a Dask worker keeps
+for actors as long as it lives; so what they start, which the kernel ends together with the
+*thread* that started it, is not ended too early, and ends with the worker even when that is
+killed. (The pool's other threads come and go.) Therefore nothing is started in __init__,
+which runs in the pool.
+
+Whoever gave the order may vanish: what is not asked for by anybody for a while ends itself.
+"""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ... import launch
+from ...launch import keeper
+from ...launch.watch import Surroundings, available_bytes
+from ...model import Noise, Server, ServerUse
+from .. import drive, events, merge, workers
+from ..executor import out_of
+from ..local import LocalSite, stop_for_memory
+
+LEASE_S = 30.0
+# What Dask does up to a hundred times a second for its own statistics, and against running out
+# of memory, which trials are stopped for anyway. It would wake the cores that are measured.
+CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
+
+
+def hush(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
+    """Ends the chatter of a worker, a nanny or the scheduler; Dask gives whichever it is."""
+    for name in CHATTER:
+        if (each := (dask_worker or dask_scheduler).periodic_callbacks.get(name)) is not None:
+            each.stop()
+
+
+class _Lease:
+    """Calls `end` when it was not renewed for so long."""
+
+    def __init__(self, lease_s: float, end: Callable[[], None]) -> None:
+        self.lease_s = lease_s
+        self.end = end
+        self.over = threading.Event()
+        self.renew()
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def renew(self) -> None:
+        self.renewed = time.monotonic()
+
+    def _watch(self) -> None:
+        while not self.over.wait(self.lease_s / 10):
+            if time.monotonic() - self.renewed > self.lease_s:
+                self.over.set()
+                self.end()
+
+
+def _prepare() -> None:
+    """The environment that servers and workers have elsewhere, too.
+
+    A worker's nanny sets variables (how malloc gives memory back, among them) that whatever
+    is started here would inherit.
+    """
+    import dask
+
+    for name in dask.config.get("distributed.nanny.pre-spawn-environ", {}):
+        os.environ.pop(name, None)
+    launch.raise_descriptor_limit()
+
+
+class _Actor:
+    """Does here what the command asks for."""
+
+    def do(self, method: str, *args: Any) -> Any:
+        """What the method returns or raises; that this host runs out of something is no silence."""
+        try:
+            return getattr(self, method)(*args)
+        except OSError as error:
+            raise events.ClientFailed(out_of(error)) from None
+
+
+class ServerHost(_Actor):
+    """A server under test on this host. stop() ends it and gives back its log."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.site: LocalSite | None = None
+
+    def start(
+        self,
+        server: Server,
+        cpus: tuple[int, ...],
+        memory_share: float,
+        bind: str,
+        queues: bool,
+    ) -> tuple[str, int] | str:
+        """Its address; queues: whether its accept queue is looked at. Raises launch.NotServing."""
+        _prepare()
+        try:
+            self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
+            self.log = Path(self.folder.name) / "log"
+            self.site = LocalSite(server, self.log, cpus, memory_share, bind)
+        except ValueError as error:
+            raise launch.NotServing(str(error)) from None
+        self.lease = _Lease(self.lease_s, self._end)
+        if queues:
+            threading.Thread(target=self._look_at_queue, args=(self.site,), daemon=True).start()
+        return self.site.address
+
+    def _look_at_queue(self, site: LocalSite) -> None:
+        """Here and not from afar: an accept queue comes and goes within a word's way."""
+        while not self.lease.over.wait(drive.QUEUE_LOOK_S):
+            with suppress(OSError):  # of a server that is being stopped
+                site.look_at_queue()
+
+    def look(self) -> None:
+        """Raises ClientFailed when the trial must end."""
+        self._held().look()
+
+    def connected(self, seen: merge.Connected) -> None:
+        self._held().connected(seen)
+
+    def begin(self) -> None:
+        self._held().begin()
+
+    def finish(self) -> None:
+        """The slice has ended."""
+        self._held().end()
+
+    def loaded(self) -> None:
+        self._held().loaded()
+
+    def use(self, duration_s: float | None) -> ServerUse:
+        return self._held().use(duration_s)
+
+    def noise(self) -> Noise:
+        return self._held().noise()
+
+    def stop(self) -> bytes:
+        """Ends the server; what it said on standard error."""
+        if self.site is not None:
+            self.lease.over.set()
+            self._end()
+        with suppress(OSError):
+            return self.log.read_bytes()
+        return b""
+
+    def _held(self) -> LocalSite:
+        assert self.site is not None
+        self.lease.renew()
+        return self.site
+
+    def _end(self) -> None:
+        if self.site is not None:
+            self.site.stop()
+
+
+class ClientHost(_Actor):
+    """The workers of one trial on this host."""
+
+    def __init__(self, lease_s: float) -> None:
+        self.lease_s = lease_s
+        self.crew: workers.LocalCrew | None = None
+        self.surroundings: Surroundings | None = None
+
+    def start(
+        self, plans: Sequence[dict[str, Any]], cpus: tuple[int, ...], memory_share: float
+    ) -> None:
+        """Starts a worker a plan. Raises ClientFailed."""
+        _prepare()
+        self.memory_share = memory_share
+        self.free_bytes = available_bytes()
+        self.crew = workers.LocalCrew(plans, cpus)
+        self.lease = _Lease(self.lease_s, self.end)
+
+    def said(self, timeout_s: float) -> list[tuple[int, events.Event]]:
+        """What workers said, within so long. Raises ClientFailed."""
+        found = self._held().said(timeout_s)
+        stop_for_memory(self.free_bytes, self.memory_share)
+        return found
+
+    def ready(self) -> None:
+        """All is there: what else the host does is watched from now on."""
+        self._held()
+        self.surroundings = Surroundings()
+
+    def go(self) -> None:
+        self._held().go()
+
+    def begin_slice(self, seconds: float) -> None:
+        self._held().begin_slice(seconds)
+
+    def noise(self) -> Noise:
+        self._held()
+        return self.surroundings.noise() if self.surroundings else Noise()
+
+    def end(self) -> None:
+        if self.crew is not None:
+            self.crew.stack.close()
+            self.lease.over.set()
+
+    def _held(self) -> workers.LocalCrew:
+        assert self.crew is not None
+        self.lease.renew()
+        return self.crew

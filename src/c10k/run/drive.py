@@ -1,0 +1,183 @@
+"""Takes client workers from the barrier through the slice, and collects what they saw.
+
+A worker is any program that reads a plan (one JSON line) and writes JSON lines; see
+clients/README.md. A crew is the workers of one machine, or of several.
+
+  connected  every worker waits at the barrier; the expensive readings are taken; go
+  warmed     the warm-up is over, and how long a round trip takes is known; the server's CPU
+             is read, and (closed loop, churn) all are told how long the slice is
+  ended      the slice is over; the server's CPU is read again
+  result     the last echo has come; the workers stay connected until they are ended
+
+Between `warmed` and `ended` this process waits, and does nothing else, but for what LOOK_S
+and QUEUE_LOOK_S say: whoever watches must not disturb (benchmarks/instrument/observer.py).
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from ..model import Host, Load
+from .events import ClientFailed, Core, Event
+from .merge import Connected, Driven, at_barrier, merge
+
+_GRACE_S = 10.0  # for starting, and for what a saturated worker says late
+LOOK_S = 1.0  # how often it is asked whether the server and the memory are still there
+QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is looked at, one system call
+
+ROUND_TRIPS = 20  # a slice lasts as many, or more
+WAITS = 2  # and as many times as long as the last client waited for its first echo
+
+_IN_ROUNDS = ("closed", "churn")  # kinds whose slice follows the round trip
+_AT_ONCE = ("idle", "storm")  # kinds that have no warm-up
+_QUEUED = ("storm", "churn")  # kinds in which clients come, and may have to queue
+
+
+class Crew(Protocol):
+    """The workers of a trial, wherever they are."""
+
+    plans: Sequence[dict[str, Any]]  # one a worker
+    cores: Sequence[Core]  # the one that each worker has
+    start_spread_s: float | None
+
+    def said(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
+        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+
+    def go(self) -> None:
+        """Tells all workers to begin. Raises ClientFailed."""
+
+    def settle(self) -> None:
+        """Waits until what is said next reaches the workers at once. Raises ClientFailed."""
+
+    def begin_slice(self, seconds: float) -> None:
+        """Tells all workers that the slice begins, and how long it is. Raises ClientFailed."""
+
+    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
+        """Of several machines, what each had to do with these results, one a worker."""
+
+
+class Watched(Protocol):
+    """The server of a trial, as far as it is looked at while the load is driven."""
+
+    def look(self) -> None:
+        """Whether it is still there, and memory enough. Raises ClientFailed."""
+
+    def look_at_queue(self) -> None:
+        """How long its accept queue is."""
+
+    def connected(self, seen: Connected) -> None:
+        """All workers wait at the barrier: the expensive readings."""
+
+    def begin(self) -> None:
+        """The slice is about to begin."""
+
+    def end(self) -> None:
+        """The slice has ended."""
+
+    def loaded(self) -> None:
+        """The last echo has come, and the clients are still connected."""
+
+
+def queues(load: Load) -> bool:
+    """Whether clients come during the load, so that the accept queue is looked at."""
+    return load.kind in _QUEUED
+
+
+def slice_s(load: Load, round_trip_s: float, slowest_s: float) -> tuple[float, bool]:
+    """How long the slice is to be, in s, and whether its ceiling made it shorter.
+
+    ROUND_TRIPS of what a round trip took in the warm-up on average, and WAITS times what it
+    took until the last client was answered, within the load's duration_s and ceiling_s: a
+    slice that is shorter than a wait does not see it. An open loop, idle clients and a storm
+    do not go in rounds.
+    """
+    if load.kind not in _IN_ROUNDS:
+        return load.duration_s, False
+    wanted_s = max(ROUND_TRIPS * round_trip_s, WAITS * slowest_s)
+    most_s = max(load.ceiling_s, load.duration_s)
+    return min(max(load.duration_s, wanted_s), most_s), wanted_s > most_s
+
+
+class _Conversation:
+    """What all workers of a crew have said, and the waiting for more."""
+
+    def __init__(self, crew: Crew, watched: Watched, looks_at_queue: bool) -> None:
+        self.crew = crew
+        self.watched = watched
+        self.looks_at_queue = looks_at_queue
+        self.said: dict[str, dict[int, Event]] = {}
+        self.looked = time.monotonic()
+
+    def until(self, what: str, limit_s: float) -> list[Event]:
+        """The event of that name of every worker, in their order.
+
+        Raises ClientFailed when the server is gone, when a worker is, or after limit_s. What
+        has come by then counts: this process may itself have been stopped for a while.
+        """
+        known = self.said.setdefault(what, {})
+        deadline = time.monotonic() + limit_s
+        while len(known) < len(self.crew.plans):
+            heard = self.crew.said(QUEUE_LOOK_S if self.looks_at_queue else LOOK_S)
+            for number, event in heard:
+                self.said.setdefault(str(event.get("event")), {})[number] = event
+            if len(known) == len(self.crew.plans):
+                break
+            self._look(time.monotonic())
+            if not heard and time.monotonic() > deadline:
+                raise ClientFailed(f"the client did not report {what!r} within {limit_s:g} s")
+        return [event for _, event in sorted(known.items())]
+
+    def _look(self, now_s: float) -> None:
+        if self.looks_at_queue:
+            self.watched.look_at_queue()
+        if now_s - self.looked >= LOOK_S:
+            self.watched.look()
+            self.looked = now_s
+
+
+def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
+    """Takes a crew from the barrier to its results, and has the server read on the way.
+
+    Raises ClientFailed when the server or a worker fails, or the time is over.
+    """
+    first = crew.plans[0]
+    connect_s, drain_s = first["connect_timeout_s"], first["drain_s"]
+    workers = _Conversation(crew, watched, queues(load))
+    connected = at_barrier(workers.until("connected", connect_s + _GRACE_S))
+    watched.connected(connected)
+    watched.look()
+    if connected.served == 0 and load.kind != "storm":
+        raise ClientFailed("no client was served")
+    if load.kind in _AT_ONCE:
+        watched.begin()
+    crew.go()
+    warmed = workers.until("warmed", max(load.warmup_s, load.ceiling_s) + _GRACE_S)
+    round_trip_s = max(event["round_trip_ns"] for event in warmed) / 1e9
+    slowest_s = max(event.get("slowest_ns", 0) for event in warmed) / 1e9
+    seconds, at_ceiling = slice_s(load, round_trip_s, slowest_s)
+    if load.kind in _IN_ROUNDS:
+        crew.settle()
+    if load.kind not in _AT_ONCE:
+        watched.begin()
+    if load.kind in _IN_ROUNDS:
+        crew.begin_slice(seconds)
+    began_cpu_ns = time.process_time_ns()
+    longest_s = connect_s if load.kind == "storm" else 1.02 * seconds + 1.5 * round_trip_s
+    ended = workers.until("ended", longest_s + _GRACE_S)
+    engine_cpu_ns = time.process_time_ns() - began_cpu_ns
+    watched.end()
+    results = workers.until("result", drain_s + _GRACE_S)
+    watched.loaded()
+    watched.look()
+    return replace(
+        merge(results, crew.cores, load.depth),
+        slice_s=seconds,
+        slice_at_s=min(event["start_ns"] for event in ended) / 1e9,
+        round_trip_s=round_trip_s if load.kind in _IN_ROUNDS else None,
+        at_ceiling=at_ceiling,
+        engine_cpu_s=engine_cpu_ns / 1e9,
+        hosts=crew.hosts(results),
+        start_spread_s=crew.start_spread_s,
+    )

@@ -1,0 +1,275 @@
+"""One trial: its server, its workers, what came of it; the same wherever they are."""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from .. import launch
+from ..model import (
+    Conformance,
+    Host,
+    Measurement,
+    Noise,
+    Plan,
+    Runtime,
+    Server,
+    ServerUse,
+    Status,
+    Trial,
+)
+from . import drive, events, merge
+
+MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
+
+
+class Rules(NamedTuple):
+    """What holds of every trial of a session, wherever it runs."""
+
+    runtimes: Mapping[str, Runtime]  # what each server that can run here runs on
+    refuse: Callable[[Trial], None] = lambda trial: None  # raises Refusal
+    memory_share: float = MEMORY_SHARE
+
+
+class Placement(Struct, frozen=True):
+    """Where one trial runs, as its measurement says it."""
+
+    workers: int
+    pinned: str  # cores of the server and of the workers, in words
+    one_core: bool = False  # server and workers share one
+
+
+class Refusal(Exception):
+    """Why a trial is not run. status: 'not run' (it cannot be here) or 'failed' (its fault)."""
+
+    def __init__(self, reason: str, *, failed: bool = False) -> None:
+        super().__init__(reason)
+        self.status: Status = "failed" if failed else "not run"
+
+
+class Lost(Exception):
+    """What trials run on is gone; the session ends early, and can be resumed."""
+
+
+def refusals(
+    cannot: Mapping[str, str],
+    room: Callable[[Trial], str],
+    conformance: Mapping[str, Conformance],
+) -> Callable[[Trial], None]:
+    """What raises Refusal for a trial that is not to run.
+
+    cannot: servers that cannot run here, and why. room says why a trial does not fit this
+    machine, or "". A server that fails its conformance check is not timed.
+    """
+
+    def refuse(trial: Trial) -> None:
+        if trial.server in cannot:
+            raise Refusal(cannot[trial.server])
+        if reason := room(trial):
+            raise Refusal(reason)
+        found = conformance.get(trial.server)
+        if found is not None and found.failures:
+            raise Refusal(found.failure, failed=True)
+
+    return refuse
+
+
+class Site(drive.Watched, Protocol):
+    """A server under test, wherever it serves, and what is read beside it."""
+
+    host: str  # its name; "" for this machine alone
+    address: tuple[str, int] | str
+    barrier: merge.Connected | None  # what it saw; None: not there yet
+
+    def use(self, duration_s: float | None) -> ServerUse:
+        """What the server used in a slice of that length, and held; None: there was no slice."""
+
+    def busiest(self, cpus: Sequence[int]) -> float:
+        """How busy the busiest of these of its cores was in the slice; 0 where nothing is added.
+
+        Where the kernel keeps interrupts out of a process's clock, that clock misses most of
+        what a client costs its core: to send over loopback is to receive in an interrupt.
+        """
+
+    def noise(self) -> Noise:
+        """What else its machine did since the barrier."""
+
+    def stop(self) -> None:
+        """Ends the server and all it started; its log is there afterwards."""
+
+
+class Machines(Protocol):
+    """What a session runs on: this machine, or several."""
+
+    exposed: bool  # its servers serve whoever can reach their hosts
+
+    def environment(self) -> dict[str, Any]:
+        """What its results depend on, to be published with them."""
+
+    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
+        """Says why a trial does not fit; "" when it does."""
+
+    def executor(self, planned: Plan, logs: Path, rules: Rules) -> "Executor[Any]":
+        """What runs the plan's trials."""
+
+    def close(self) -> None:
+        """Lets go of the machines; nothing of ours is left on them."""
+
+
+Place = TypeVar("Place", bound=Placement)
+
+
+class Executor(ABC, Generic[Place]):
+    """Runs a trial: all that is the same wherever its server and its clients are."""
+
+    note: str  # where server and clients are, in a few words
+    client_cpus: tuple[int, ...] = ()  # of this machine, that workers are pinned to
+
+    def __init__(self, plan: Plan, logs: Path, rules: Rules) -> None:
+        self.plan = plan
+        self.logs = logs
+        self.rules = rules
+        self.servers: dict[str, Server] = {server.name: server for server in plan.servers}
+
+    @abstractmethod
+    def place(self, trial: Trial) -> Place:
+        """Where the trial runs. Raises Refusal where it cannot."""
+
+    @abstractmethod
+    def serve(self, placement: Place, trial: Trial, log: Path) -> Site:
+        """Its server, serving. Raises launch.NotServing or drive.ClientFailed."""
+
+    @abstractmethod
+    def crew(
+        self, placement: Place, site: Site, trial: Trial, seed: int
+    ) -> AbstractContextManager[drive.Crew]:
+        """The workers of a trial, none of which is left after the with block."""
+
+    def __call__(self, trial: Trial) -> Measurement:
+        self.rules.refuse(trial)
+        runtime = self.rules.runtimes[trial.server]
+        placement = self.place(trial)
+        measurement = Measurement(
+            trial,
+            "failed",
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            versions=runtime.versions,
+            python=runtime.python,
+            gil=runtime.gil,
+            notes=runtime.notes,
+            workers=placement.workers,
+            pinned=placement.pinned,
+            one_core=placement.one_core,
+        )
+        log = self.logs / trial.log
+        try:
+            site = self.serve(placement, trial, log)
+            try:
+                return self._load(placement, site, measurement)
+            finally:
+                site.stop()
+                if log.exists() and not log.stat().st_size:
+                    log.unlink()  # a server that said nothing leaves nothing
+        except launch.NotServing as error:
+            return replace(measurement, reason=str(error))
+        except events.ClientFailed as error:
+            return replace(measurement, reason=str(error), vanished=error.vanished)
+        except OSError as error:
+            return replace(measurement, reason=out_of(error))
+
+    def _seed(self, trial: Trial) -> int:
+        """Of the schedule: the same for all servers of a block, another in the next."""
+        return (self.plan.seed + 1000 * trial.block) % 2**62
+
+    def _load(self, placement: Place, site: Site, measurement: Measurement) -> Measurement:
+        """Drives the load against a serving server."""
+        trial = measurement.trial
+        load = trial.load
+        try:
+            with self.crew(placement, site, trial, self._seed(trial)) as crew:
+                seen = drive.drive(crew, load, site)
+                used, noise = site.use(seen.duration_s), site.noise()
+        except events.ClientFailed as error:
+            failed = replace(
+                measurement, reason=str(error), vanished=error.vanished, server=site.use(None)
+            )
+            return _with_barrier(failed, site.barrier)
+        barrier = seen.arrived or site.barrier
+        assert barrier is not None  # else it had failed
+        measured = replace(
+            _with_barrier(measurement, barrier),
+            duration_s=seen.duration_s,
+            messages=seen.messages,
+            messages_per_s=None if load.kind == "idle" else seen.messages_per_s,
+            bins=seen.bins,
+            intervals=seen.intervals,
+            longest_stall_s=seen.longest_stall_s,
+            longest_stall_at_s=seen.longest_stall_at_s,
+            stalls=seen.stalls,
+            slice_s=seen.slice_s,
+            slice_at_s=None if seen.hosts else seen.slice_at_s,
+            round_trip_s=seen.round_trip_s,
+            at_ceiling=seen.at_ceiling,
+            little=seen.little,
+            engine_cpu_s=seen.engine_cpu_s,
+            lost=seen.lost,
+            altered=seen.altered,
+            errors=dict(Counter(barrier.failed) + Counter(seen.errors)),
+            latency=seen.latency,
+            latency_from_send=seen.latency_from_send,
+            schedule_lag=seen.schedule_lag,
+            rate_achieved=seen.rate_achieved,
+            client_cpu_share=max(seen.cpu_share, site.busiest(self.client_cpus)),
+            client_cpu_s=seen.cpu_s,
+            fairness=seen.fairness,
+            slowest_share=seen.slowest_share,
+            retried=seen.retried,
+            launched_s=seen.launched_s,
+            clients_without_echo=seen.clients_without_echo,
+            hosts=(Host(site.host, "server", noise=noise), *seen.hosts) if seen.hosts else (),
+            start_spread_s=seen.start_spread_s,
+            server=used,
+            noise=noise,
+        )
+        reason = faults(measured, seen.faults, seen.unsent)
+        return replace(measured, status="failed" if reason else "ok", reason=reason)
+
+
+def out_of(error: OSError) -> str:
+    """Why a trial failed when it was the suite itself that ran out of something."""
+    return f"the suite cannot run it: {error.strerror or error}"
+
+
+def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> Measurement:
+    """What the barrier saw, when the trial came that far."""
+    if barrier is None:
+        return measurement
+    return replace(
+        measurement,
+        connected=barrier.connected,
+        served=barrier.served,
+        connect_s=barrier.connect_s,
+        errors=barrier.failed,
+        client_bytes_per_connection=barrier.bytes_per_connection,
+    )
+
+
+def faults(measured: Measurement, altered: Mapping[str, int], unsent: int = 0) -> str:
+    """What a trial that came to its end did wrong, in words; "" for nothing."""
+    wrong = []
+    clients = measured.trial.load.clients
+    if measured.served != clients:
+        wrong.append(f"{measured.served} of {clients} clients served")
+    wrong += [f"{count} echoes {fault}" for fault, count in altered.items()]
+    if measured.lost:
+        wrong.append(f"{measured.lost} echoes lost (none within the drain)")
+    if unsent:
+        wrong.append(f"{unsent} messages never sent")
+    wrong += [f"{count} × {error}" for error, count in measured.errors.items()]
+    return "; ".join(wrong)

@@ -1,0 +1,173 @@
+"""This machine alone, as what a session runs on: its limits, its cores, its environment."""
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from .. import launch, machine, paths
+from ..launch import watch
+from ..launch.watch import Surroundings, Watch, available_bytes, read_interrupts_apart
+from ..model import Noise, Plan, Server, ServerUse, Trial
+from . import drive, events, merge, worker_plans, workers
+from .executor import Executor, Placement, Rules, Site
+
+
+class LocalMachine:
+    """The machine that the command runs on: server and clients over loopback."""
+
+    exposed = False
+
+    def environment(self) -> dict[str, Any]:
+        """What results that are made here depend on."""
+        return machine.environment(paths.SUITE)
+
+    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
+        """Why a trial does not fit this machine; "" when it does.
+
+        A search goes beyond the descriptors of one process: there the server is to break.
+        """
+        processes = {server.name: server.processes for server in planned.servers}
+        limits, budget = machine.read_limits(), int(watch.available_bytes() * memory_share)
+        most, searching = machine.worker_clients(limits), planned.workload.search is not None
+        limits = replace(limits, descriptors_hard=None) if searching else limits
+
+        def room(trial: Trial) -> str:
+            clients = trial.load.clients
+            workers = -(-clients // most) if most else 1
+            fits = machine.capacity(
+                clients,
+                limits,
+                addresses=worker_plans.addresses(trial.load, workers),
+                processes=processes[trial.server],
+                budget_bytes=budget,
+            )
+            return fits.reason
+
+        return room
+
+    def executor(self, planned: Plan, logs: Path, rules: Rules) -> "LocalExecutor":
+        """Server and clients on cores of their own, as far as there are any."""
+        pinning = machine.cores(planned.workload.processes)
+        return LocalExecutor(planned, logs, rules, pinning, machine.worker_clients())
+
+    def close(self) -> None:
+        """Nothing is held between trials."""
+
+
+class LocalSite:
+    """A server under test on this machine. Raises launch.NotServing when it does not serve."""
+
+    host = ""
+    barrier: merge.Connected | None = None
+
+    def __init__(
+        self,
+        server: Server,
+        log: Path,
+        cpus: tuple[int, ...],
+        memory_share: float,
+        bind: str = "127.0.0.1:0",
+        python: str = sys.executable,
+    ) -> None:
+        self.memory_share = memory_share
+        self.surroundings: Surroundings | None = None
+        self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
+        try:
+            self.address = self.running.address
+            self.watch = Watch(self.running.pids, self.running.backlog, cpus)
+            self.free_bytes = available_bytes()
+        except BaseException:
+            self.running.stop()
+            raise
+
+    def look(self) -> None:
+        if reason := self.running.gone():
+            raise events.ClientFailed(reason)
+        stop_for_memory(self.free_bytes, self.memory_share)
+
+    def look_at_queue(self) -> None:
+        self.watch.queue_look()
+
+    def connected(self, seen: merge.Connected) -> None:
+        self.barrier = seen
+        if seen.served:  # in a storm nobody is there yet
+            self.watch.connected()
+        self.surroundings = Surroundings()
+
+    def begin(self) -> None:
+        self.watch.begin()
+
+    def end(self) -> None:
+        self.watch.end()
+
+    def loaded(self) -> None:
+        self.watch.loaded()
+
+    def use(self, duration_s: float | None) -> ServerUse:
+        return self.watch.use(duration_s)
+
+    def busiest(self, cpus: Sequence[int]) -> float:
+        if read_interrupts_apart() is False:
+            return 0.0
+        return max((self.watch.busy([cpu]) or 0.0 for cpu in cpus), default=0.0)
+
+    def noise(self) -> Noise:
+        return self.surroundings.noise() if self.surroundings else Noise()
+
+    def stop(self) -> None:
+        self.running.stop()
+
+
+def stop_for_memory(free_bytes: int, share: float) -> None:
+    """Raises ClientFailed when more than that share of what was free is taken."""
+    left = available_bytes()
+    if left < free_bytes * (1 - share):
+        raise events.ClientFailed(
+            f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
+            f"free before it, and {share:.0%} may be taken"
+        )
+
+
+class LocalExecutor(Executor[Placement]):
+    """Runs a trial on this machine: its server's processes, one or more client workers."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        logs: Path,
+        rules: Rules,
+        pinning: machine.Pinning,
+        worker_clients: int | None = None,
+    ) -> None:
+        """worker_clients: what one worker can hold; more clients get more workers."""
+        super().__init__(plan, logs, rules)
+        self.pinning = pinning
+        self.client_cpus = pinning.clients or ()
+        self.worker_clients = worker_clients
+        self.note = pinning.note
+
+    def place(self, trial: Trial) -> Placement:
+        clients = trial.load.clients
+        needed = -(-clients // self.worker_clients) if self.worker_clients else 1
+        count = min(max(self.pinning.workers, needed), clients)
+        return Placement(count, self.pinning.note, self.pinning.one_core)
+
+    def serve(self, placement: Placement, trial: Trial, log: Path) -> Site:
+        return LocalSite(
+            self.servers[trial.server],
+            log,
+            self.pinning.server or (),
+            self.rules.memory_share,
+            python=self.rules.runtimes[trial.server].executable,
+        )
+
+    def crew(
+        self, placement: Placement, site: Site, trial: Trial, seed: int
+    ) -> AbstractContextManager[drive.Crew]:
+        shares = worker_plans.even(trial.load.clients, placement.workers)
+        plans = worker_plans.plans(site.address, self.plan.workload, trial.load, shares, seed)
+        return workers.LocalCrew(plans, self.client_cpus)

@@ -1,0 +1,67 @@
+"""What a session needs before its first trial: what each server runs on, and its check."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from .. import check, paths
+from ..launch import runtime
+from ..model import Conformance, Runtime, Server
+
+
+def runtimes(
+    servers: Sequence[Server], say: Callable[[str], None]
+) -> tuple[dict[str, Runtime], dict[str, str]]:
+    """What each server runs on, by name; and why others cannot run here."""
+    found: dict[str, Runtime] = {}
+    cannot: dict[str, str] = {}
+    for server in servers:
+        try:
+            found[server.name] = runtime.prepare(server)
+        except runtime.CannotRun as error:
+            cannot[server.name] = str(error)
+        else:
+            if server.isolated:
+                say(f"{server.name}: {_in_words(found[server.name])}")
+    return found, cannot
+
+
+def _in_words(on: Runtime) -> str:
+    lock = "" if on.gil else ", its lock off"
+    versions = [f"{name} {version}" for name, version in on.versions.items()]
+    return ", ".join([f"Python {on.python}{lock}", *versions])
+
+
+def conformance(
+    servers: Sequence[Server], on: Mapping[str, Runtime], say: Callable[[str], None]
+) -> dict[str, Conformance]:
+    """Each server's check, remembered from an earlier one where nothing has changed.
+
+    What is entered under several names is checked once, as one process. Raises UserError.
+    """
+    folder = paths.cache() / "checks"
+    made: dict[Server, Conformance] = {}
+    found = {}
+    for server in servers:
+        if server.name not in on:
+            continue
+        runs_on = on[server.name]
+        name = server.name if server.isolated else Path(server.path).stem
+        alone = replace(server, name=name, processes=1, sharing="")
+        if alone not in made:
+            versions = runs_on.depended_on
+            known = check.remembered(alone, versions, folder)
+            made[alone] = known or check.anew(
+                alone, workdir=folder, versions=versions, python=runs_on.executable
+            )
+            unchanged = " (unchanged since)" if known else ""
+            say(f"{name}: {_verdict(made[alone])}, checked {made[alone].checked_at}{unchanged}")
+        found[server.name] = made[alone]
+    return found
+
+
+def _verdict(result: Conformance) -> str:
+    passed = len(result.results) - len(result.failures)
+    failed = ", ".join(failure.case for failure in result.failures)
+    return f"{passed} cases passed" + (f", failed {failed}" if failed else "")

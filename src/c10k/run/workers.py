@@ -1,0 +1,145 @@
+"""The workers of this machine: processes of the shared client, and what they say."""
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from .. import paths
+from ..launch import child_setup, keeper, last_line
+from ..model import Host
+from .events import ClientFailed, Core, Event
+
+_LINE_BYTES = 16 * 1024 * 1024
+
+
+class _Worker:
+    """One client process and the part of its output that has come."""
+
+    def __init__(self, plan: dict[str, Any], cpu: int | None, stack: ExitStack) -> None:
+        folder = stack.enter_context(
+            tempfile.TemporaryDirectory(dir=keeper.keeper().folder, ignore_cleanup_errors=True)
+        )
+        self.log = Path(folder) / "stderr"
+        with self.log.open("wb") as errors:
+            self.process = subprocess.Popen(
+                [sys.executable, str(paths.CLIENT), "--plan", "-"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,
+                preexec_fn=child_setup(None if cpu is None else [cpu]),
+            )
+        stack.callback(self.end)
+        self.received = b""
+        self.tell(json.dumps(plan))
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            raise ClientFailed(self.gone()) from None
+
+    def read(self) -> list[dict[str, Any]]:
+        """The events that have come. Raises ClientFailed at the end of output."""
+        assert self.process.stdout is not None
+        chunk = os.read(self.process.stdout.fileno(), 1 << 20)
+        if not chunk:
+            raise ClientFailed(self.gone())
+        *lines, self.received = (self.received + chunk).split(b"\n")
+        if len(self.received) > _LINE_BYTES:
+            raise ClientFailed("the client writes a line without end")
+        try:
+            events = [json.loads(line) for line in lines]
+        except ValueError:
+            raise ClientFailed("the client wrote a line that is not JSON") from None
+        return [event for event in events if isinstance(event, dict)]
+
+    def gone(self) -> str:
+        """Why the worker ended before its result."""
+        try:
+            code = self.process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            return "the client closed its output before its result"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        last = last_line(self.log)
+        return f"the client {how}" + (f": {last}" if last else "")
+
+    def end(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class LocalCrew:
+    """The workers of this machine, each on a core of `cpus` (in turn; none: unpinned).
+
+    As a with block: whatever happens, none is left running.
+    """
+
+    start_spread_s: float | None = None
+
+    def __init__(self, worker_plans: Sequence[dict[str, Any]], cpus: Sequence[int]) -> None:
+        self.plans = worker_plans
+        self.cores: Sequence[Core] = [
+            ("", cpus[index % len(cpus)] if cpus else index) for index in range(len(worker_plans))
+        ]
+        self.stack = ExitStack()
+        self.watching = self.stack.enter_context(selectors.DefaultSelector())
+        try:
+            self.workers = [
+                _Worker(plan, core if cpus else None, self.stack)
+                for plan, (_, core) in zip(worker_plans, self.cores, strict=True)
+            ]
+        except BaseException:
+            self.stack.close()
+            raise
+        for number, worker in enumerate(self.workers):
+            assert worker.process.stdout is not None
+            self.watching.register(worker.process.stdout, selectors.EVENT_READ, number)
+
+    def __enter__(self) -> "LocalCrew":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def said(self, timeout_s: float) -> list[tuple[int, Event]]:
+        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+        found = []
+        for key, _ in self.watching.select(timeout=timeout_s):
+            events = self.workers[key.data].read()
+            found += [(key.data, event) for event in events]
+            if any(event.get("event") == "result" for event in events):
+                self.watching.unregister(key.fileobj)
+        return found
+
+    def go(self) -> None:
+        """Tells all workers to begin."""
+        for worker in self.workers:
+            worker.tell("go")
+
+    def settle(self) -> None:
+        """Nothing is ever on its way to a worker of this machine."""
+
+    def begin_slice(self, seconds: float) -> None:
+        """Tells all workers that the slice begins, and how long it is."""
+        for worker in self.workers:
+            worker.tell(json.dumps({"slice_s": seconds}))
+
+    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
+        """None but this one."""
+        return ()

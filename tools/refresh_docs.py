@@ -1,0 +1,383 @@
+"""Writes what README and docs quote: tables from the reference sessions, a server's source.
+
+A quoted part stands between `<!-- KIND: PATH -->` and `<!-- end -->`; no figure in it is
+typed by hand. The headline session is also published as a page and as a picture; these
+carry the digest of the session that they were made of, and are stale when it is another's.
+
+  python tools/refresh_docs.py           writes them anew
+  python tools/refresh_docs.py --check   changes nothing; exits with 1 when one is stale
+"""
+
+import hashlib
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from c10k import claims, judge
+from c10k.judge import figures
+from c10k.model import Measurement
+from c10k.render import html, markdown, pictures, verdicts
+from c10k.render.columns import figure, marked
+from c10k.render.numbers import significant
+from c10k.render.sentences import heading as table_heading
+from c10k.run import store
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
+import tables as instrument  # noqa: E402 - the programs there render what they keep
+
+HEADLINE = ROOT / "results" / "reference-c10k"
+CLAIMS = ROOT / "results" / "reference-claims"
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
+_PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def table(path: Path) -> str:
+    """A session's table."""
+    return markdown.render(judge.judge(store.load(path)))
+
+
+def headline(path: Path) -> str:
+    """A line a server with what matters most of a session of c10k.toml."""
+    judged = judge.judge(store.load(path))
+    totals = all(row.total for row in judged.memory)
+    memory = {row.server: row.total if totals else row.pss for row in judged.memory}
+
+    def cell(server: str, kind: str, clients: int, key: str, scale: float = 1.0) -> str:
+        row = next(
+            r
+            for r in judged.rows
+            if (r.server, r.clients) == (server, clients) and r.load.startswith(kind)
+        )
+        value = getattr(row, key)
+        told = (
+            marked(row, key, f"{value:,}")
+            if isinstance(value, int)
+            else figure(key, scale, varied=True)(row)
+        )
+        return told if row.status == "ok" else f"{told} {row.status}"
+
+    columns = (
+        ("messages/s, 1 client", "closed", 1, "messages_per_s", 1.0),
+        ("100 clients", "closed", 100, "messages_per_s", 1.0),
+        ("10,000", "closed", 10_000, "messages_per_s", 1.0),
+        ("19,900", "closed", 19_900, "messages_per_s", 1.0),
+        (
+            "no echo, of 10,000, worst block",
+            "closed",
+            10_000,
+            "clients_without_echo",
+            1.0,
+        ),
+        ("p99 ms, 10,000 clients, 1,000/s", "open 64 B 1,000/s", 10_000, "latency_p99_us", 1e-3),
+        ("p99 ms, 10,000/s", "open 64 B 10,000/s", 10_000, "latency_p99_us", 1e-3),
+        ("storm of 10,000: p99 s", "storm", 10_000, "latency_p99_us", 1e-6),
+        ("churn/s", "churn", 10_000, "messages_per_s", 1.0),
+    )
+    size = "KiB a client" if totals else "KiB a client, its own"
+    lines = [
+        f"| server | {' | '.join(name for name, *_ in columns)} | {size} |",
+        "| --- |" + " ---: |" * (len(columns) + 1),
+    ]
+    for server in dict.fromkeys(row.server for row in judged.rows):
+        cells = [cell(server, *column[1:]) for column in columns]
+        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else "–"
+        name = f"the same again ({server})" if server == judged.control else server
+        lines.append(f"| {name} | {' | '.join(cells)} | {held} |")
+    notes = [f"- {line}" for line in judged.warnings]
+    return "\n".join([f"{table_heading(judged)}.", "", *notes, "", *lines]) + "\n"
+
+
+def source(path: Path) -> str:
+    """A file, whole."""
+    return f"```python\n{path.read_text()}```\n"
+
+
+def cost(path: Path) -> str:
+    """What benchmarks/instrument/client_cost.py --json printed."""
+    lines = [
+        "| connections | client µs/message | C client µs/message | ratio | B/connection |",
+        "| ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for row in json.loads(path.read_text())["rows"]:
+        lines.append(
+            f"| {row['clients']:,} | {row['client_cpu_us_per_message']:.2f} "
+            f"| {row['c_client_cpu_us_per_message']:.2f} "
+            f"| {row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f}) "
+            f"| {row['client_bytes_per_connection']:,.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def claimed(path: Path) -> str:
+    """The outcomes of c10k claims."""
+    return verdicts.as_markdown(verdicts.Outcomes(path.name, *claims.load(path)))
+
+
+def stored(path: Path) -> dict[str, Any]:
+    """The newest file of a storage of pytest-benchmark."""
+    return json.loads(max(path.glob("*/*.json")).read_text())
+
+
+def medians(path: Path) -> str:
+    """What `tox -e micro` stored: a line a primitive, microseconds of each framework."""
+    found: dict[str, dict[str, str]] = {}
+    generators: dict[str, str] = {}
+    for each in stored(path)["benchmarks"]:
+        median = significant(each["stats"]["median"] * 1e6)
+        match each["extra_info"].get("framework"):
+            case None:  # the planted cost, which is no primitive
+                continue
+            case "":
+                generators[each["group"]] = median
+            case name:
+                found.setdefault(each["group"], {})[name] = median
+    named = list(dict.fromkeys(name for row in found.values() for name in row))
+    lines = [f"| µs | {' | '.join(named)} |", "| --- |" + " ---: |" * len(named)]
+    for group, row in found.items():
+        cells = [row.get(name, "no such thing") for name in named]
+        lines.append(f"| {group} | {' | '.join(cells)} |")
+    lines += ["", "| µs | generators |", "| --- | ---: |"]
+    lines += [f"| {group} | {median} |" for group, median in generators.items()]
+    return "\n".join(lines) + "\n"
+
+
+def units(path: Path) -> str:
+    """What `tox -e micro` stored of memory: bytes a waiting unit, with the kernel's stacks."""
+    lines = ["| framework | bytes a unit | kernel stack |", "| --- | ---: | ---: |"]
+    for each in stored(path)["benchmarks"]:
+        about = each["extra_info"]
+        if "bytes_per_unit" in about:
+            lines.append(
+                f"| {about['framework']} | {about['bytes_per_unit']:,.0f} "
+                f"| {about['kernel_stack_bytes_per_unit']:,.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def faults(path: Path) -> str:
+    """Each fault with its promise and what was seen."""
+    rows = json.loads(path.read_text())["faults"]
+    return grid(("fault", "promise", "seen"), rows)
+
+
+def soak(path: Path) -> str:
+    """What engine and client held at both ends of a long session."""
+    found = json.loads(path.read_text())
+    rows = []
+    for who in [key for key, value in found.items() if isinstance(value, dict)]:
+        first, last = found[who]["memory_bytes"]
+        counts = [
+            f"{found[who][name][0]:.0f} → {found[who][name][1]:.0f}"
+            for name in ("descriptors", "threads")
+        ]
+        rows.append((who, f"{first / 2**20:.1f} → {last / 2**20:.1f}", *counts))
+    told = f"{found['minutes']:g} minutes, {found['trials']} trials, {found['left_running']} left"
+    return f"{told}\n\n" + grid(("process", "memory, MiB", "descriptors", "threads"), rows)
+
+
+def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    told = [[markdown.escape(str(cell)) for cell in row] for row in rows]
+    lines = [headings, ["---"] * len(headings), *told]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def compared(path: Path) -> str:
+    """One table as `pytest-benchmark compare` prints it of what `tox -e micro` stored."""
+    says = subprocess.run(
+        [
+            *(sys.executable, "-m", "pytest_benchmark", f"--storage=file://{path}", "compare"),
+            *("--group-by=group", "--columns=min,median,iqr,rounds", "--sort=min"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100", "NO_COLOR": "1"},
+    ).stdout
+    tables = re.split(r"\n(?=-+ benchmark)", says)
+    (chosen,) = [table for table in tables if "switch to another unit" in table.partition("\n")[0]]
+    lines = [line.rstrip() for line in chosen.strip().splitlines()]
+    last = max(index for index, line in enumerate(lines) if line.startswith("---"))
+    return "```text\n" + "\n".join(lines[: last + 1]) + "\n```\n"
+
+
+MANY = 1_000_000  # the connections that docs/scale.md plans
+PER_SECOND = 100_000  # messages/s of all of them: each says something every ten seconds
+CLIENT_HOSTS = 4
+PORTS = {"default range, 32768 to 60999": 28_232, "widened to 1024 to 65535": 64_512}
+
+
+def held(path: Path) -> list[Measurement]:
+    """The trials of a session of holding.toml in which everybody was served."""
+    return [m for m in store.load(path).measurements if m.status == "ok" and m.served]
+
+
+def kernel_bytes(trials: Sequence[Measurement]) -> float:
+    """What the kernel holds of one end of a connection; both ends were on one machine."""
+    return statistics.median(
+        (m.server.after.slab_bytes - m.server.before.slab_bytes) / m.served / 2 for m in trials
+    )
+
+
+def million(path: Path) -> str:
+    """A million connections on the server's host, a line a server, from what was measured."""
+    trials, gib = held(path), 2**30
+    kernel = kernel_bytes(trials)
+    loaded = {
+        row.server: row.server_cpu_us_per_message
+        for row in judge.judge(store.load(HEADLINE)).rows
+        if row.clients == 10_000 and row.load.startswith("closed")
+    }
+    lines = [
+        "| server | its own KiB a client | GiB with the kernel's part | connects/s | minutes to "
+        f"connect | CPU µs/message | cores at {PER_SECOND:,}/s |",
+        "| --- |" + " ---: |" * 6,
+    ]
+    for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
+        mine = [m for m in trials if m.trial.server == server]
+        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
+        rate = statistics.median(m.served / m.connect_s for m in mine)
+        cost = loaded[server].median if loaded.get(server) else None
+        cells = [
+            f"{own / 1024:.1f}",
+            f"{(own + kernel) * MANY / gib:.1f}",
+            f"{rate:,.0f}",
+            f"{MANY / rate / 60:.1f}",
+            f"{cost:.1f}" if cost else "–",
+            f"{cost * PER_SECOND / 1e6:.1f}" if cost else "–",
+        ]
+        lines.append(f"| {server} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def crowd(path: Path) -> str:
+    """The same million on the clients' hosts."""
+    trials = held(path)
+    worker = statistics.median(m.client_bytes_per_connection for m in trials)
+    costs = json.loads((ROOT / "results" / "reference-client-cost.json").read_text())["rows"]
+    cost = next(r["client_cpu_us_per_message"] for r in costs if r["clients"] == 10_000)
+    each = MANY / CLIENT_HOSTS
+    lines = [
+        f"| of the clients | of one | of a million | on each of {CLIENT_HOSTS} hosts |",
+        "| --- | ---: | ---: | ---: |",
+    ]
+    for what, size in (("worker's memory", worker), ("kernel's memory", kernel_bytes(trials))):
+        lines.append(
+            f"| {what} | {size / 1024:.1f} KiB | {size * MANY / 2**30:.1f} GiB "
+            f"| {size * each / 2**30:.1f} GiB |"
+        )
+    lines.append(f"| descriptors | 1 | {MANY:,} | {each:,.0f} |")
+    for name, ports in PORTS.items():
+        lines.append(
+            f"| source addresses, {name} | 1/{ports:,} | {math.ceil(MANY / ports)} "
+            f"| {math.ceil(each / ports)} |"
+        )
+    lines.append(
+        f"| cores at {PER_SECOND:,} messages/s | {cost:.1f} µs a message "
+        f"| {cost * PER_SECOND / 1e6:.1f} | {cost * PER_SECOND / CLIENT_HOSTS / 1e6:.1f} |"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def through_dask(path: Path) -> str:
+    """What benchmarks/instrument/cluster_cost.py --json printed."""
+    lines = [
+        "| figure | the same load | ratio | verdict | blocks | starts within ms |",
+        "| --- | --- | ---: | --- | ---: | ---: |",
+    ]
+    for row in json.loads(path.read_text())["rows"]:
+        ratio = f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        spread = "–" if row["start_spread_ms"] is None else f"{row['start_spread_ms']:.1f}"
+        lines.append(
+            f"| {row['figure']} | {row['variant']} to {row['against']} | {ratio} "
+            f"| {row['verdict']} | {row['blocks']} | {spread} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+KINDS = {
+    "million": million,
+    "crowd": crowd,
+    "cluster": through_dask,
+    "table": table,
+    "headline": headline,
+    "source": source,
+    "cost": cost,
+    "claims": claimed,
+    "micro": medians,
+    "units": units,
+    "compared": compared,
+    "faults": faults,
+    "soak": soak,
+    **instrument.KINDS,
+}
+
+
+def digest(session: Path) -> str:
+    """Of everything that was measured in a session, and for the claims."""
+    files = (session / store.TRIALS, CLAIMS / claims.FILE)
+    content = b"".join(file.read_bytes() for file in files if file.exists())
+    return f"<!-- of {hashlib.sha256(content).hexdigest()} -->"
+
+
+def page(path: Path) -> str:
+    """The report of a session."""
+    session = store.load(path)
+    outcomes = verdicts.Outcomes(CLAIMS.name, *claims.load(CLAIMS))
+    return html.render([html.Part(path.name, session, judge.judge(session))], (), outcomes)
+
+
+def picture(path: Path) -> str:
+    """Throughput over the clients, for where a picture cannot take the page's colours."""
+    session = store.load(path)
+    svg = pictures.pictures(session, judge.judge(session))[0].svg
+    return svg.replace("currentColor", "#333").replace("transparent", "white")
+
+
+def made_of(target: Path, session: Path) -> bool:
+    """Whether a published file was made of this session."""
+    return target.exists() and digest(session) in target.read_text(encoding="utf-8")
+
+
+PUBLISHED = {
+    ROOT / "docs" / "c10k.html": (page, HEADLINE),
+    ROOT / "docs" / "c10k.svg": (picture, HEADLINE),
+}
+
+
+def refreshed(text: str) -> str:
+    """The page with every quoted part written anew."""
+
+    def part(match: re.Match[str]) -> str:
+        start, kind, path, end = match.groups()
+        return start + KINDS[kind](ROOT / path) + end
+
+    return _PART.sub(part, text)
+
+
+def main() -> int:
+    checking = "--check" in sys.argv[1:]
+    stale = [page for page in PAGES if refreshed(page.read_text()) != page.read_text()]
+    for page in stale:
+        if not checking:
+            page.write_text(refreshed(page.read_text()))
+    for target, (make, session) in PUBLISHED.items():
+        if not made_of(target, session):
+            stale.append(target)
+        if not checking:
+            target.write_text(f"{make(session)}{digest(session)}\n", encoding="utf-8")
+    for each in stale if checking else ():
+        print(f"{each.relative_to(ROOT)} is stale: python tools/refresh_docs.py")
+    return 1 if stale and checking else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
