@@ -6,13 +6,29 @@ from msgspec.structs import replace
 
 from c10k import plan
 from c10k.judge.figures import MEMORY_PARTS
-from c10k.model import Latency, Load, Measurement, Memory, Server, ServerUse, Session, Workload
+from c10k.model import (
+    Gate,
+    Latency,
+    Load,
+    Measurement,
+    Memory,
+    Server,
+    ServerUse,
+    Session,
+    Workload,
+)
+from c10k.run import causes
 
 ENVIRONMENT = {
     "cpu": {"model": "Test CPU", "cores_allowed": [0, 1]},
     "system": {"kernel": "6.0"},
     "python": {"version": "3.11.0"},
 }
+
+
+def gate(kind, words="a lot"):
+    """What rejects a trial."""
+    return Gate(kind, words)
 
 
 def server(name, **fields):
@@ -94,7 +110,7 @@ def memory(own, **fields):
 
 
 def failed(trial, reason="the server was killed by SIGKILL", status="failed"):
-    return Measurement(trial, status, reason)
+    return Measurement(trial, status, reason, causes.of_words(reason))
 
 
 def connection(port):

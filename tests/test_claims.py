@@ -374,7 +374,7 @@ def test_ten_thousand_clients_are_asked_within_what_a_server_can_do():
 
 def test_trials_that_a_gate_rejected_decide_nothing():
     """Nor do those of the control."""
-    assert of_a_ladder(AT_LIMIT, gates=("little: too short",)) == {EVENT: [], THREADS: []}
+    assert of_a_ladder(AT_LIMIT, gates=(made.gate("little"),)) == {EVENT: [], THREADS: []}
 
 
 def test_costs_are_compared_repetition_by_repetition():

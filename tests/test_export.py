@@ -147,7 +147,8 @@ def test_stats_of_any_values_are_whole(values):
 def test_gated_and_failed_trials_are_left_out(session):
     """What does not count in the table does not count elsewhere."""
     spoilt = replace(
-        session, measurements=tuple(replace(m, gates=("steal",)) for m in session.measurements)
+        session,
+        measurements=tuple(replace(m, gates=(made.gate("steal"),)) for m in session.measurements),
     )
     (text,) = export.pytest_benchmark(spoilt, judge(spoilt)).values()
     assert json.loads(text)["benchmarks"] == []

@@ -4,7 +4,7 @@ import made
 import pytest
 
 from c10k.judge import figures
-from c10k.model import Memory, ServerUse
+from c10k.model import Limiter, Memory, ServerUse
 
 TRIAL = made.plan.make(made.workload(["a"], [made.load(100)]), [made.server("a")], 1).trials[0]
 
@@ -22,7 +22,7 @@ def test_what_interrupts_do_counts_where_no_process_has_it():
     """Some kernels book interrupts apart: the cores' own books have them."""
     apart = measured(cpu_s=1.0, busy_cores=0.95, interrupts_apart=True, cores=1)
     assert cpu_us(apart) == pytest.approx(1900)
-    assert figures.limiter(apart) == "server CPU"
+    assert figures.limiter(apart) == Limiter("server CPU")
     not_known = measured(cpu_s=1.0, busy_cores=0.95)
     assert cpu_us(not_known) == pytest.approx(1900)
 
@@ -31,7 +31,7 @@ def test_the_processes_clocks_count_where_they_have_it_all():
     """They are exact; what else was on the core is not the server's."""
     inside = measured(cpu_s=1.0, busy_cores=0.95, interrupts_apart=False, cores=1)
     assert cpu_us(inside) == pytest.approx(1000)
-    assert figures.limiter(inside) == "nothing found"
+    assert figures.limiter(inside) == Limiter("nothing found")
 
 
 def test_the_cores_books_are_coarse_and_take_nothing_away():
@@ -42,10 +42,12 @@ def test_the_cores_books_are_coarse_and_take_nothing_away():
 
 def test_the_limiter_is_the_cpu_when_all_of_its_cores_are_busy():
     """Four processes that each use a quarter of a core of their own are not limited by it."""
-    assert figures.limiter(measured(cpu_s=2.0, cores=4)) == "nothing found"
-    assert figures.limiter(measured(cpu_s=7.6, cores=4)) == "server CPU"
-    assert figures.limiter(measured(cpu_s=2.0, cores=1)) == "server CPU"
-    assert figures.limiter(measured(cpu_s=2.0)) == "server CPU"  # not pinned: it has one thread
+    assert figures.limiter(measured(cpu_s=2.0, cores=4)) == Limiter("nothing found")
+    assert figures.limiter(measured(cpu_s=7.6, cores=4)) == Limiter("server CPU")
+    assert figures.limiter(measured(cpu_s=2.0, cores=1)) == Limiter("server CPU")
+    assert figures.limiter(measured(cpu_s=2.0)) == Limiter(
+        "server CPU"
+    )  # not pinned: it has one thread
     assert figures.server_cpu_share(measured(cpu_s=2.0, cores=4)) == 0.25
 
 

@@ -76,11 +76,11 @@ def test_a_workload_that_a_program_writes_is_read_as_it_was_meant(tmp_path):
 
 @pytest.mark.parametrize(
     ("gate", "counts"),
-    [("steal: 3 %", False), ("others: 9 %", False), ("engine: 1 %", True), ("little: 2", True)],
+    [("steal", False), ("others", False), ("engine", True), ("little", True)],
 )
 def test_a_disturbed_machine_and_the_instruments_own_faults_are_kept_apart(gate, counts):
     """What the machine did is left out; what the suite itself did is what is looked for."""
-    (one,) = trials([1.0], gates=(gate,))
+    (one,) = trials([1.0], gates=(made.gate(gate),))
     assert through.usable(one) is counts
     session = replace(made.session(), measurements=(one,))
     assert through.usable(through.forgiven(session).measurements[0])

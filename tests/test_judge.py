@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from c10k.judge import floor, judge, spread
 from c10k.judge.figures import limiter
-from c10k.model import Goal, Latency, Measurement, ServerUse
+from c10k.model import Goal, Latency, Limiter, Measurement, ServerUse
 from c10k.plan.precision import enough, widest
 
 
@@ -43,7 +43,7 @@ def test_a_client_that_was_busy_bounds_the_rate():
     """Above nine tenths of a core the client is the limit, and the row says at least."""
     row = one_row(lambda t: made.ok(t, client_cpu_share=0.95))
     assert row.bound
-    assert row.limiter == "client CPU"
+    assert row.limiters == (Limiter("client CPU"),)
     judged = judge(made.session(measure=lambda t: made.ok(t, client_cpu_share=0.95)))
     assert any(line.startswith("≥") for line in judged.warnings)
 
@@ -55,7 +55,8 @@ def test_a_client_that_was_busy_bounds_the_rate():
 def test_the_limiter_is_named(client_share, server_s, says):
     """What stopped a trial from going faster."""
     trial = made.session().plan.trials[0]
-    assert limiter(made.ok(trial, cpu_s=server_s, client_cpu_share=client_share)) == says
+    found = limiter(made.ok(trial, cpu_s=server_s, client_cpu_share=client_share))
+    assert found == Limiter(says)
 
 
 def test_a_failure_keeps_its_row_and_reason():
@@ -210,7 +211,7 @@ def test_a_late_client_bounds_an_open_loop():
     judged = judge(made.session(["alpha", "beta"], [load], 8, measure, control=True))
     rows = {row.server: row for row in judged.rows}
     assert rows["beta"].bound
-    assert rows["beta"].limiter == "client lag"
+    assert rows["beta"].limiters == (Limiter("client lag"),)
     assert (rows["alpha"].rank, rows["beta"].rank) == (1, 1)
     assert rows["beta"].verdict == "not resolved"
 
@@ -219,7 +220,7 @@ def test_on_one_core_client_and_server_bound_each_other():
     """What the client takes of a shared core the server cannot have."""
     row = one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4, one_core=True))
     assert row.bound
-    assert row.limiter == "client CPU"
+    assert row.limiters == (Limiter("client CPU"),)
     assert not one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4)).bound
 
 
@@ -261,7 +262,7 @@ def test_gated_rows_have_no_verdict_and_say_why():
     """Every attempt was rejected: figures are shown, compared with nothing, with the reason."""
 
     def measure(trial):
-        gates = ("little: slice too short",) if trial.server == "beta" else ()
+        gates = (made.gate("little", "slice too short"),) if trial.server == "beta" else ()
         return made.ok(trial, gates=gates)
 
     judged = judge(made.session(["alpha", "beta"], [made.load(100)], 6, measure, control=True))
@@ -423,7 +424,7 @@ def test_a_control_that_shares_no_block_with_its_reference_says_nothing():
 
     def measure(trial):
         spoilt = (trial.block % 2 == 0) is trial.server.endswith("-control")
-        return made.ok(trial, gates=("others: a lot",) if spoilt else ())
+        return made.ok(trial, gates=(made.gate("others"),) if spoilt else ())
 
     judged = judge(made.session(["alpha", "beta"], [made.load(100)], 6, measure, control=True))
     assert judged.noise == ()

@@ -110,13 +110,13 @@ def test_one_unlucky_trial_decides_nothing():
 
     (point,) = judge(run(searching(), measure)).breaking
     assert 4950 <= point.holds <= 5000 < point.fails
-    noisy = made.ok(searching().plan.trials[0], gates=("others: a lot",), noise=Noise())
+    noisy = made.ok(searching().plan.trials[0], gates=(made.gate("others"),), noise=Noise())
     assert search.bracket([noisy], Search(1, 10)) == (None, None)
 
 
 def test_a_machine_that_is_always_noisy_ends_the_search():
     """No endless session: after some tries at one count a server is given up."""
-    done = run(searching(), lambda t: made.ok(t, gates=("steal: 3 %",)))
+    done = run(searching(), lambda t: made.ok(t, gates=(made.gate("steal"),)))
     assert len(done.measurements) < 10
     assert judge(done).breaking[0].holds is None
 

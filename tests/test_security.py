@@ -57,7 +57,8 @@ def hostile(nasty):
             return made.failed(trial, nasty)
         return made.ok(
             trial, latency=latency, notes=(nasty,), versions={nasty: nasty}, errors={nasty: 3},
-            gates=(nasty,) * (trial.load.clients == 10), python=nasty, pinned=f"not pinned {nasty}",
+            gates=(made.gate("others", nasty),) * (trial.load.clients == 10),
+            python=nasty, pinned=f"not pinned {nasty}",
         )  # fmt: skip
 
     texts = {"title": nasty, "model": nasty, "unit": nasty, "notes": (Note("", nasty),)}

@@ -62,7 +62,7 @@ def row(server: str, trials: Sequence[Measurement]) -> dict[str, object]:
         "at_ceiling": sum(m.at_ceiling for m in good),
         "trials": len(trials),
         "good": len(good),
-        "gates": sorted({through.kind_of(gate) for m in trials for gate in m.gates}),
+        "gates": sorted({gate.kind for m in trials for gate in m.gates}),
         "reasons": sorted({m.reason for m in trials if m.reason}),
         "within": worst is not None and len(good) == len(trials) and abs(worst) <= ALLOWED,
     }

@@ -1,6 +1,6 @@
 """What the programs here have kept, as Markdown: for their own last lines, and for docs/.
 
-tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being a key
+tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, where KIND is a
 of KINDS. What has not been measured yet says so, with the command that would.
 """
 

@@ -119,20 +119,15 @@ def _run(words: Sequence[str]) -> subprocess.CompletedProcess:
 def forgiven(found: Session) -> Session:
     """A session as if nobody had disturbed the machine."""
     trials = [
-        replace(m, gates=tuple(gate for gate in m.gates if kind_of(gate) not in DISTURBED))
+        replace(m, gates=tuple(gate for gate in m.gates if gate.kind not in DISTURBED))
         for m in found.measurements
     ]
     return replace(found, measurements=tuple(trials))
 
 
-def kind_of(gate: str) -> str:
-    """The first word of a gate's sentence."""
-    return gate.partition(":")[0]
-
-
 def usable(trial: Measurement) -> bool:
     """Whether what a trial shows is the instrument's own, not a disturbed machine's."""
-    return trial.status == "ok" and not set(map(kind_of, trial.gates)) & set(DISTURBED)
+    return trial.status == "ok" and not {gate.kind for gate in trial.gates} & set(DISTURBED)
 
 
 def median(values: Iterable[float | None]) -> float | None:

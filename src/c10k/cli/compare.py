@@ -6,16 +6,15 @@ from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
-import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
 from .. import machine, paths
 from ..declare import catalog, choosing, workload
 from ..errors import UserError
-from ..judge import compare, comparison, evidence, figures
+from ..judge import compare, comparison, evidence
 from ..model import Compared, Comparison, Session
-from ..render import comparisons, export, markdown, terminal
+from ..render import comparisons, export, markdown, records, terminal
 from ..run import store
 from . import run, words
 from .app import DONE, FAILED, WRONG, Flag, Many, app
@@ -201,7 +200,7 @@ def _blocks(
     if chosen.search:
         return None
     asked = set(filter(None, thresholds))
-    rows = sum(len({figures.PRIMARY[load.kind], *asked}) for load in chosen.loads)
+    rows = sum(len({load.facts.primary, *asked}) for load in chosen.loads)
     return max(chosen.blocks, comparison.blocks_for(rows))
 
 
@@ -232,9 +231,9 @@ def _print_comparison(
     if form == "json":
         whole = {
             "environment": list(different),
-            **msgspec.to_builtins(found),
-            "failed": msgspec.to_builtins(failed),
-            "untold": msgspec.to_builtins(untold),
+            **records.comparison_as_dict(found),
+            "failed": list(map(records.compared_as_dict, failed)),
+            "untold": list(map(records.compared_as_dict, untold)),
         }
         print_json(whole)
     elif form == "csv":

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..model import Load, Measurement, Ratio, Session, Spread, Status
 from . import stats
-from .figures import FIGURES, Figure
+from .figures import FIGURES, FigureOf
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:
@@ -56,7 +56,7 @@ def floor(session: Session, load: Load, figure: str) -> float | None:
     return stats.noise_floor(stats.median_interval(itself)) if itself else None
 
 
-def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float | None]:
+def by_block(trials: Sequence[Measurement], figure: FigureOf) -> dict[int, float | None]:
     """The figure of each block's accepted trial."""
     return {trial.trial.block: figure(trial) for trial in accepted(trials)}
 

@@ -36,7 +36,7 @@ from .evidence import (
     values_of,
     within_blocks,
 )
-from .figures import FIGURES, MORE_IS_BETTER, PRIMARY
+from .figures import FIGURES, MORE_IS_BETTER
 from .rows import judge
 from .searches import searches
 
@@ -82,7 +82,7 @@ def sessions(
             continue
         for figure in _wanted(cell[0], figures):
             evidence = across(cell, figure, mine, theirs, series)
-            if evidence.a or evidence.b or figure == PRIMARY[cell[0].kind]:
+            if evidence.a or evidence.b or figure == cell[0].facts.primary:
                 found.append(evidence)
     rows += _judged(found, unfit)
     changed = [
@@ -119,7 +119,7 @@ def servers(session: Session, a: str, b: str, figures: Sequence[str] = ()) -> Co
             continue
         for figure in _wanted(load, figures):
             evidence = within_blocks(shown, figure, mine, theirs)
-            if evidence.a or evidence.b or figure == PRIMARY[load.kind]:
+            if evidence.a or evidence.b or figure == load.facts.primary:
                 found.append(evidence)
     rows += _judged(in_blocks(found), unfit)
     order = [(load, f"{b} / {a}") for load in loads]
@@ -167,7 +167,7 @@ def _fault(side: Side, cell: Cell) -> tuple[str, str]:
         return "bad", f"{said}: {wrong[0].reason}" if wrong[0].reason else said
     if any(m.accepted for trials in found for m in trials):
         return "", ""
-    kinds = {gate.partition(":")[0] for trials in found for m in trials for gate in m.gates}
+    kinds = {gate.kind for trials in found for m in trials for gate in m.gates}
     said = f"{side.name}: every attempt was gated ({', '.join(sorted(kinds))})"
     # what accuses the machine leaves no figure, and shows nothing to be broken
     return "noisy" if kinds <= DISTURBANCES else "bad", said
@@ -200,7 +200,7 @@ def _gone(shown: Cell, key: Cell, mine: Side, theirs: Side) -> Compared | None:
         word = "broken"
     elif a == "bad" and not b:
         word = "mended"
-    figure = PRIMARY[key[0].kind]
+    figure = key[0].facts.primary
     spreads = [
         cells.spread(value for trials in side.trials(key) for value in values_of(trials, figure))
         for side in (mine, theirs)
@@ -221,7 +221,7 @@ def _unfit(every: Sequence[Session]) -> str:
 
 def _wanted(load: Load, figures: Sequence[str]) -> list[str]:
     named = [figure for figure in figures if figure in FIGURES]
-    return list(dict.fromkeys([PRIMARY[load.kind], *named]))
+    return list(dict.fromkeys([load.facts.primary, *named]))
 
 
 def _judged(found: Sequence[Evidence], unfit: str) -> list[Compared]:
@@ -343,5 +343,5 @@ def _fine(row: Compared, limit: float) -> bool:
 
 
 def _sorted(rows: Sequence[Compared], order: Sequence[Cell]) -> list[Compared]:
-    places = {(load.label, load.clients, server): at for at, (load, server) in enumerate(order)}
-    return sorted(rows, key=lambda row: places[row.load, row.clients, row.server])
+    places = {cell: at for at, cell in enumerate(order)}
+    return sorted(rows, key=lambda row: places[row.load, row.server])

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from ..errors import UserError
 from ..model import Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
 from .evidence import ALPHA, ONE, Cell
-from .figures import PRIMARY
 
 BREAKING = "breaking_point"  # the figure of a search
 
@@ -34,10 +33,9 @@ def row_of(
     load, server = cell
     return Compared(
         server=server,
-        load=load.label,
-        clients=load.clients,
+        load=load,
         figure=figure,
-        primary=figure in (PRIMARY[load.kind], BREAKING),
+        primary=figure in (load.facts.primary, BREAKING),
         a=spreads[0],
         b=spreads[1],
         ratio=ratio,

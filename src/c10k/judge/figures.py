@@ -6,7 +6,7 @@ import numpy as np
 
 from ..histograms import intervals as intervals_of
 from ..histograms import latencies
-from ..model import Measurement, Memory
+from ..model import Cause, Limiter, Measurement, Memory
 from ..plan.gates import BOUND_SHARE, bound_by
 from . import samples
 
@@ -14,8 +14,8 @@ UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be a
 MOST_S = 100_000.0  # of a trial that is looked at: a day, and some
 BIN_S = 0.02  # the slices that the warm-up's rule is applied to
 
-Figure = Callable[[Measurement], float | None]
-Limits = Mapping[str, int | None]  # the environment's group of that name
+FigureOf = Callable[[Measurement], float | None]  # of one trial
+KnownLimits = Mapping[str, int]  # of the environment's group "limits", those that are known
 
 
 def server_cpu_s(measurement: Measurement) -> float | None:
@@ -58,7 +58,7 @@ def client_cpu_us_per_message(measurement: Measurement) -> float | None:
 
     An open loop's client spins while it waits, so its CPU time says nothing.
     """
-    if measurement.client_cpu_s is None or measurement.trial.load.kind != "closed":
+    if measurement.client_cpu_s is None or not measurement.trial.load.facts.closed_loop:
         return None
     return measurement.client_cpu_s / measurement.messages * 1e6 if measurement.messages else None
 
@@ -124,7 +124,7 @@ def unsettled(measurement: Measurement) -> bool:
     UNSETTLED_SHARE; a rate that never settles, when the slice's halves differ by as much.
     """
     load = measurement.trial.load
-    if load.kind == "idle" or measurement.status != "ok" or not measurement.bins:
+    if not load.facts.rate or measurement.status != "ok" or not measurement.bins:
         return False
     at_s = np.array([0.0, *(ns / 1e9 for ns, _ in measurement.bins)])
     counts = np.array([0.0, *(count for _, count in measurement.bins)])
@@ -141,16 +141,6 @@ def unsettled(measurement: Measurement) -> bool:
     return bool(abs(bins[cut:].mean() / max(bins[start:].mean(), 1e-9) - 1) > UNSETTLED_SHARE)
 
 
-# needle in a failed trial's reason → what limited it
-_LIMITS = (
-    ("open files", "descriptors"),
-    ("requested address", "ports"),
-    ("new thread", "threads"),
-    ("stopped for memory", "memory"),
-    ("MemoryError", "memory"),
-    ("SIGKILL", "memory"),
-    ("clients served", "connecting"),
-)
 # environment limit → how many threads of a process it allows for each of its units
 _THREAD_LIMITS = {
     "threads_max": 1.0,
@@ -162,33 +152,34 @@ _THREAD_LIMITS = {
 _NEAR = 0.97  # of a limit that other processes use, too
 
 
-def limiter(measurement: Measurement, limits: Limits | None = None) -> str:
-    """What stopped a trial from going faster, or at all."""
-    limits = limits or {}
+def limiter(measurement: Measurement, limits: KnownLimits | None = None) -> Limiter | None:
+    """What stopped a trial from going faster, or at all; None for one that was not run."""
     if measurement.status == "not run":
-        return ""
+        return None
+    if measurement.status == "failed" and (cause := _cause(measurement, limits or {})):
+        return Limiter(cause)
     use = measurement.server
-    if measurement.status == "failed":
-        hard = limits.get("descriptors_hard")
-        if hard and use.descriptors_max and use.descriptors_max >= hard - 16:
-            return "descriptors"
-        allowed = [
-            each * limit for name, each in _THREAD_LIMITS.items() if (limit := limits.get(name))
-        ]
-        if allowed and (use.threads_max or 0) >= _NEAR * min(allowed):
-            return "threads"
-        for needle, what in _LIMITS:
-            if needle in measurement.reason:
-                return what
     queue, limit = use.accept_queue_max, use.accept_queue_limit
     if queue is not None and limit is not None and queue >= limit > 0:
-        return "accept queue"
+        return Limiter("accept queue")
     if by_client := bound_by(measurement):
         return by_client
     share = server_cpu_share(measurement)
-    if measurement.trial.load.kind != "idle" and share is not None and share >= BOUND_SHARE:
-        return "server CPU"
-    return "nothing found"
+    if measurement.trial.load.facts.rate and share is not None and share >= BOUND_SHARE:
+        return Limiter("server CPU")
+    return Limiter("nothing found")
+
+
+def _cause(measurement: Measurement, limits: KnownLimits) -> Cause:
+    """What a failed trial ran out of: by the limits that it reached, else by what it said."""
+    use = measurement.server
+    hard = limits.get("descriptors_hard")
+    if hard and use.descriptors_max and use.descriptors_max >= hard - 16:
+        return "descriptors"
+    allowed = [each * limit for name, each in _THREAD_LIMITS.items() if (limit := limits.get(name))]
+    if allowed and (use.threads_max or 0) >= _NEAR * min(allowed):
+        return "threads"
+    return measurement.cause
 
 
 def longest_silence_s(measurement: Measurement) -> float | None:
@@ -196,7 +187,7 @@ def longest_silence_s(measurement: Measurement) -> float | None:
     latency = measurement.latency
     if latency is None or latency.max_us is None:
         return None
-    return latency.max_us / 1e6 if measurement.trial.load.kind in ("closed", "open") else None
+    return latency.max_us / 1e6 if measurement.trial.load.facts.stays else None
 
 
 def stalls_per_s(measurement: Measurement) -> float | None:
@@ -222,7 +213,7 @@ def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, 
 
 
 # row field → the figure of one trial
-FIGURES: dict[str, Figure] = {
+FIGURES: dict[str, FigureOf] = {
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
     "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
@@ -247,15 +238,6 @@ FIGURES: dict[str, Figure] = {
     "latency_from_send_p99_us": (
         lambda m: m.latency_from_send.p99_us if m.latency_from_send else None
     ),
-}
-
-# kind → the figure that servers are ranked by
-PRIMARY: dict[str, str] = {
-    "closed": "messages_per_s",
-    "open": "latency_p99_us",
-    "idle": "memory_per_client_bytes",
-    "storm": "latency_p99_us",
-    "churn": "messages_per_s",
 }
 
 # which figures are better when they are greater; the others are when they are less

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from ..model import Load, Measurement, NoiseFloor, Row, Session
 from . import stats
 from .cells import by_block, ratio_of
-from .figures import FIGURES, MORE_IS_BETTER, PRIMARY, server_cpu_us_per_message
+from .figures import FIGURES, MORE_IS_BETTER, server_cpu_us_per_message
 
 SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
 ALPHA = 0.05  # a table with any false claim in it is no oftener than this
@@ -38,7 +38,7 @@ def table_compared(
     values = {load: _comparable(load, rows, cells) for load, rows in table.items()}
     known = {load: of for load, of in values.items() if reference in of}
     noise, floors, warnings = _noise(known, reference, control)
-    more_is_better = all(MORE_IS_BETTER[PRIMARY[load.kind]] for load in table)
+    more_is_better = all(MORE_IS_BETTER[load.facts.primary] for load in table)
     family = {
         (load, *pair): stats.log_ratios(known[load][pair[0]], known[load][pair[1]])
         for load in noise
@@ -79,7 +79,7 @@ def _comparable(
     load: Load, rows: Sequence[Row], cells: Mapping[tuple[Load, str], Sequence[Measurement]]
 ) -> dict[str, Values]:
     """The figure that the load is about, of each server whose row stands."""
-    name = PRIMARY[load.kind]
+    name = load.facts.primary
     found = {
         row.server: by_block(cells[load, row.server], FIGURES[name])
         for row in rows
@@ -108,10 +108,7 @@ def _noise(
     itself = {load: ratios for load, ratios in itself.items() if ratios}
     found = stats.compare(itself, noise=0.0, margin=SAME_MARGIN, alpha=ALPHA)
     noise = {load: stats.noise_floor(each.interval) for load, each in found.items()}
-    floors = [
-        NoiseFloor(load.label, load.clients, ratio_of(each.interval))
-        for load, each in found.items()
-    ]
+    floors = [NoiseFloor(load, ratio_of(each.interval)) for load, each in found.items()]
     apart = [load for load, each in found.items() if each.verdict in ("faster", "slower")]
     said = (
         f"{control} is {reference} under another name, and yet was told apart from it: "

@@ -17,7 +17,7 @@ from ..model import Judged, Load, Measurement, Row, Server, Session
 from ..plan.gates import bound_by
 from . import samples, scaling
 from .cells import accepted, last_attempts, row_status, spread
-from .figures import FIGURES, PRIMARY, Figure, Limits, limiter, unsettled
+from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
 from .ranking import table_compared
 from .warnings import is_finished, warnings_of
 
@@ -30,7 +30,7 @@ def judge(session: Session) -> Judged:
     """The rows of a session, finished or not, in the plan's order of loads and servers."""
     plan = session.plan
     told = session.environment.get("limits", {})
-    limits: Limits = {key: value for key, value in told.items() if isinstance(value, int)}
+    limits: KnownLimits = {key: value for key, value in told.items() if isinstance(value, int)}
     by_cell: dict[tuple[Load, str], list[Measurement]] = {}
     for measurement in session.measurements:
         trial = measurement.trial
@@ -66,19 +66,17 @@ def judge(session: Session) -> Judged:
 
 
 def row_of(
-    workload: str, server: Server, load: Load, trials: Sequence[Measurement], limits: Limits
+    workload: str, server: Server, load: Load, trials: Sequence[Measurement], limits: KnownLimits
 ) -> Row:
     good = accepted(trials)
     ended = [trial for trial in trials if trial.messages is not None]
     # Gated or past its limit, what a server did is shown when there is nothing better.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
     last = last_attempts(trials)
-    limiters = sorted({limiter(trial, limits) for trial in shown} - {""})
     row = Row(
         server=server.name,
         workload=workload,
-        load=load.label,
-        clients=load.clients,
+        load=load,
         tier=server.tier,
         model=server.model,
         status=row_status(last),
@@ -99,8 +97,8 @@ def row_of(
         at_ceiling=sum(trial.at_ceiling for trial in shown),
         gated=sum(bool(trial.gates) for trial in trials),
         unsettled=sum(map(unsettled, shown)),
-        outliers=_outliers(good, FIGURES[PRIMARY[load.kind]]),
-        limiter=" / ".join(limiters),
+        outliers=_outliers(good, FIGURES[load.facts.primary]),
+        limiters=tuple(sorted({found for trial in shown if (found := limiter(trial, limits))})),
         versions=trials[-1].versions if trials else {},
         python=trials[-1].python if trials else "",
         gil=trials[-1].gil if trials else None,
@@ -135,7 +133,13 @@ def _reasons(trials: Sequence[Measurement], gated: bool) -> str:
     """Why each block is not ok; of a row that nothing of stands, why it was gated."""
     told = []
     for trial in trials:
-        why = trial.reason if trial.status != "ok" else "; ".join(trial.gates) if gated else ""
+        why = (
+            trial.reason
+            if trial.status != "ok"
+            else "; ".join(map(str, trial.gates))
+            if gated
+            else ""
+        )
         alone = trial.status == "not run" or len(trials) == 1
         if why:
             told.append(why if alone else f"block {trial.trial.block + 1}: {why}")
@@ -165,7 +169,7 @@ def _once(trial: Measurement) -> dict[str, int]:
     return {name: count for name, count in trial.errors.items() if name != _ENDED_EARLY}
 
 
-def _outliers(trials: Sequence[Measurement], figure: Figure) -> tuple[int, ...]:
+def _outliers(trials: Sequence[Measurement], figure: FigureOf) -> tuple[int, ...]:
     known = [(trial.trial.block, value) for trial in trials if (value := figure(trial)) is not None]
     marked = samples.outliers([value for _, value in known])
     return tuple(block for (block, _), out in zip(known, marked, strict=True) if out)

@@ -8,7 +8,7 @@ import numpy as np
 from ..model import BreakingPoint, Measurement, Memory, MemoryRow, Session, Slope
 from ..plan import search
 from . import samples
-from .figures import Limits, limiter, total_bytes
+from .figures import KnownLimits, limiter, total_bytes
 
 
 def memory(session: Session) -> Iterable[MemoryRow]:
@@ -22,7 +22,7 @@ def memory(session: Session) -> Iterable[MemoryRow]:
             if m.trial.server == server.name
             and m.status == "ok"
             and m.served
-            and m.trial.load.kind != "storm"
+            and m.trial.load.facts.waits_at_barrier
             and m.server.before
             and m.server.after
         ]
@@ -66,7 +66,7 @@ def _slope(points: Sequence[tuple[float, float]]) -> Slope | None:
     return Slope(found.per_x, found.low if known else None, found.high if known else None)
 
 
-def breaking(session: Session, limits: Limits) -> Iterable[BreakingPoint]:
+def breaking(session: Session, limits: KnownLimits) -> Iterable[BreakingPoint]:
     """How far each server came, where the session searched for it."""
     wanted = session.plan.workload.search
     for server in session.plan.servers if wanted else ():
@@ -86,7 +86,7 @@ def breaking(session: Session, limits: Limits) -> Iterable[BreakingPoint]:
             server=server.name,
             holds=holds,
             fails=fails,
-            broke=limiter(worst, limits) if what == "failed" else what,
+            broke=str(limiter(worst, limits)) if what == "failed" else what,
             served=worst.served,
             reason=worst.reason or f"p99 {(_p99([worst]) or 0) / 1000:,.0f} ms",
             p99_us=_p99(held),

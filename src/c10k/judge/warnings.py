@@ -45,9 +45,8 @@ def warnings_of(
     if gated:
         kinds: dict[str, int] = {}
         for measurement in gated:
-            for reason in measurement.gates:
-                kind = reason.partition(":")[0]
-                kinds[kind] = kinds.get(kind, 0) + 1
+            for gate in measurement.gates:
+                kinds[gate.kind] = kinds.get(gate.kind, 0) + 1
         said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         total = len(session.measurements)
         yield f"{len(gated)} of {total} trials were gated ({said}) and do not count where others do"

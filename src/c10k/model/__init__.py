@@ -23,7 +23,6 @@ from .declared import Arrivals as Arrivals
 from .declared import Clients as Clients
 from .declared import Environment as Environment
 from .declared import Goal as Goal
-from .declared import Kind as Kind
 from .declared import Line as Line
 from .declared import Load as Load
 from .declared import Name as Name
@@ -45,6 +44,8 @@ from .judged import Compared as Compared
 from .judged import ComparedVerdict as ComparedVerdict
 from .judged import Comparison as Comparison
 from .judged import Judged as Judged
+from .judged import Limiter as Limiter
+from .judged import LimiterKind as LimiterKind
 from .judged import MemoryRow as MemoryRow
 from .judged import NoiseFloor as NoiseFloor
 from .judged import Ratio as Ratio
@@ -52,6 +53,12 @@ from .judged import Row as Row
 from .judged import Slope as Slope
 from .judged import Spread as Spread
 from .judged import Verdict as Verdict
+from .kinds import KINDS as KINDS
+from .kinds import Kind as Kind
+from .kinds import KindFacts as KindFacts
+from .measured import Cause as Cause
+from .measured import Gate as Gate
+from .measured import GateKind as GateKind
 from .measured import Host as Host
 from .measured import Latency as Latency
 from .measured import Measurement as Measurement

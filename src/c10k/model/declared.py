@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Kind = Literal["closed", "open", "idle", "storm", "churn"]
+from .kinds import KINDS, Kind, KindFacts
+
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 
@@ -83,10 +84,15 @@ class Load(Struct, frozen=True, omit_defaults=False):
     ceiling_s: Annotated[float, Meta(ge=0.01, le=86400)] = 60.0
 
     @property
+    def facts(self) -> KindFacts:
+        """What is known of its kind."""
+        return KINDS[self.kind]
+
+    @property
     def label(self) -> str:
         """What distinguishes this load from others at the same client count."""
         depth = f" x{self.depth}" if self.depth > 1 else ""
-        rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.kind == "open" else ""
+        rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.facts.scheduled else ""
         return f"{self.kind} {self.message_bytes} B{depth}{rate}"
 
 

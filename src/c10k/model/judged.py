@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .declared import Environment, Workload
+from .declared import Environment, Load, Workload
 from .measured import Status
 
 Verdict = Literal["faster", "slower", "same", "not resolved"]
@@ -14,6 +14,22 @@ ComparedVerdict = (
     | Literal["better", "worse", "farther", "nearer"]
     | Literal["broken", "mended", "incomparable", "cannot be told"]
 )
+
+
+LimiterKind = (
+    Literal["server CPU", "client CPU", "client lag", "others", "accept queue", "nothing found"]
+    | Literal["descriptors", "ports", "threads", "memory", "connecting"]
+)
+
+
+class Limiter(Struct, frozen=True, order=True):
+    """What stopped a trial from going faster, or at all."""
+
+    kind: LimiterKind
+    host: str = ""  # of several machines: the one that it was on
+
+    def __str__(self) -> str:
+        return f"{self.kind} on {self.host}" if self.host else self.kind
 
 
 class Spread(Struct, frozen=True):
@@ -79,8 +95,7 @@ class Row(Struct, frozen=True):
 
     server: str
     workload: str
-    load: str
-    clients: int
+    load: Load
     tier: str
     model: str
     status: Status
@@ -125,7 +140,7 @@ class Row(Struct, frozen=True):
     gated: int = 0  # trials rejected, all blocks and attempts
     outliers: tuple[int, ...] = ()  # blocks whose primary figure stands apart; none is deleted
     unsettled: int = 0  # trials that did not settle within their warm-up
-    limiter: str = ""
+    limiters: tuple[Limiter, ...] = ()  # of its trials, each once
     versions: dict[str, str] = {}  # of its framework and dependencies
     python: str = ""  # the interpreter that ran it
     gil: bool | None = None
@@ -133,12 +148,15 @@ class Row(Struct, frozen=True):
     start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def clients(self) -> int:
+        return self.load.clients
+
 
 class NoiseFloor(Struct, frozen=True):
     """The reference against itself under one load: nothing smaller is claimed."""
 
-    load: str
-    clients: int
+    load: Load
     ratio: Ratio
 
 
@@ -150,8 +168,7 @@ class Compared(Struct, frozen=True):
     """
 
     server: str
-    load: str
-    clients: int
+    load: Load
     figure: str
     primary: bool  # the figure that this kind of load is about
     a: Spread | None
@@ -161,6 +178,10 @@ class Compared(Struct, frozen=True):
     reason: str = ""  # of a verdict that no figure shows
     a_bound: bool = False  # the client was the limit: A is at least as good as this
     b_bound: bool = False
+
+    @property
+    def clients(self) -> int:
+        return self.load.clients
 
 
 class Comparison(Struct, frozen=True):

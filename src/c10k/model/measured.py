@@ -77,12 +77,28 @@ class Host(Struct, frozen=True):
     noise: Noise = Noise()
 
 
+GateKind = Literal["host", "steal", "others", "engine", "slice", "little", "reading", "rate"]
+# What stopped a trial that failed; "": nothing of this is known.
+Cause = Literal["", "descriptors", "ports", "threads", "memory", "connecting"]
+
+
+class Gate(Struct, frozen=True):
+    """Why a trial's figures are rejected. The kind is decided on, the words are for people."""
+
+    kind: GateKind
+    words: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.words}"
+
+
 class Measurement(Struct, frozen=True):
     """What came of one trial. Every field but the first two may be unknown."""
 
     trial: Trial
     status: Status
-    reason: str = ""
+    reason: str = ""  # of a failure, in words
+    cause: Cause = ""  # of a failure, as far as it is known
     started_at: str = ""  # UTC, ISO 8601
     connected: Whole | None = None
     served: Whole | None = None  # clients that had at least one echo
@@ -108,7 +124,7 @@ class Measurement(Struct, frozen=True):
     at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
     little: Real | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
     engine_cpu_s: Real | None = None  # of the suite's own process, in the slice
-    gates: tuple[str, ...] = ()  # why the trial is rejected
+    gates: tuple[Gate, ...] = ()  # why the trial is rejected
     attempt: Whole = 0  # 0, then one more for each repeat of a gated trial
     client_cpu_share: Real | None = None  # of the busiest core that workers have, in the slice
     client_cpu_s: Real | None = None  # of all workers, in the slice

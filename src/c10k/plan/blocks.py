@@ -87,6 +87,6 @@ def expected_s(trials: Sequence[Trial]) -> float:
 
 def _load_s(load: Load) -> float:
     """Warm-up and slice; both follow the round trip in a closed loop."""
-    round_trip_s = load.clients * load.depth * PER_MESSAGE_S if load.kind == "closed" else 0.0
+    round_trip_s = load.clients * load.depth * PER_MESSAGE_S if load.facts.closed_loop else 0.0
     slice_s = min(max(load.duration_s, 20 * round_trip_s), max(load.ceiling_s, load.duration_s))
     return max(load.warmup_s, 3 * round_trip_s) + slice_s

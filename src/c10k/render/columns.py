@@ -8,8 +8,9 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from ..errors import UserError
-from ..model import Judged, Ratio, Row, Spread
-from .numbers import UNKNOWN, ratio, significant
+from ..judge.figures import MORE_IS_BETTER
+from ..model import KINDS, Judged, Kind, KindFacts, Ratio, Row, Spread
+from .numbers import SHOWN, UNKNOWN, ratio, scaled
 
 HELD_FROM = 1_000  # clients from which on the machine's memory is shown: else noise
 FAIR_FROM = 100  # clients from which on it is shown how evenly they were served
@@ -17,10 +18,11 @@ FAIR = 0.9  # Jain's index: where it is less, the median message is not the medi
 
 
 class Column(Struct, frozen=True):
-    """One column: its heading and the text of a row's cell."""
+    """One column: its heading, the text of a row's cell, and the number that it is sorted by."""
 
     title: str
     cell: Callable[[Row], str]
+    value: Callable[[Row], float | None] = lambda row: None
     right: bool = True
     optional: bool = False  # left out where it is unknown in every row
 
@@ -44,16 +46,11 @@ def filtered(judged: Judged, servers: Collection[str], clients: Collection[int])
     )
 
 
-def kind_of(row: Row) -> str:
-    """The kind of a row's load: closed, open, storm, idle or churn."""
-    return row.load.partition(" ")[0]
-
-
-def columns(judged: Judged, kind: str) -> tuple[Column, ...]:
+def columns(judged: Judged, kind: Kind) -> tuple[Column, ...]:
     """The columns of one kind's table: those that say something in any of its rows."""
-    shown = [row for row in judged.rows if kind_of(row) == kind]
+    shown = [row for row in judged.rows if row.load.kind == kind]
     telling = {
-        "load": len({row.load for row in shown}) > 1,
+        "load": len({row.load.label for row in shown}) > 1,
         "ratio": any(_told(row.ratio) for row in shown),
         "verdict": any(row.verdict and _told(row.ratio) for row in shown),
         "runs on": _mixed(shown),
@@ -83,15 +80,16 @@ def _mixed(rows: Sequence[Row]) -> bool:
 
 def rows(judged: Judged) -> tuple[Row, ...]:
     """The rows as the tables show them: by kind and load, the best first, failures last."""
-    loads = [load.label for load in judged.workload.loads]
-    kinds = list(TITLES)
+    loads = list(judged.workload.loads)
+    kinds = list(KINDS)
 
     def place(row: Row) -> tuple[Any, ...]:
-        key, sign = _BEST[kind_of(row)]
+        key = row.load.facts.primary
         figure: Spread | None = getattr(row, key)
+        sign = -1 if MORE_IS_BETTER[key] else 1
         best = sign * figure.median if figure else 0.0
         return (
-            kinds.index(kind_of(row)),
+            kinds.index(row.load.kind),
             loads.index(row.load),
             row.clients,
             not stands(row),
@@ -112,58 +110,24 @@ def good_blocks(row: Row) -> str:
 
 
 def is_uneven(row: Row) -> bool:
-    return kind_of(row) == "closed" and row.fairness is not None and row.fairness.median < FAIR
-
-
-TITLES = {
-    "closed": "Closed loop: a client sends its next message when the echo has come",
-    "open": "Open loop: messages leave on a schedule that does not wait",
-    "storm": "Storm: all clients connect at once; latency is to a client's first echo",
-    "idle": "Idle: clients stay and say nothing, then echo once",
-    "churn": "Churn: clients come and go, each says one message; latency is to its echo",
-}
-# kind → what its rows are sorted by, and the sign with which the best comes first
-_BEST = {
-    "closed": ("messages_per_s", -1),
-    "open": ("latency_p99_us", 1),
-    "storm": ("latency_p99_us", 1),
-    "idle": ("memory_per_client_bytes", 1),
-    "churn": ("messages_per_s", -1),
-}
-_LATENCIES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "longest_stall_s")
-# Of a load whose client was the limit: what it did to which figure. A faster client would have
-# brought more messages in less time, and so every rate up and every latency down; who is served
-# unevenly by a busy client may be served evenly by the server. CPU time per message is no bound:
-# a server that waits for its client wakes up for fewer messages at a time than at its own limit.
-_SATURATED = (
-    dict.fromkeys((*_LATENCIES, "longest_silence_s", "clients_without_echo"), "≤ ")
-    | dict.fromkeys(("messages_per_s", "fairness", "slowest_share"), "≥ ")
-    | dict.fromkeys(("server_cpu_us_per_message", "cpu_over_floor"), "~ ")
-)
-_BOUNDS = {
-    "closed": _SATURATED,
-    "churn": _SATURATED,
-    "storm": _SATURATED | {"connect_s": "≤ "},
-    "open": dict.fromkeys((*_LATENCIES, "stalls_per_s"), "≤ "),
-    "idle": {},
-}
+    return row.load.facts.closed_loop and row.fairness is not None and row.fairness.median < FAIR
 
 
 def marked(row: Row, key: str, text: str) -> str:
     """A figure's text with the sign of a bound, in brackets where it is compared with nothing."""
-    sign = _BOUNDS[kind_of(row)].get(key, "") if row.bound else ""
+    sign = row.load.facts.bounds.get(key, "") if row.bound else ""
     text = text if (sign, text) == ("≤ ", "0") else sign + text  # nothing is less than none
     return text if stands(row) else f"({text})"
 
 
-def figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row], str]:
+def figure(key: str, varied: bool = False) -> Callable[[Row], str]:
     """The text of a row's figure, varied: with half its range over the blocks."""
 
     def cell(row: Row) -> str:
         spread: Spread | None = getattr(row, key)
         if spread is None:
             return UNKNOWN
-        text = significant(spread.median * scale)
+        text = scaled(key, spread.median)
         if varied and row.blocks > 1 and spread.median:
             half = (spread.greatest - spread.least) / 2 / abs(spread.median) * 100
             text += f" ±{half:.0f} %" if half >= 1 else f" ±{max(half, 0.1):.1f} %"
@@ -173,23 +137,31 @@ def figure(key: str, scale: float = 1.0, varied: bool = False) -> Callable[[Row]
 
 
 def _without_echo(row: Row) -> str:
+    if not row.load.facts.closed_loop or row.clients < FAIR_FROM:
+        return UNKNOWN
     return marked(row, "clients_without_echo", f"{row.clients_without_echo or 0:,}")
 
 
 def _median_latency(row: Row) -> str:
-    return UNKNOWN if is_uneven(row) else figure("latency_p50_us", 1e-3)(row)
+    return UNKNOWN if is_uneven(row) else figure("latency_p50_us")(row)
+
+
+def _failures(row: Row) -> tuple[tuple[int, str], ...]:
+    """Over all blocks, each failure once: who was not served is among the errors by its reason."""
+    unserved = row.unserved or 0
+    others = max(sum(row.errors.values()) - unserved, 0)
+    return (
+        (unserved, "not served"),
+        (row.lost or 0, "lost"),
+        (row.altered or 0, "altered"),
+        (others, "errors"),
+    )
 
 
 def _errors(row: Row) -> str:
-    """Over all blocks, each failure once: who was not served is among the errors by its reason."""
     if row.served is None:
         return UNKNOWN
-    unserved = row.unserved or 0
-    others = max(sum(row.errors.values()) - unserved, 0)
-    counts = (
-        (unserved, "not served"), (row.lost, "lost"), (row.altered, "altered"), (others, "errors"),
-    )  # fmt: skip
-    return ", ".join(f"{count:,} {name}" for count, name in counts if count) or "0"
+    return ", ".join(f"{count:,} {name}" for count, name in _failures(row) if count) or "0"
 
 
 def _runs_on(row: Row) -> str:
@@ -199,24 +171,30 @@ def _runs_on(row: Row) -> str:
     return ", ".join([f"{row.python}{lock}", *versions]) if row.python else UNKNOWN
 
 
+def limiters(row: Row) -> str:
+    """What limited its trials, in words."""
+    return " / ".join(map(str, row.limiters))
+
+
 def _limiter(row: Row) -> str:
     if row.status == "not run":
         return row.status
     if row.status == "failed":
         failed = f"failed, {good_blocks(row)}"
-        return f"{failed}: {row.limiter}" if row.limiter else failed
-    return "gated" if not row.blocks else row.limiter
+        return f"{failed}: {limiters(row)}" if row.limiters else failed
+    return "gated" if not row.blocks else limiters(row)
 
 
-def _of(kinds: tuple[str, ...], least: int, cell: Callable[[Row], str]) -> Callable[[Row], str]:
-    """A cell that says something of some kinds of load only, from so many clients on."""
-    return lambda row: cell(row) if kind_of(row) in kinds and row.clients >= least else UNKNOWN
+def _scheduled(facts: KindFacts) -> bool:
+    return facts.scheduled
 
 
-def _held(key: str) -> Callable[[Row], str]:
-    """A cell of the machine's memory, KiB a client; its noise drowns few clients."""
-    cell = figure(key, 1 / 1024)
-    return lambda row: cell(row) if row.clients >= HELD_FROM else UNKNOWN
+def _closed_loop(facts: KindFacts) -> bool:
+    return facts.closed_loop
+
+
+def _arriving(facts: KindFacts) -> bool:
+    return facts.clients_arrive
 
 
 def _rank(row: Row) -> str:
@@ -229,53 +207,86 @@ def _rank(row: Row) -> str:
 def _verdict(row: Row) -> str:
     if row.verdict is None:
         return UNKNOWN
-    return _LEANER.get(row.verdict, row.verdict) if kind_of(row) == "idle" else row.verdict
+    better, worse = row.load.facts.words
+    return {"faster": better, "slower": worse}.get(row.verdict, row.verdict)
 
 
-_LEANER = {"faster": "less", "slower": "more"}  # of memory, which is what idle is about
-LOOPS, _COMING = ("closed", "open"), ("storm", "churn")
+def _median(key: str) -> Callable[[Row], float | None]:
+    """The number behind a figure's cell."""
+
+    def value(row: Row) -> float | None:
+        spread: Spread | None = getattr(row, key)
+        return spread.median if spread else None
+
+    return value
+
+
+def _of(
+    key: str,
+    fits: Callable[[KindFacts], bool] = lambda facts: True,
+    *,
+    least: int = 1,
+    varied: bool = False,
+    optional: bool = True,
+) -> Column:
+    """A figure's column; it says something of some kinds of load, from so many clients on."""
+    cell = figure(key, varied)
+    return Column(
+        SHOWN[key].heading,
+        lambda row: cell(row) if fits(row.load.facts) and row.clients >= least else UNKNOWN,
+        value=_median(key),
+        optional=optional,
+    )
+
+
+def _floors(row: Row) -> str:
+    over = row.cpu_over_floor
+    return UNKNOWN if over is None else marked(row, "cpu_over_floor", f"{over:.1f}")
+
 
 _COLUMNS = (
-    Column("load", lambda row: row.load, right=False),
-    Column("clients", lambda row: f"{row.clients:,}"),
-    Column("rank", _rank, optional=True),
+    Column("load", lambda row: row.load.label, right=False),
+    Column("clients", lambda row: f"{row.clients:,}", value=lambda row: row.clients),
+    Column("rank", _rank, value=lambda row: row.rank, optional=True),
     Column("server", lambda row: row.server, right=False),
-    Column("messages/s", figure("messages_per_s", varied=True), optional=True),
-    Column("ratio", lambda row: ratio(row.ratio), right=False),
-    Column("verdict", _verdict, right=False),
-    Column("p50 ms", _median_latency),
-    Column("p99 ms", figure("latency_p99_us", 1e-3)),
-    Column("p99.9 ms", _of(("open",), 1, figure("latency_p999_us", 1e-3)), optional=True),
-    Column("longest stall ms", _of(("open",), 1, figure("longest_stall_s", 1e3)), optional=True),
-    Column("stalls/s", _of(("open",), 1, figure("stalls_per_s")), optional=True),
-    Column("lag p99 µs", figure("schedule_lag_p99_us"), optional=True),
-    # Of an open loop these four would say how the schedule fell, not how clients were served.
-    Column("fairness", _of(("closed",), FAIR_FROM, figure("fairness")), optional=True),
-    Column("slowest %", _of(("closed",), FAIR_FROM, figure("slowest_share", 100)), optional=True),
-    Column("no echo, worst", _of(("closed",), FAIR_FROM, _without_echo), optional=True),
-    Column("silence s", _of(("closed",), FAIR_FROM, figure("longest_silence_s")), optional=True),
-    Column("retried", _of(_COMING, 1, figure("retried")), optional=True),
-    Column("accept queue", _of(_COMING, 1, figure("accept_queue_max")), optional=True),
-    Column("overflows", _of(_COMING, 1, figure("listen_overflows")), optional=True),
-    Column("threads", _of(_COMING, 1, figure("threads_max")), optional=True),
-    Column("CPU µs/message", figure("server_cpu_us_per_message"), optional=True),
+    _of("messages_per_s", varied=True),
     Column(
-        "× floor",
-        lambda row: (
-            UNKNOWN
-            if row.cpu_over_floor is None
-            else marked(row, "cpu_over_floor", f"{row.cpu_over_floor:.1f}")
-        ),
+        "ratio",
+        lambda row: ratio(row.ratio),
+        value=lambda row: row.ratio.median if row.ratio else None,
+        right=False,
+    ),
+    Column("verdict", _verdict, right=False),
+    Column("p50 ms", _median_latency, value=_median("latency_p50_us")),
+    _of("latency_p99_us", optional=False),
+    _of("latency_p999_us", _scheduled),
+    _of("longest_stall_s", _scheduled),
+    _of("stalls_per_s", _scheduled),
+    _of("schedule_lag_p99_us"),
+    # Of an open loop these four would say how the schedule fell, not how clients were served.
+    _of("fairness", _closed_loop, least=FAIR_FROM),
+    _of("slowest_share", _closed_loop, least=FAIR_FROM),
+    Column(
+        "no echo, worst",
+        _without_echo,
+        value=lambda row: row.clients_without_echo,
         optional=True,
     ),
-    Column("KiB/client", _held("memory_per_client_bytes"), optional=True),
-    Column("own KiB/client", figure("own_memory_per_client_bytes", 1 / 1024), optional=True),
-    Column("loaded KiB/client", _held("loaded_memory_per_client_bytes"), optional=True),
-    Column("connect s", figure("connect_s")),
-    Column("errors", _errors),
-    Column("limiter", lambda row: _limiter(row), right=False),
-    Column("runs on", lambda row: _runs_on(row), right=False),
-    Column("starts within ms", figure("start_spread_s", 1e3), optional=True),
+    _of("longest_silence_s", _closed_loop, least=FAIR_FROM),
+    _of("retried", _arriving),
+    _of("accept_queue_max", _arriving),
+    _of("listen_overflows", _arriving),
+    _of("threads_max", _arriving),
+    _of("server_cpu_us_per_message"),
+    Column("× floor", _floors, value=lambda row: row.cpu_over_floor, optional=True),
+    _of("memory_per_client_bytes", least=HELD_FROM),
+    _of("own_memory_per_client_bytes"),
+    _of("loaded_memory_per_client_bytes", least=HELD_FROM),
+    _of("connect_s", optional=False),
+    Column("errors", _errors, value=lambda row: sum(count for count, _ in _failures(row))),
+    Column("limiter", _limiter, right=False),
+    Column("runs on", _runs_on, right=False),
+    _of("start_spread_s"),
     Column("server ← clients", lambda row: row.hosts or UNKNOWN, right=False, optional=True),
 )
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..model import Compared, Comparison, Spread
-from .numbers import UNKNOWN, people, ratio, significant
+from .numbers import SHOWN, UNKNOWN, people, ratio, scaled
 from .table import Line, Table
 
 _Cell = Callable[[Compared], str]
@@ -13,8 +13,8 @@ def comparison(found: Comparison) -> tuple[Table, ...]:
     """Two sides with ratios and verdicts, a table a load; most fit 100 columns."""
     pair = f"{found.b} / {found.a}"
     tables = []
-    for label in dict.fromkeys(row.load for row in found.rows):
-        rows = [row for row in found.rows if row.load == label]
+    for label in dict.fromkeys(row.load.label for row in found.rows):
+        rows = [row for row in found.rows if row.load.label == label]
         figures = list(dict.fromkeys(row.figure for row in rows))
         columns: list[tuple[str, bool, _Cell]] = [("clients", True, _clients)]
         if any(row.server != pair for row in rows):
@@ -31,7 +31,7 @@ def compared(found: Comparison) -> Table:
     """The same for programs: one table with all columns, and the reasons."""
     figures = len({row.figure for row in found.rows}) > 1
     columns: list[tuple[str, bool, _Cell]] = [
-        ("load", False, lambda row: row.load),
+        ("load", False, lambda row: row.load.label),
         ("clients", True, _clients),
         ("server", False, lambda row: row.server),
         *([("figure", False, lambda row: figure_name(row.figure))] if figures else []),
@@ -73,7 +73,7 @@ def _median(spread: Spread | None, figure: str, bound: bool) -> str:
     if spread is None:
         return UNKNOWN
     mark = ("≥ " if figure == "messages_per_s" else "≤ ") if bound else ""
-    return mark + significant(spread.median * _SCALES.get(figure, 1.0))
+    return mark + scaled(figure, spread.median)
 
 
 _VERDICT: tuple[tuple[str, bool, _Cell], ...] = (
@@ -127,20 +127,9 @@ def sentences(failed: Sequence[Compared], untold: Sequence[Compared]) -> tuple[s
 
 def named(row: Compared) -> str:
     """A row of a comparison in words: its server, its clients and its load."""
-    return f"{row.server}, {people(row.clients)}, {row.load}"
+    return f"{row.server}, {people(row.clients)}, {row.load.label}"
 
 
 def figure_name(figure: str) -> str:
     """A figure as headings have it."""
-    return _FIGURE_NAMES.get(figure, figure)
-
-
-_FIGURE_NAMES = {
-    "messages_per_s": "messages/s",
-    "latency_p50_us": "p50 ms",
-    "latency_p99_us": "p99 ms",
-    "server_cpu_us_per_message": "CPU µs/message",
-    "memory_per_client_bytes": "KiB/client",
-    "breaking_point": "clients held",
-}
-_SCALES = {"latency_p50_us": 1e-3, "latency_p99_us": 1e-3, "memory_per_client_bytes": 1 / 1024}
+    return SHOWN[figure].heading if figure in SHOWN else figure

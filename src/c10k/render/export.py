@@ -103,7 +103,7 @@ def tables_as_markdown(session: Session, judged: Judged) -> Files:
 def pytest_benchmark(session: Session, judged: Judged) -> Files:
     """A file as pytest-benchmark stores them, in the folder of the machine it names."""
     benchmarks: list[dict[str, Any]] = []
-    rows = {(row.server, row.load, row.clients): records.as_dict(row) for row in judged.rows}
+    rows = {(row.server, row.load.label, row.clients): records.as_dict(row) for row in judged.rows}
     for (load, server), trials in _accepted(session).items():
         where = f"{load.label}, {load.clients:,} clients"
         extra = rows.get((server, load.label, load.clients), {})

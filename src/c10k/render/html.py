@@ -127,9 +127,9 @@ def _pictures(parts: Sequence[Part]) -> list[tuple[str, str, pictures.Picture]]:
 def verdict(judged: Judged) -> str:
     """The session in a paragraph: only what its intervals and counts support."""
     rows = [row for row in judged.rows if row.server != judged.control]
-    closed = [row for row in rows if columns.kind_of(row) == "closed"]
+    closed = [row for row in rows if row.load.facts.closed_loop]
     said = [*_fastest(closed), *_starved(closed)]
-    said += _retried([row for row in rows if columns.kind_of(row) == "storm"])
+    said += _retried([row for row in rows if not row.load.facts.waits_at_barrier])
     failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
     if failed:
         said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
@@ -225,7 +225,7 @@ def _together(parts: Sequence[Part]) -> str:
     for part in parts:
         for row in part.judged.rows:
             if row.server != part.judged.control:
-                cells.setdefault((row.load, row.clients, row.server), {})[part.name] = row
+                cells.setdefault((row.load.label, row.clients, row.server), {})[part.name] = row
     names = [part.name for part in parts]
     head = "".join(f"<th scope=col class=right>{html.escape(plain(name))}</th>" for name in names)
     lines = []
@@ -245,22 +245,13 @@ def _together(parts: Sequence[Part]) -> str:
 def _primary(row: Row | None) -> str:
     if row is None:
         return numbers.UNKNOWN
-    key, unit, scale = _PRIMARY[columns.kind_of(row)]
+    key = row.load.facts.primary
     spread: Spread | None = getattr(row, key)
     if spread is None:
         return html.escape(row.status if row.status != "ok" else numbers.UNKNOWN)
-    low, high = (numbers.significant(each * scale) for each in (spread.least, spread.greatest))
-    text = f"{numbers.significant(spread.median * scale)} {unit}"
+    low, high = (numbers.scaled(key, each) for each in (spread.least, spread.greatest))
+    text = f"{numbers.scaled(key, spread.median)} {numbers.SHOWN[key].unit}"
     return html.escape(columns.marked(row, key, text)) + f" ({low} to {high})"
-
-
-_PRIMARY = {
-    "closed": ("messages_per_s", "/s", 1.0),
-    "churn": ("messages_per_s", "/s", 1.0),
-    "open": ("latency_p99_us", "ms", 1e-3),
-    "storm": ("latency_p99_us", "ms", 1e-3),
-    "idle": ("memory_per_client_bytes", "KiB", 1 / 1024),
-}
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

@@ -1,10 +1,49 @@
 """Numbers as people read them: three digits, ratios with their intervals."""
 
 import math
+from typing import NamedTuple
 
 from ..model import Ratio
 
 UNKNOWN = "–"
+
+
+class Shown(NamedTuple):
+    """How a figure is shown: under which heading, in which unit, and what it is multiplied by."""
+
+    heading: str
+    unit: str
+    scale: float = 1.0
+
+
+SHOWN = {
+    "messages_per_s": Shown("messages/s", "/s"),
+    "latency_p50_us": Shown("p50 ms", "ms", 1e-3),
+    "latency_p99_us": Shown("p99 ms", "ms", 1e-3),
+    "latency_p999_us": Shown("p99.9 ms", "ms", 1e-3),
+    "longest_stall_s": Shown("longest stall ms", "ms", 1e3),
+    "stalls_per_s": Shown("stalls/s", "/s"),
+    "schedule_lag_p99_us": Shown("lag p99 µs", "µs"),
+    "fairness": Shown("fairness", ""),
+    "slowest_share": Shown("slowest %", "%", 100),
+    "longest_silence_s": Shown("silence s", "s"),
+    "server_cpu_us_per_message": Shown("CPU µs/message", "µs"),
+    "memory_per_client_bytes": Shown("KiB/client", "KiB", 1 / 1024),
+    "own_memory_per_client_bytes": Shown("own KiB/client", "KiB", 1 / 1024),
+    "loaded_memory_per_client_bytes": Shown("loaded KiB/client", "KiB", 1 / 1024),
+    "connect_s": Shown("connect s", "s"),
+    "retried": Shown("retried", ""),
+    "accept_queue_max": Shown("accept queue", ""),
+    "listen_overflows": Shown("overflows", ""),
+    "threads_max": Shown("threads", ""),
+    "start_spread_s": Shown("starts within ms", "ms", 1e3),
+    "breaking_point": Shown("clients held", ""),
+}
+
+
+def scaled(key: str, value: float) -> str:
+    """A figure's value in the unit that it is shown in."""
+    return significant(value * (SHOWN[key].scale if key in SHOWN else 1.0))
 
 
 def people(clients: int) -> str:

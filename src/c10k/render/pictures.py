@@ -16,9 +16,9 @@ from typing import Any
 from msgspec import Struct
 
 from ..judge.figures import by_percentile
-from ..model import Judged, Load, Measurement, Row, Session, Spread
+from ..model import KINDS, Judged, Kind, Load, Measurement, Row, Session, Spread
 from ..text import plain
-from .columns import kind_of, stands
+from .columns import stands
 from .numbers import significant
 
 # Okabe & Ito's colours, legible to the colour-blind, and Vega's shapes
@@ -81,7 +81,9 @@ def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
             ("memory", "Memory of all clients together", "MiB over no client", _memory),
         )
     ]
-    drawn += [_curves(session, judged, kind) for kind in ("open", "storm", "closed")]
+    drawn += [
+        _curves(session, judged, kind) for kind, facts in KINDS.items() if not facts.reconnects
+    ]
     return tuple(picture for picture in drawn if picture is not None)
 
 
@@ -121,7 +123,7 @@ def _ladder(
     rows: Sequence[Row], name: str, title: str, unit: str, figure: _Figure
 ) -> Picture | None:
     """A figure of the closed loop over the number of clients, with its range over the blocks."""
-    closed = [row for row in rows if kind_of(row) == "closed"]
+    closed = [row for row in rows if row.load.facts.closed_loop]
     points, crosses = [], []
     for row in closed:
         spread, scale = figure(row)
@@ -189,7 +191,7 @@ def _on_the_axis(points: Sequence[dict[str, Any]], log: bool) -> None:
                 point["value"] = None
 
 
-def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
+def _curves(session: Session, judged: Judged, kind: Kind) -> Picture | None:
     """Latency by percentile, at the greatest client count of a kind and its highest rate.
 
     Of each server the median of its trials' own percentiles, with their range: as far as each
@@ -199,7 +201,7 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     if not loads:
         return None
     load = max(loads, key=lambda each: (each.clients, each.rate, -each.message_bytes))
-    at = [row for row in judged.rows if (row.load, row.clients) == (load.label, load.clients)]
+    at = [row for row in judged.rows if row.load == load]
     drawn = [row.server for row in at if stands(row) and row.server != judged.control]
     points = [
         _percentile(server, load, percent, [curve[percent] for curve in curves])
@@ -211,7 +213,7 @@ def _curves(session: Session, judged: Judged, kind: str) -> Picture | None:
     if not points:
         return None
     missing = [row.server for row in at if not stands(row) and row.server != judged.control]
-    what = "Time to a client's first echo" if kind == "storm" else "Latency"
+    what = "Latency" if KINDS[kind].waits_at_barrier else "Time to a client's first echo"
     says = (
         "ms, over 1/(1 - percentile): 10 is p90, 100 is p99; the median of the trials, and their "
         "range; a curve ends where too little lies beyond"

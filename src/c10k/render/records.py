@@ -1,19 +1,27 @@
-"""Rows as plain records, for programs."""
+"""Rows as plain records, for programs: what --json, CSV and c10k.records() have in common."""
 
 import math
 from typing import Any
 
 from msgspec import to_builtins
 
-from ..model import Row, Spread
+from ..judge.figures import FIGURES
+from ..model import Compared, Comparison, Row
 
 
 def as_dict(row: Row) -> dict[str, Any]:
-    """A row for programs: medians under the plain key, the range beside them."""
+    """A row as a flat record: medians under the plain key, the range beside them.
+
+    None is what is not known; an infinity, for which JSON has no word, is None as well.
+    """
     flat: dict[str, Any] = {}
     for key in row.__struct_fields__:
         value = getattr(row, key)
-        if isinstance(value, Spread) or (value is None and key in _SPREADS):
+        if key == "load":
+            flat |= {"load": row.load.label, "clients": row.clients}
+        elif key == "limiters":
+            flat["limiter"] = " / ".join(map(str, row.limiters))
+        elif key in FIGURES:
             flat[key] = value.median if value else None
             flat[f"{key}_least"] = value.least if value else None
             flat[f"{key}_greatest"] = value.greatest if value else None
@@ -22,13 +30,23 @@ def as_dict(row: Row) -> dict[str, Any]:
     return flat
 
 
+def compared_as_dict(row: Compared) -> dict[str, Any]:
+    """A row of a comparison; its load as in as_dict()."""
+    found: dict[str, Any] = {}
+    for key, value in to_builtins(row).items():
+        found |= {"load": row.load.label, "clients": row.clients} if key == "load" else {key: value}
+    return found
+
+
+def comparison_as_dict(found: Comparison) -> dict[str, Any]:
+    """A whole comparison, for JSON."""
+    return {**to_builtins(found), "rows": [compared_as_dict(row) for row in found.rows]}
+
+
 def finite(value: Any) -> Any:
-    """Builtins without infinities, which JSON has no word for: null in their place."""
+    """Builtins without infinities, which JSON has no word for: None in their place."""
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [finite(each) for each in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-_SPREADS = {name for name, kind in Row.__annotations__.items() if "Spread" in str(kind)}

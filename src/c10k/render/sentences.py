@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..model import Judged, Row
-from .columns import FAIR, LOOPS, good_blocks, is_uneven, kind_of, rows, stands
+from .columns import FAIR, good_blocks, is_uneven, rows, stands
 from .numbers import people, ratio
 
 
@@ -56,14 +56,14 @@ def _reasons(shown: Sequence[Row]) -> list[str]:
         if row.reason:
             what = "gated" if row.status == "ok" else row.status
             good = f", {good_blocks(row)} good" if row.status != "not run" else ""
-            where = f"{people(row.clients)}, {row.load}, {what}{good}"
+            where = f"{people(row.clients)}, {row.load.label}, {what}{good}"
             alike.setdefault((where, row.reason), []).append(row.server)
     return [f"{', '.join(servers)}, {where}: {why}" for (where, why), servers in alike.items()]
 
 
 def _listed(rows: Sequence[Row], what: Callable[[Row], str] = lambda row: "") -> str:
     """Rows by name, each with something more."""
-    told = (f"{row.server} at {row.clients:,} ({row.load}) {what(row)}" for row in rows)
+    told = (f"{row.server} at {row.clients:,} ({row.load.label}) {what(row)}" for row in rows)
     return "; ".join(map(str.strip, told))
 
 
@@ -80,9 +80,9 @@ def _partly_gated(shown: Sequence[Row]) -> str:
 
 
 def _starved(shown: Sequence[Row]) -> str:
-    found = [row for row in shown if row.clients_without_echo and kind_of(row) in LOOPS]
+    found = [row for row in shown if row.clients_without_echo and row.load.facts.stays]
     told = "; ".join(
-        f"{row.server} up to {row.clients_without_echo:,} of {row.clients:,} ({row.load})"
+        f"{row.server} up to {row.clients_without_echo:,} of {row.clients:,} ({row.load.label})"
         for row in found
     )
     return f"clients without an echo for a whole slice, worst block: {told}" if found else ""
@@ -131,7 +131,7 @@ def _untold(shown: Sequence[Row]) -> str:
     found = [
         row
         for row in shown
-        if kind_of(row) == "open" and row.latency_p50_us and row.latency_p99_us is None
+        if row.load.facts.scheduled and row.latency_p50_us and row.latency_p99_us is None
     ]
     return (
         "no p99, nor a comparison by it, where in some trial fewer than 10 intervals (or 100 "
@@ -142,7 +142,7 @@ def _untold(shown: Sequence[Row]) -> str:
 
 
 def _waking(shown: Sequence[Row]) -> str:
-    alone = any(row.clients == 1 and kind_of(row) == "closed" for row in shown)
+    alone = any(row.clients == 1 and row.load.facts.closed_loop for row in shown)
     return (
         "1 client: with one message on its way both cores sleep between messages, so these rows "
         "measure how fast this machine wakes a core more than they measure servers"
@@ -161,7 +161,8 @@ def footers(judged: Judged) -> tuple[str, ...]:
     if not judged.noise:
         return ()
     said = [
-        f"{people(floor.clients)}, {floor.load}: {ratio(floor.ratio)}" for floor in judged.noise
+        f"{people(floor.load.clients)}, {floor.load.label}: {ratio(floor.ratio)}"
+        for floor in judged.noise
     ]
     return (
         f"Noise floor, {judged.reference} against itself ({judged.control}), an estimate from the "

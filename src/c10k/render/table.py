@@ -6,14 +6,14 @@ the server's own. In brackets stands what is shown and compared with nothing: fi
 server that failed, or of which every trial was gated.
 """
 
-import re
+import math
 from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
 
-from ..model import BreakingPoint, Judged, MemoryRow, Row, Slope
-from .columns import TITLES, column_titled, columns, figure, kind_of, rows
+from ..model import KINDS, BreakingPoint, Judged, Kind, MemoryRow, Row, Slope
+from .columns import Column, column_titled, columns, figure, rows
 from .numbers import UNKNOWN, significant
 
 
@@ -47,32 +47,34 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     Raises ViewError.
     """
     view = view or View()
-    kinds = list(dict.fromkeys(kind_of(row) for row in rows(judged)))
+    kinds = list(dict.fromkeys(row.load.kind for row in rows(judged)))
     column_titled(view.sort)
     for title in view.columns:
         column_titled(title)
-    found = [_loads(judged, kind, TITLES[kind] if len(kinds) > 1 else "", view) for kind in kinds]
+    found = [
+        _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
+    ]
     found += [_ladder(judged), _memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
 
-def _loads(judged: Judged, kind: str, title: str, view: View) -> Table:
+def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:
     """Every server under every load of a kind."""
     shown = columns(judged, kind)
     if view.columns:
         wanted = [column_titled(word) for word in ("server", "clients", *view.columns)]
         shown = tuple(column for column in shown if column in wanted)
-    lines = [row for row in rows(judged) if kind_of(row) == kind]
+    lines = [row for row in rows(judged) if row.load.kind == kind]
     by_server = view.group == "server"
 
     def group(row: Row) -> str:
-        return row.server if by_server else f"{row.load} {row.clients}"
+        return row.server if by_server else f"{row.load.label} {row.clients}"
 
     if by_server:
         lines.sort(key=lambda row: row.server)  # stable: by load and count within
     if by := column_titled(view.sort):
         places = list(dict.fromkeys(map(group, lines)))
-        lines.sort(key=lambda row: (places.index(group(row)), -_magnitude(by.cell(row))))
+        lines.sort(key=lambda row: (places.index(group(row)), _descending(by, row)))
     return Table(
         title,
         tuple((column.title, column.right) for column in shown),
@@ -87,16 +89,16 @@ def _loads(judged: Judged, kind: str, title: str, view: View) -> Table:
     )
 
 
-def _magnitude(cell: str) -> float:
-    """The first number of a cell; what has none comes last."""
-    match = re.search(r"-?\d[\d,]*\.?\d*(?:e-?\d+)?", cell)
-    return float(match[0].replace(",", "")) if match else float("-inf")
+def _descending(column: Column, row: Row) -> float:
+    """What sorts the greatest first, and what has no number last."""
+    value = column.value(row)
+    return math.inf if value is None else -value
 
 
 def _ladder(judged: Judged) -> Table:
     """messages/s over the client counts, a line a server, with its shape."""
-    closed = [row for row in rows(judged) if kind_of(row) == "closed" and row.messages_per_s]
-    labels = list(dict.fromkeys(row.load for row in closed))
+    closed = [row for row in rows(judged) if row.load.facts.closed_loop and row.messages_per_s]
+    labels = list(dict.fromkeys(row.load.label for row in closed))
     counts = sorted({row.clients for row in closed})
     if len(counts) < 3 or len(labels) != 1:
         return Table("", (), ())

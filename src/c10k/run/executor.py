@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from .. import launch
 from ..model import (
+    Cause,
     Conformance,
     Host,
     Measurement,
@@ -24,7 +25,7 @@ from ..model import (
     Status,
     Trial,
 )
-from . import drive, events, merge
+from . import causes, drive, events, merge
 
 MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
 
@@ -177,11 +178,12 @@ class Executor(ABC, Generic[Place]):
                 if log.exists() and not log.stat().st_size:
                     log.unlink()  # a server that said nothing leaves nothing
         except launch.NotServing as error:
-            return replace(measurement, reason=str(error))
+            reason = str(error)
+            return replace(measurement, reason=reason, cause=causes.of_words(reason))
         except events.ClientFailed as error:
-            return replace(measurement, reason=str(error), vanished=error.vanished)
+            return _failed(measurement, error)
         except OSError as error:
-            return replace(measurement, reason=out_of(error))
+            return replace(measurement, reason=out_of(error), cause=causes.of_error(error))
 
     def _seed(self, trial: Trial) -> int:
         """Of the schedule: the same for all servers of a block, another in the next."""
@@ -196,9 +198,7 @@ class Executor(ABC, Generic[Place]):
                 seen = drive.drive(crew, load, site)
                 used, noise = site.use(seen.duration_s), site.noise()
         except events.ClientFailed as error:
-            failed = replace(
-                measurement, reason=str(error), vanished=error.vanished, server=site.use(None)
-            )
+            failed = replace(_failed(measurement, error), server=site.use(None))
             return _with_barrier(failed, site.barrier)
         barrier = seen.arrived or site.barrier
         assert barrier is not None  # else it had failed
@@ -206,7 +206,7 @@ class Executor(ABC, Generic[Place]):
             _with_barrier(measurement, barrier),
             duration_s=seen.duration_s,
             messages=seen.messages,
-            messages_per_s=None if load.kind == "idle" else seen.messages_per_s,
+            messages_per_s=seen.messages_per_s if load.facts.rate else None,
             bins=seen.bins,
             intervals=seen.intervals,
             longest_stall_s=seen.longest_stall_s,
@@ -238,7 +238,14 @@ class Executor(ABC, Generic[Place]):
             noise=noise,
         )
         reason = faults(measured, seen.faults, seen.unsent)
-        return replace(measured, status="failed" if reason else "ok", reason=reason)
+        if not reason:
+            return replace(measured, status="ok")
+        unserved: Cause = "connecting" if measured.served != load.clients else ""
+        return replace(measured, reason=reason, cause=causes.of_words(reason) or unserved)
+
+
+def _failed(measurement: Measurement, error: events.ClientFailed) -> Measurement:
+    return replace(measurement, reason=str(error), vanished=error.vanished, cause=error.cause)
 
 
 def out_of(error: OSError) -> str:

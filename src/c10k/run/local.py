@@ -128,7 +128,8 @@ def stop_for_memory(free_bytes: int, share: float) -> None:
     if left < free_bytes * (1 - share):
         raise events.ClientFailed(
             f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
-            f"free before it, and {share:.0%} may be taken"
+            f"free before it, and {share:.0%} may be taken",
+            cause="memory",
         )
 
 

@@ -26,8 +26,10 @@ import msgspec
 from .. import paths
 from ..errors import UserError
 from ..model import Measurement, Session
+from . import upgrade
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # 1: gates and causes were sentences (see upgrade.py)
 HEAD = "session.json"
 TRIALS = "trials.jsonl"
 FINISHED = "finished.json"
@@ -219,8 +221,10 @@ def resume(folder: Path, mixed: Sequence[str] = ()) -> tuple[Session, Writer]:
             with (folder / "trials.torn").open("ab") as aside:
                 aside.write(torn + b"\n")
             file.truncate(len(whole + newline))
-        if mixed:
-            session = msgspec.structs.replace(session, mixed=(*session.mixed, *mixed))
+        if mixed or session.schema != SCHEMA:
+            session = msgspec.structs.replace(
+                session, schema=SCHEMA, mixed=(*session.mixed, *mixed)
+            )
             _write_head(folder, session)
         return session, Writer(folder, file)
     except OSError as error:
@@ -239,8 +243,9 @@ def load(folder: Path) -> Session:
     except _MALFORMED as error:
         raise StoreError(f"{head}: not JSON: {error}") from None
     schema = raw.get("schema") if isinstance(raw, dict) else None
-    if schema != SCHEMA:
-        raise StoreError(f"{head}: schema {schema!r}; this c10k reads schema {SCHEMA}")
+    if schema not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        raise StoreError(f"{head}: schema {schema!r}; this c10k reads schemas {known}")
     try:
         session = msgspec.convert(raw, Session)
     except msgspec.ValidationError as error:
@@ -281,7 +286,9 @@ def _trials(path: Path, text: bytes) -> list[Measurement]:
     measurements = []
     for number, line in enumerate(text.split(b"\n")[:-1], 1):
         try:
-            measurements.append(msgspec.json.decode(line, type=Measurement))
+            measurements.append(
+                msgspec.convert(upgrade.trial(msgspec.json.decode(line)), Measurement)
+            )
         except _MALFORMED as error:
             raise StoreError(f"{path}:{number}: {error}") from None
     return measurements

@@ -1,0 +1,98 @@
+"""The kinds of load, and all that the suite knows of each: one table.
+
+What is planned, driven, gated, judged and shown differs by kind in the ways that a row says,
+and in no other. A sixth kind is a name in Kind, a row of KINDS, a function of the client
+(clients/echo_client.py) and a test.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from msgspec import Struct
+
+Kind = Literal["closed", "open", "storm", "idle", "churn"]
+
+# What a client that is the limit does to a figure: the server is at least as good (≥ or ≤), or
+# the figure is another than at the server's own limit (~). A faster client would have brought
+# more messages in less time, and so every rate up and every latency down; who is served
+# unevenly by a busy client may be served evenly by the server. CPU time per message is not a
+# bound: a server that waits for its client wakes up for fewer messages at a time.
+_LATENCIES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "longest_stall_s")
+_SATURATED = (
+    dict.fromkeys((*_LATENCIES, "longest_silence_s", "clients_without_echo"), "≤ ")
+    | dict.fromkeys(("messages_per_s", "fairness", "slowest_share"), "≥ ")
+    | dict.fromkeys(("server_cpu_us_per_message", "cpu_over_floor"), "~ ")
+)
+
+
+class KindFacts(Struct, frozen=True):
+    """What is known of one kind of load."""
+
+    title: str  # above its table
+    primary: str  # the figure that servers are ranked by
+    words: tuple[str, str] = ("faster", "slower")  # of a better and of a worse primary figure
+
+    # how it runs
+    waits_at_barrier: bool = True  # every client has had an echo before the load begins
+    warm_up: bool = True  # else the slice begins with the load
+    in_rounds: bool = False  # the slice follows the round trip
+    closed_loop: bool = False  # a message waits for the echo before; the slice ends with a round
+    scheduled: bool = False  # messages leave at a rate that the workload gives
+    reconnects: bool = False  # each message is a connection of its own, with a port of its own
+    clients_arrive: bool = False  # during the slice, and may queue to be accepted
+
+    # how its figures are read
+    rate: bool = True  # it has messages/s, and keeps a server busy
+    lasts_as_planned: bool = True  # else the slice ends when the last client has its echo
+    stays: bool = False  # clients stay and go on sending, so silence and starvation are seen
+    tail: bool = False  # it is about a p99, which a hundredth of the time decides
+    busy_client: float | None = 0.9  # of a core: a client that used more was the limit
+    bounds: Mapping[str, str] = {}  # figure → sign, where the client was the limit
+
+
+KINDS: dict[Kind, KindFacts] = {
+    "closed": KindFacts(
+        title="Closed loop: a client sends its next message when the echo has come",
+        primary="messages_per_s",
+        in_rounds=True,
+        closed_loop=True,
+        stays=True,
+        bounds=_SATURATED,
+    ),
+    "open": KindFacts(
+        title="Open loop: messages leave on a schedule that does not wait",
+        primary="latency_p99_us",
+        scheduled=True,
+        stays=True,
+        tail=True,
+        busy_client=None,  # it spins while it waits; the schedule's lag says when it is late
+        bounds=dict.fromkeys((*_LATENCIES, "stalls_per_s"), "≤ "),
+    ),
+    "storm": KindFacts(
+        title="Storm: all clients connect at once; latency is to a client's first echo",
+        primary="latency_p99_us",
+        waits_at_barrier=False,
+        warm_up=False,
+        clients_arrive=True,
+        lasts_as_planned=False,
+        tail=True,
+        busy_client=0.8,  # the slice holds the wait for the last echo, too
+        bounds=_SATURATED | {"connect_s": "≤ "},
+    ),
+    "idle": KindFacts(
+        title="Idle: clients stay and say nothing, then echo once",
+        primary="memory_per_client_bytes",
+        words=("less", "more"),
+        warm_up=False,
+        rate=False,
+        busy_client=None,
+    ),
+    "churn": KindFacts(
+        title="Churn: clients come and go, each says one message; latency is to its echo",
+        primary="messages_per_s",
+        in_rounds=True,
+        reconnects=True,
+        clients_arrive=True,
+        bounds=_SATURATED,
+    ),
+}
