@@ -24,6 +24,7 @@ from array import array
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from time import perf_counter_ns as clock
+from typing import cast
 
 from latencies import Latencies
 
@@ -110,7 +111,7 @@ class Conversation(asyncio.Protocol):
         self.partial = b""  # what is on its way, while a part of it has come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)
         self.fd = transport.get_extra_info("socket").fileno()
 
     def greet(self, waiter: asyncio.Future[None]) -> None:

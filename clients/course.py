@@ -12,12 +12,14 @@ that answers all its clients together would gain or lose up to a round by chance
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from time import perf_counter_ns as clock
 
 import msgspec
 from bins import Bins
 from conversations import NEVER, Meter
+from latencies import TALLIED
 from orders import Orders
 from plan import Plan, PlanError, SliceLength
 from saying import say
@@ -29,7 +31,6 @@ SLICE_WAITS = 2  # times the longest that a client waited for its first echo, al
 LOOK_NS = 100_000_000  # how often it is asked whether all clients have been answered
 NEAR_NS = 50_000_000  # an open loop's slice is announced so long before it starts
 LATE_SHARE, LATE_ROUNDS = 0.02, 1.5  # how long a slice may wait for a whole round: the greater
-TALLIED = 4096  # values worth a tally
 INTERVAL_NS, INTERVALS = 100_000_000, 200  # an interval's least length; how many are enough
 
 
@@ -37,6 +38,33 @@ def length_s(plan: Plan, round_trip_ns: float, slowest_ns: float) -> float:
     """How long a slice is to be, by the rule: so many round trips, not beyond the ceiling."""
     wanted_ns = max(SLICE_ROUNDS * round_trip_ns, SLICE_WAITS * slowest_ns)
     return min(max(plan.duration_s, wanted_ns / 1e9), max(plan.ceiling_s, plan.duration_s))
+
+
+class Slice:
+    """The measured stretch of time, and the CPU time that this process used in it."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.start_ns = start_ns
+        self._start_cpu_ns = time.process_time_ns()
+
+    def end(self, end_ns: int) -> None:
+        """It has ended, which is said at once."""
+        self.cpu_ns = time.process_time_ns() - self._start_cpu_ns
+        self.duration_ns = end_ns - self.start_ns
+        say("ended", start_ns=self.start_ns, end_ns=end_ns)
+
+    def figures(self) -> dict[str, object]:
+        """What a result says of its length, and of what this process used."""
+        return {"duration_ns": self.duration_ns, "cpu_ns": self.cpu_ns}
+
+
+@contextmanager
+def slice_at_once() -> Iterator[Slice]:
+    """The slice of a kind that has no warm-up: as long as the block."""
+    say("warmed", round_trip_ns=0, slowest_ns=0, elapsed_ns=0, messages=0)
+    measured = Slice(clock())
+    yield measured
+    measured.end(clock())
 
 
 class Course:
@@ -68,8 +96,6 @@ class Course:
         self.round_trip_ns = 0
         self.slowest_ns = 0  # until the last client had its first echo, if that took longer
         self.slice_s = 0.0
-        self.start_ns = self.end_ns = 0
-        self.cpu_ns = 0
         self.messages = 0  # echoes within the slice
         self.duration_ns = 0
         self.latency_sum_ns = 0
@@ -237,8 +263,8 @@ class Course:
         # not a silence.
         if self.by_rounds and now_ns - meter.heard_ns <= min(LATE_ROUNDS * round_ns, slice_ns / 10):
             self._from_ns = meter.heard_ns
-        self.start_ns = meter.heard_ns = now_ns
-        self._start_cpu_ns = time.process_time_ns()
+        meter.heard_ns = now_ns
+        self.slice = Slice(now_ns)
         latest_ns = (planned_ns or self._from_ns) + slice_ns
         self._due_ns = latest_ns
         if self.by_rounds:
@@ -273,9 +299,9 @@ class Course:
             if self._step == self._approaching:
                 self._say_warmed(now_ns - self.began_ns, self.count() - self._before)
             self._start(now_ns, self.slice_s)
-        self.end_ns, self.cpu_ns = now_ns, time.process_time_ns() - self._start_cpu_ns
-        say("ended", start_ns=self.start_ns, end_ns=now_ns)
+        self.slice.end(now_ns)
         self.messages = self.count() - self._echoed_before
+        # From echo to echo where it is whole rounds, so not always the slice's own.
         self.duration_ns = max(now_ns - self._from_ns, 1)
         if self.on_their_way():
             meter.stretch(now_ns)
@@ -295,16 +321,20 @@ class Course:
     # Stalls
 
     def _gap(self, now_ns: int) -> None:
-        since_ns = self.meter.heard_ns
-        self.stalls.note(since_ns - self.start_ns, now_ns - since_ns)
+        # An echo of the same chunk as the one that started the slice may be a little older.
+        since_ns = max(self.meter.heard_ns, self.slice.start_ns)
+        self.stalls.note(since_ns - self.slice.start_ns, now_ns - since_ns)
         self.meter.gap_ns = self.stalls.notable_ns
 
     def figures(self) -> dict[str, object]:
         """What the result says of the slice itself."""
         return {
+            **self.slice.figures(),
+            "duration_ns": self.duration_ns,
+            "messages": self.messages,
             "slice_s": self.slice_s,
             "bins": self.bins.readings,
-            "slice_start_ns": self.start_ns - self.began_ns,
+            "slice_start_ns": self.slice.start_ns - self.began_ns,
             "intervals": self.intervals,
             "stalls": self.stalls.in_order(),
             "longest_stall_ns": self.stalls.longest_ns,

@@ -27,13 +27,13 @@ import msgspec
 import uvloop
 from loops import closed, idle, open_
 from orders import Orders
-from plan import Plan, PlanError, checked, read
+from plan import Plan, PlanError, read
 from saying import say
 from turnover import churn, storm
 from worker import Worker, resident_bytes
 
 KINDS = {"closed": closed, "open": open_, "idle": idle, "storm": storm, "churn": churn}
-SPARE_DESCRIPTORS = 64  # for all that is no connection
+SPARE_DESCRIPTORS = 64  # for what is not a connection
 
 EXAMPLE = """\
 example:
@@ -47,7 +47,7 @@ The first as a plan, as the suite gives it:
 
 
 async def run(plan: Plan, orders: Orders) -> None:
-    """The whole plan. Raises PlanError when what it is told later is no order."""
+    """Carries out the whole plan. Raises PlanError when a later line is not an order."""
     worker = Worker(plan, orders)
     before_bytes, began_ns = resident_bytes(), time.perf_counter_ns()
     if plan.kind != "storm":  # there connecting is what is measured
@@ -117,8 +117,8 @@ def command_line(orders: Orders) -> Plan:
         raise PlanError(f"--plan {source}: {(error.strerror or str(error)).lower()}") from None
 
 
-def elsewhere(plan: Plan) -> str:
-    """What the plan loads when that is not this machine's loopback, in words; else ""."""
+def network_warning(plan: Plan) -> str:
+    """What the plan loads when that is not this machine's loopback; "" when it is."""
     try:
         near = bool(plan.path) or ipaddress.ip_address(plan.host).is_loopback
     except ValueError:
@@ -183,13 +183,13 @@ async def run_and_leave(plan: Plan, orders: Orders) -> None:
 def main() -> int:
     orders = Orders()
     try:
-        plan = checked(command_line(orders))
+        plan = command_line(orders)
         allow_descriptors(plan)
     except PlanError as error:
         print(f"echo_client: {error}", file=sys.stderr)
         return 2
-    if said := elsewhere(plan):
-        print(f"echo_client: {said}", file=sys.stderr)
+    if warning := network_warning(plan):
+        print(f"echo_client: {warning}", file=sys.stderr)
     try:
         uvloop.run(run_and_leave(plan, orders))
     except KeyboardInterrupt:

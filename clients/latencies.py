@@ -19,6 +19,7 @@ from array import array
 import numpy as np
 from hdrh.histogram import HdrHistogram
 
+TALLIED = 4096  # values worth a tally, most of whose cost is the same however many there are
 HIGHEST_NS = 3_600_000_000_000  # one hour
 DIGITS = 3
 _HALF_BITS = 10  # a doubling has 2**10 buckets
@@ -115,7 +116,7 @@ class Latencies:
         histogram = HdrHistogram(1, HIGHEST_NS, DIGITS)
         for bucket in np.flatnonzero(self._counts):
             histogram.record_value(value_of(int(bucket)), int(self._counts[bucket]))
-        return histogram.encode().decode("ascii")
+        return str(histogram.encode(), "ascii")
 
 
 def bucket_of(values: np.ndarray) -> np.ndarray:

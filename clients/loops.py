@@ -1,16 +1,14 @@
 """The kinds of load that stay connected: closed, open, idle."""
 
 import asyncio
-import time
 from time import perf_counter_ns as clock
 
-from course import Course
+from course import Course, slice_at_once
 from pacing import Paced
-from saying import say
 from schedule import Schedule
 from worker import Worker
 
-TALLIED = 65_536  # open loop: values that are tallied even when the next message is near
+OVERDUE = 65_536  # open loop: values that are tallied even when the next message is near
 
 
 async def closed(worker: Worker) -> None:
@@ -49,9 +47,6 @@ async def closed(worker: Worker) -> None:
         return
     await worker.drain(lambda: not any(client.outstanding for client in clients))
     worker.report(
-        course.messages,
-        course.duration_ns,
-        course.cpu_ns,
         counts,
         clients_without_echo=counts.count(0),
         latency_sum_ns=course.latency_sum_ns,
@@ -85,7 +80,7 @@ async def open_(worker: Worker) -> None:
 
     def keep() -> None:
         for histogram in (pacer.lag, pacer.latency, pacer.from_send):
-            if histogram.waiting > TALLIED:
+            if histogram.waiting > OVERDUE:
                 histogram.tally()
 
     course.on_start, course.on_end, course.keep = start, end, keep
@@ -98,9 +93,6 @@ async def open_(worker: Worker) -> None:
     await worker.drain(lambda: pacer.finished and not pacer.outstanding)
     unsent = pacer.close()
     worker.report(
-        course.messages,
-        course.duration_ns,
-        course.cpu_ns,
         [client.echoed_in_slice for client in clients],
         clients_without_echo=sum(
             client.sent_in_slice > 0 and not client.echoed_in_slice for client in clients
@@ -120,12 +112,8 @@ async def idle(worker: Worker) -> None:
     """Every client holds its connection, then echoes once more, some at a time."""
     meter, clients = worker.meter, worker.conversations
     meter.latencies.clear()
-    say("warmed", round_trip_ns=0, elapsed_ns=0, messages=0)
-    start_ns, start_cpu_ns = clock(), time.process_time_ns()
-    await asyncio.sleep(worker.plan.duration_s)
-    end_ns = clock()
-    cpu_ns = time.process_time_ns() - start_cpu_ns
-    say("ended", start_ns=start_ns, end_ns=end_ns)
+    with slice_at_once() as held:
+        await asyncio.sleep(worker.plan.duration_s)
     waiting = iter([client for client in clients if not client.ended])
     loop = asyncio.get_running_loop()
 
@@ -144,11 +132,10 @@ async def idle(worker: Worker) -> None:
         echoer.cancel()
     counts = [client.number - 1 for client in clients]
     worker.report(
-        meter.latencies.tally(),
-        end_ns - start_ns,
-        cpu_ns,
         counts,
+        messages=meter.latencies.tally(),
         clients_without_echo=counts.count(0),
+        **held.figures(),
         slice_s=worker.plan.duration_s,
         intervals="",
         stalls=[],

@@ -25,13 +25,12 @@ from time import perf_counter_ns as clock
 
 import numpy as np
 from conversations import NEVER, Conversation, Meter
-from latencies import Latencies
+from latencies import TALLIED, Latencies
 from schedule import Schedule
 
 BURST = 32  # messages that leave before echoes are read again
-# A chunk or a tally costs 50 to 200 µs, most of it whatever the size: so few and large ones.
+# A chunk costs 50 to 200 µs, most of it whatever the size: so few and large ones.
 CHUNK = 1024  # messages of the schedule made at a time
-TALLIED = 4096  # values worth a tally
 CHORE_NS = 200_000  # the next message is so far off that a chunk or a tally fits in
 FAR_NS = 1_500_000  # so far off that a timer will do
 MARGIN_NS = 600_000  # that a timer leaves for the spinning

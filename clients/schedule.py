@@ -12,11 +12,8 @@ The same seed and clients give the same schedule, whatever the chunks. Workers t
 a seed differ by their first client's id.
 """
 
-from typing import Literal
-
 import numpy as np
-
-Arrivals = Literal["poisson", "constant"]
+from plan import Arrivals
 
 
 class Schedule:

@@ -16,13 +16,11 @@ import asyncio
 import gc
 import socket
 import struct
-import time
 from collections import deque
 from time import perf_counter_ns as clock
 
 from conversations import Conversation, Meter
-from course import Course
-from saying import say
+from course import Course, slice_at_once
 from worker import Worker, describe, finish
 
 GENERATION = 1 << 40  # between the ids of a client and of the one that takes its place
@@ -32,24 +30,20 @@ _TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (linux/t
 
 async def storm(worker: Worker) -> None:
     """Everybody at once; ends when all had their first echo, or the time is over."""
-    say("warmed", round_trip_ns=0, elapsed_ns=0, messages=0)
-    start_ns, start_cpu_ns = clock(), time.process_time_ns()
-    await worker.connect_all(worker.plan.clients)
-    end_ns, cpu_ns = clock(), time.process_time_ns() - start_cpu_ns
-    say("ended", start_ns=start_ns, end_ns=end_ns)
-    duration_ns = end_ns - start_ns
+    with slice_at_once() as arriving:
+        await worker.connect_all(worker.plan.clients)
     worker.report(
-        len(worker.conversations),
-        duration_ns,
-        cpu_ns,
         [],
+        messages=len(worker.conversations),
+        **arriving.figures(),
         clients_without_echo=worker.plan.clients - len(worker.conversations),
         connected=worker.connected,
         served=len(worker.conversations),
         failed=worker.failed,
-        connect_s=duration_ns / 1e9,
+        connect_s=arriving.duration_ns / 1e9,
         bytes_per_connection=0.0,
-        launched_s=(worker.connecting_ns - start_ns) / 1e9,
+        # 0 where none began to connect, as the server's name has no address
+        launched_s=max(worker.connecting_ns - arriving.start_ns, 0) / 1e9,
         retried=sum(map(sent_again, worker.conversations)),
         latency=worker.arrivals.encoded(),
     )
@@ -104,9 +98,6 @@ async def churn(worker: Worker) -> None:
     await finish(replacing, plan.drain_s)
     worker.conversations = list(there)
     worker.report(
-        course.messages,
-        course.duration_ns,
-        course.cpu_ns,
         [],
         clients_without_echo=lost,
         lost=lost,

@@ -125,22 +125,17 @@ class Worker:
         while time.monotonic() < deadline and not empty():
             await asyncio.sleep(0.01)
 
-    def report(
-        self, messages: int, duration_ns: int, cpu_ns: int, counts: list[int], **more: object
-    ) -> None:
-        """The result: messages echoed within the slice; latencies to the end of the drain.
+    def report(self, counts: list[int], **figures: object) -> None:
+        """The result, with the latencies to the end of the drain.
 
         An echo that never came counts with the time it has been waited for. counts: each
-        client's echoes. more: what only this kind has to say.
+        client's echoes. figures: those of the slice, and what only this kind has to say.
         """
         meter = self.meter
         waiting = [sent_ns for client in self.conversations for sent_ns in client.sent_times()]
         sent_ns = np.array([*waiting, *meter.unanswered], np.int64)
         meter.latencies.add(time.perf_counter_ns() - sent_ns)
-        figures = {
-            "messages": messages,
-            "duration_ns": duration_ns,
-            "cpu_ns": cpu_ns,
+        seen = {
             "lost": sum(client.outstanding for client in self.conversations),
             "altered": meter.altered.total(),
             "faults": meter.altered,
@@ -153,7 +148,7 @@ class Worker:
             "latency": meter.latencies.encoded(),
             "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         }
-        say("result", **{**figures, **more})
+        say("result", **{**seen, **figures})
 
 
 async def finish(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:

@@ -1,6 +1,8 @@
 """Guards the shared client: what it counts, names and refuses, against real sockets."""
 
+import ast
 import contextlib
+import graphlib
 import json
 import os
 import signal
@@ -294,6 +296,20 @@ def test_no_json_crashes_the_plan(document):
         return
     with contextlib.suppress(PlanError):
         read(text)
+
+
+def test_the_clients_modules_have_no_circle():
+    """Each can be read after those that it imports."""
+    files = {path.stem: path for path in paths.CLIENT.parent.glob("*.py")}
+    imported = {
+        name: {
+            node.module
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.ImportFrom) and node.module in files
+        }
+        for name, path in files.items()
+    }
+    assert set(graphlib.TopologicalSorter(imported).static_order()) == set(files)
 
 
 def test_help_shows_an_example():

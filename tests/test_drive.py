@@ -4,6 +4,7 @@ import base64
 import zlib
 
 import made
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,8 +16,7 @@ NOTHING = intervals.encoded(100_000_000, np.zeros((1, 128), np.int64))
 
 def result(**figures):
     """What a worker says at its end."""
-    return {
-        "event": "result",
+    said = {
         "clients": 10,
         "count_square_sum": 1000,
         "count_sum": 100,
@@ -36,18 +36,18 @@ def result(**figures):
         "stalls": [],
         "longest_stall_ns": 0,
         "longest_stall_at_ns": 0,
+        "slice_s": 2.0,
+        "slice_start_ns": 0,
+        "bins": [],
+        "peak_bytes": 0,
         **figures,
     }
+    return msgspec.convert({"event": "result", **said}, events.ClosedResult)
 
 
-CONNECTED = {
-    "event": "connected",
-    "connected": 10,
-    "served": 10,
-    "failed": {},
-    "connect_s": 0.1,
-    "bytes_per_connection": 2000.0,
-}
+CONNECTED = events.WorkerConnected(
+    connected=10, served=10, failed={}, connect_s=0.1, bytes_per_connection=2000.0
+)
 
 
 class Crew:
@@ -105,11 +105,15 @@ def driven():
 
 
 def warmed(round_trip_s, slowest_s=0):
-    times = {"round_trip_ns": int(round_trip_s * 1e9), "slowest_ns": int(slowest_s * 1e9)}
-    return {"event": "warmed", **times}
+    return events.WorkerWarmed(
+        round_trip_ns=int(round_trip_s * 1e9),
+        slowest_ns=int(slowest_s * 1e9),
+        elapsed_ns=0,
+        messages=0,
+    )
 
 
-ENDED = {"event": "ended", "start_ns": 0, "end_ns": 2_000_000_000}
+ENDED = events.WorkerEnded(start_ns=0, end_ns=2_000_000_000)
 
 
 def test_everything_is_read_before_or_after_the_slice(driven):

@@ -371,13 +371,13 @@ def test_workloads_and_sessions_have_no_address():
 
 def test_the_client_says_when_it_loads_another_machine():
     """One line on standard error, and none for this machine's loopback."""
-    from echo_client import elsewhere
+    from echo_client import network_warning
     from plan import Plan
 
-    assert elsewhere(Plan(port=1)) == elsewhere(Plan(host="::1", port=1)) == ""
-    assert elsewhere(Plan(host="localhost", port=1)) == elsewhere(Plan(path="/a")) == ""
+    assert network_warning(Plan(port=1)) == network_warning(Plan(host="::1", port=1)) == ""
+    assert network_warning(Plan(host="localhost", port=1)) == network_warning(Plan(path="/a")) == ""
     for host in ("192.0.2.1", "example.org", "::", "0.0.0.0"):
-        assert host in elsewhere(Plan(host=host, port=1))
+        assert host in network_warning(Plan(host=host, port=1))
 
 
 # -- dependencies --------------------------------------------------------------------------

@@ -15,13 +15,22 @@ and QUEUE_LOOK_S say: whoever watches must not disturb (benchmarks/instrument/ob
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
 from ..model import Host, Load
-from .events import ClientFailed, Core, Event
+from .events import (
+    ClientFailed,
+    Core,
+    Event,
+    WorkerConnected,
+    WorkerEnded,
+    WorkerResult,
+    WorkerWarmed,
+)
 from .merge import Connected, Driven, at_barrier, merge
+from .worker_plans import WorkerPlan
 
 _GRACE_S = 10.0  # for starting, and for what a saturated worker says late
 LOOK_S = 1.0  # how often it is asked whether the server and the memory are still there
@@ -30,15 +39,11 @@ QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is looked at, one
 ROUND_TRIPS = 20  # a slice lasts as many, or more
 WAITS = 2  # and as many times as long as the last client waited for its first echo
 
-_IN_ROUNDS = ("closed", "churn")  # kinds whose slice follows the round trip
-_AT_ONCE = ("idle", "storm")  # kinds that have no warm-up
-_QUEUED = ("storm", "churn")  # kinds in which clients come, and may have to queue
-
 
 class Crew(Protocol):
     """The workers of a trial, wherever they are."""
 
-    plans: Sequence[dict[str, Any]]  # one a worker
+    plans: Sequence[WorkerPlan]  # one a worker
     cores: Sequence[Core]  # the one that each worker has
     start_spread_s: float | None
 
@@ -54,7 +59,7 @@ class Crew(Protocol):
     def begin_slice(self, seconds: float) -> None:
         """Tells all workers that the slice begins, and how long it is. Raises ClientFailed."""
 
-    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
+    def hosts(self, results: Sequence[WorkerResult]) -> tuple[Host, ...]:
         """Of several machines, what each had to do with these results, one a worker."""
 
 
@@ -80,11 +85,6 @@ class Watched(Protocol):
         """The last echo has come, and the clients are still connected."""
 
 
-def queues(load: Load) -> bool:
-    """Whether clients come during the load, so that the accept queue is looked at."""
-    return load.kind in _QUEUED
-
-
 def slice_s(load: Load, round_trip_s: float, slowest_s: float) -> tuple[float, bool]:
     """How long the slice is to be, in s, and whether its ceiling made it shorter.
 
@@ -93,11 +93,14 @@ def slice_s(load: Load, round_trip_s: float, slowest_s: float) -> tuple[float, b
     slice that is shorter than a wait does not see it. An open loop, idle clients and a storm
     do not go in rounds.
     """
-    if load.kind not in _IN_ROUNDS:
+    if not load.facts.in_rounds:
         return load.duration_s, False
     wanted_s = max(ROUND_TRIPS * round_trip_s, WAITS * slowest_s)
     most_s = max(load.ceiling_s, load.duration_s)
     return min(max(load.duration_s, wanted_s), most_s), wanted_s > most_s
+
+
+Said = TypeVar("Said", WorkerConnected, WorkerWarmed, WorkerEnded, WorkerResult)
 
 
 class _Conversation:
@@ -107,27 +110,31 @@ class _Conversation:
         self.crew = crew
         self.watched = watched
         self.looks_at_queue = looks_at_queue
-        self.said: dict[str, dict[int, Event]] = {}
+        self.heard: list[tuple[int, Event]] = []  # four events a worker at most
         self.looked = time.monotonic()
 
-    def until(self, what: str, limit_s: float) -> list[Event]:
-        """The event of that name of every worker, in their order.
+    def until(self, what: type[Said], limit_s: float) -> list[Said]:
+        """That event of every worker, in their order.
 
         Raises ClientFailed when the server is gone, when a worker is, or after limit_s. What
         has come by then counts: this process may itself have been stopped for a while.
         """
-        known = self.said.setdefault(what, {})
+        known = self._known(what)
         deadline = time.monotonic() + limit_s
         while len(known) < len(self.crew.plans):
             heard = self.crew.said(QUEUE_LOOK_S if self.looks_at_queue else LOOK_S)
-            for number, event in heard:
-                self.said.setdefault(str(event.get("event")), {})[number] = event
+            self.heard += heard
+            known = self._known(what)
             if len(known) == len(self.crew.plans):
                 break
             self._look(time.monotonic())
             if not heard and time.monotonic() > deadline:
-                raise ClientFailed(f"the client did not report {what!r} within {limit_s:g} s")
+                missed = what.__struct_config__.tag
+                raise ClientFailed(f"the client did not report {missed!r} within {limit_s:g} s")
         return [event for _, event in sorted(known.items())]
+
+    def _known(self, what: type[Said]) -> dict[int, Said]:
+        return {number: event for number, event in self.heard if isinstance(event, what)}
 
     def _look(self, now_s: float) -> None:
         if self.looks_at_queue:
@@ -143,39 +150,39 @@ def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
     Raises ClientFailed when the server or a worker fails, or the time is over.
     """
     first = crew.plans[0]
-    connect_s, drain_s = first["connect_timeout_s"], first["drain_s"]
-    workers = _Conversation(crew, watched, queues(load))
-    connected = at_barrier(workers.until("connected", connect_s + _GRACE_S))
+    connect_s, drain_s = first.connect_timeout_s, first.drain_s
+    workers = _Conversation(crew, watched, load.facts.clients_arrive)
+    connected = at_barrier(workers.until(WorkerConnected, connect_s + _GRACE_S))
     watched.connected(connected)
     watched.look()
-    if connected.served == 0 and load.kind != "storm":
+    if connected.served == 0 and load.facts.waits_at_barrier:
         raise ClientFailed("no client was served")
-    if load.kind in _AT_ONCE:
+    if not load.facts.warm_up:
         watched.begin()
     crew.go()
-    warmed = workers.until("warmed", max(load.warmup_s, load.ceiling_s) + _GRACE_S)
-    round_trip_s = max(event["round_trip_ns"] for event in warmed) / 1e9
-    slowest_s = max(event.get("slowest_ns", 0) for event in warmed) / 1e9
+    warmed = workers.until(WorkerWarmed, max(load.warmup_s, load.ceiling_s) + _GRACE_S)
+    round_trip_s = max(event.round_trip_ns for event in warmed) / 1e9
+    slowest_s = max(event.slowest_ns for event in warmed) / 1e9
     seconds, at_ceiling = slice_s(load, round_trip_s, slowest_s)
-    if load.kind in _IN_ROUNDS:
+    if load.facts.in_rounds:
         crew.settle()
-    if load.kind not in _AT_ONCE:
+    if load.facts.warm_up:
         watched.begin()
-    if load.kind in _IN_ROUNDS:
+    if load.facts.in_rounds:
         crew.begin_slice(seconds)
     began_cpu_ns = time.process_time_ns()
-    longest_s = connect_s if load.kind == "storm" else 1.02 * seconds + 1.5 * round_trip_s
-    ended = workers.until("ended", longest_s + _GRACE_S)
+    longest_s = 1.02 * seconds + 1.5 * round_trip_s if load.facts.lasts_as_planned else connect_s
+    ended = workers.until(WorkerEnded, longest_s + _GRACE_S)
     engine_cpu_ns = time.process_time_ns() - began_cpu_ns
     watched.end()
-    results = workers.until("result", drain_s + _GRACE_S)
+    results = workers.until(WorkerResult, drain_s + _GRACE_S)
     watched.loaded()
     watched.look()
     return replace(
         merge(results, crew.cores, load.depth),
         slice_s=seconds,
-        slice_at_s=min(event["start_ns"] for event in ended) / 1e9,
-        round_trip_s=round_trip_s if load.kind in _IN_ROUNDS else None,
+        slice_at_s=min(event.start_ns for event in ended) / 1e9,
+        round_trip_s=round_trip_s if load.facts.in_rounds else None,
         at_ceiling=at_ceiling,
         engine_cpu_s=engine_cpu_ns / 1e9,
         hosts=crew.hosts(results),

@@ -1,8 +1,8 @@
 """Adds up what the workers of a trial saw. Pure."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -10,9 +10,23 @@ from ..histograms import intervals as intervals_of
 from ..histograms import latencies
 from ..judge import samples
 from ..model import Host, Latency
-from .events import Core, Event
+from .events import (
+    ChurnResult,
+    ClosedResult,
+    Core,
+    LoadResult,
+    OpenResult,
+    SliceResult,
+    StormResult,
+    WorkerConnected,
+    WorkerResult,
+)
 
 STALL_NS = 10_000_000  # a shorter one is not counted
+
+Number = TypeVar("Number", int, float)
+Result = TypeVar("Result", bound=WorkerResult)
+Stretch = tuple[int, int]  # when it began in the slice, and its length, ns
 
 
 class Connected(Struct, frozen=True):
@@ -26,7 +40,10 @@ class Connected(Struct, frozen=True):
 
 
 class Driven(Struct, frozen=True):
-    """What the clients saw in the measured slice, over all workers."""
+    """What the clients saw in the measured slice, over all workers.
+
+    None: this kind of load has no such thing.
+    """
 
     messages: int
     messages_per_s: float
@@ -50,7 +67,7 @@ class Driven(Struct, frozen=True):
     unsent: int  # open loop: messages that never left
     bins: tuple[tuple[int, int], ...]
     intervals: str
-    stalls: int | None  # of STALL_NS or longer; None: this kind has none
+    stalls: int | None  # of STALL_NS or longer
     longest_stall_s: float | None
     longest_stall_at_s: float | None
     little: float | None  # closed loop: of the clients that had an echo in the slice
@@ -63,99 +80,138 @@ class Driven(Struct, frozen=True):
     start_spread_s: float | None = None  # of several machines: their starts lay within
 
 
-def at_barrier(events: Sequence[dict[str, Any]]) -> Connected:
+def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
+    """What all workers said of their clients, together."""
+    memory = [worker.bytes_per_connection for worker in workers]
     return Connected(
-        connected=sum(event["connected"] for event in events),
-        served=sum(event["served"] for event in events),
-        failed=_add(event["failed"] for event in events),
-        connect_s=max(event["connect_s"] for event in events),
-        bytes_per_connection=sum(event["bytes_per_connection"] for event in events) / len(events),
+        connected=sum(worker.connected for worker in workers),
+        served=sum(worker.served for worker in workers),
+        failed=_together(worker.failed for worker in workers),
+        connect_s=max(worker.connect_s for worker in workers),
+        bytes_per_connection=sum(memory) / len(memory),
     )
 
 
-def merge(results: Sequence[Event], cores: Sequence[Core], depth: int) -> Driven:
-    """Adds up what the workers saw; cores: the one that each worker had."""
-    intervals = intervals_of.added([result.get("intervals", "") for result in results])
-    stalls = _stalls(results) if all("stalls" in result for result in results) else None
-    longest = _longest_stall(results, stalls) if stalls is not None else None
-    clients = sum(result["clients"] for result in results)
-    squares = sum(result["count_square_sum"] for result in results)
-    total = sum(result["count_sum"] for result in results)
-    least = min(result["least_messages"] for result in results)
-    busy = dict.fromkeys(cores, 0.0)
-    for core, result in zip(cores, results, strict=True):
-        busy[core] += result["cpu_ns"] / result["duration_ns"]
+def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) -> Driven:
+    """Adds up what the workers saw; cores: the one that each worker had.
+
+    What only some kinds of load have is added up over their results: there are none in a
+    trial of another kind, and the sum of none is None.
+    """
+    opened, storms = _those(results, OpenResult), _those(results, StormResult)
+    loads, slices = _those(results, LoadResult), _those(results, SliceResult)
+    coming: list[StormResult | ChurnResult] = [*storms, *_those(results, ChurnResult)]
+    intervals = intervals_of.added([each.intervals for each in slices]) if slices else ""
+    stalls = _stalls(slices) if slices else None
+    longest = None if stalls is None else _longest_stall(slices, stalls)
+    fairness, slowest_share = _shares(results)
     return Driven(
-        messages=sum(result["messages"] for result in results),
-        messages_per_s=sum(result["messages"] / result["duration_ns"] * 1e9 for result in results),
-        duration_s=max(result["duration_ns"] for result in results) / 1e9,
-        cpu_share=max(busy.values()),
-        cpu_s=sum(result["cpu_ns"] for result in results) / 1e9,
-        lost=sum(result["lost"] for result in results),
-        altered=sum(result["altered"] for result in results),
-        faults=_add(result["faults"] for result in results),
-        errors=_add(result["errors"] for result in results),
-        # Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all got the same
-        fairness=total * total / (clients * squares) if squares else None,
-        slowest_share=least * clients / total if total else None,
-        clients_without_echo=sum(result["clients_without_echo"] for result in results),
-        retried=sum(result["retried"] for result in results) if "retried" in results[0] else None,
-        launched_s=max(result["launched_s"] for result in results)
-        if "launched_s" in results[0]
-        else None,
-        arrived=at_barrier(results) if "served" in results[0] else None,
-        latency=_latency([result["latency"] for result in results], intervals),
-        latency_from_send=_optional(results, "latency_from_send"),
-        schedule_lag=_optional(results, "schedule_lag"),
-        rate_achieved=sum(result["rate_achieved"] for result in results)
-        if "rate_achieved" in results[0]
-        else None,
-        unsent=sum(result.get("unsent", 0) for result in results),
-        bins=_bins([result.get("bins", []) for result in results]),
+        messages=sum(each.messages for each in results),
+        messages_per_s=sum(each.messages / each.duration_ns * 1e9 for each in results),
+        duration_s=max(each.duration_ns for each in results) / 1e9,
+        cpu_share=_busiest(results, cores),
+        cpu_s=sum(each.cpu_ns for each in results) / 1e9,
+        lost=sum(each.lost for each in results),
+        altered=sum(each.altered for each in results),
+        faults=_together(each.faults for each in results),
+        errors=_together(each.errors for each in results),
+        fairness=fairness,
+        slowest_share=slowest_share,
+        clients_without_echo=sum(each.clients_without_echo for each in results),
+        retried=total(each.retried for each in coming),
+        launched_s=greatest(each.launched_s for each in storms),
+        arrived=at_barrier(storms) if storms else None,
+        latency=_latency([each.latency for each in results], intervals),
+        latency_from_send=_latency([each.latency_from_send for each in opened]) if opened else None,
+        schedule_lag=_latency([each.schedule_lag for each in opened]) if opened else None,
+        rate_achieved=total(each.rate_achieved for each in opened),
+        unsent=sum(each.unsent for each in opened),
+        bins=_bins([each.bins for each in loads]),
         intervals=intervals,
         stalls=None if stalls is None else len(stalls),
         longest_stall_s=longest[1] / 1e9 if longest else None,
         longest_stall_at_s=longest[0] / 1e9 if longest else None,
-        little=_little(results, depth),
+        little=_little(_those(results, ClosedResult), depth),
     )
 
 
-def _little(results: Sequence[Event], depth: int) -> float | None:
+def total(numbers: Iterable[Number]) -> Number | None:
+    """The sum; None where there is nothing to add up."""
+    found = list(numbers)
+    return sum(found) if found else None
+
+
+def greatest(numbers: Iterable[Number]) -> Number | None:
+    """The greatest; None where there is none."""
+    return max(numbers, default=None)
+
+
+def _those(results: Iterable[WorkerResult], what: type[Result]) -> list[Result]:
+    """The results that have what only some kinds of load have."""
+    return [result for result in results if isinstance(result, what)]
+
+
+def _together(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    return dict(sum(map(Counter, counts), Counter[str]()))
+
+
+def _busiest(results: Sequence[WorkerResult], cores: Sequence[Core]) -> float:
+    """The share of the slice for which the workers of one core kept it busy: the greatest."""
+    busy = dict.fromkeys(cores, 0.0)
+    for core, result in zip(cores, results, strict=True):
+        busy[core] += result.cpu_ns / result.duration_ns
+    return max(busy.values())
+
+
+def _shares(results: Sequence[WorkerResult]) -> tuple[float | None, float | None]:
+    """How evenly the clients were served: Jain's index, and the slowest one over an even share.
+
+    Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all got the same.
+    """
+    clients = sum(each.clients for each in results)
+    messages = sum(each.count_sum for each in results)
+    squares = sum(each.count_square_sum for each in results)
+    least = min(each.least_messages for each in results)
+    return (
+        messages * messages / (clients * squares) if squares else None,
+        least * clients / messages if messages else None,
+    )
+
+
+def _little(results: Sequence[ClosedResult], depth: int) -> float | None:
     """What Little's law leaves: 1 where rate × mean latency is the messages on their way.
 
     Of the clients that had an echo in the slice, each of which has `depth` messages on
     their way all the time (closed loop). Far from 1, the slice was too short to tell a rate.
     """
-    if any("latency_sum_ns" not in result for result in results):
+    if not results:
         return None
-    waited_ns = sum(result["latency_sum_ns"] for result in results)
-    there_ns = sum(result["clients_answered"] * result["duration_ns"] for result in results)
+    waited_ns = sum(each.latency_sum_ns for each in results)
+    there_ns = sum(each.clients_answered * each.duration_ns for each in results)
     return waited_ns / (there_ns * depth) if there_ns else 0.0
 
 
-def _stalls(results: Sequence[Event]) -> list[tuple[int, int]]:
-    """Stretches in which no worker had an echo: (start in the slice, length), ns.
+def _stalls(results: Sequence[SliceResult]) -> list[Stretch]:
+    """Stretches of STALL_NS or more in which no worker had an echo.
 
     Workers began their slices together, within milliseconds; what all of them call a stall
     is one.
     """
-    found: list[tuple[int, int]] | None = None
-    for result in results:
-        mine = [(int(at), int(length)) for at, length in result.get("stalls", ())]
-        found = mine if found is None else list(_overlaps(found, mine))
-    return [each for each in found or () if each[1] >= STALL_NS]
+    first, *others = (each.stalls for each in results)
+    found = list(first)
+    for stalls in others:
+        found = list(_overlaps(found, stalls))
+    return [(at_ns, length_ns) for at_ns, length_ns in found if length_ns >= STALL_NS]
 
 
-def _longest_stall(results: Sequence[Event], stalls: Sequence[tuple[int, int]]) -> tuple[int, int]:
-    """The longest of any length, as (start, length) in ns; of several workers, of those given."""
+def _longest_stall(results: Sequence[SliceResult], stalls: Sequence[Stretch]) -> Stretch:
+    """The longest of one worker, however short; of several, the longest of those stalls."""
     if len(results) == 1:
-        return results[0].get("longest_stall_at_ns", 0), results[0].get("longest_stall_ns", 0)
-    return max(stalls, key=lambda each: each[1], default=(0, 0))
+        return results[0].longest_stall_at_ns, results[0].longest_stall_ns
+    return max(stalls, key=lambda stall: stall[1], default=(0, 0))
 
 
-def _overlaps(
-    a: Sequence[tuple[int, int]], b: Sequence[tuple[int, int]]
-) -> Iterator[tuple[int, int]]:
+def _overlaps(a: Sequence[Stretch], b: Sequence[Stretch]) -> Iterator[Stretch]:
     for at, length in a:
         for other_at, other in b:
             begin, end = max(at, other_at), min(at + length, other_at + other)
@@ -163,20 +219,12 @@ def _overlaps(
                 yield begin, end - begin
 
 
-def _optional(results: Sequence[dict[str, Any]], key: str) -> Latency | None:
-    return _latency([result[key] for result in results]) if key in results[0] else None
-
-
-def _bins(workers: Sequence[Sequence[Sequence[int]]]) -> tuple[tuple[int, int], ...]:
+def _bins(workers: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int], ...]:
     """The workers' counts bin by bin, at the first worker's times; they began together."""
     return tuple(
-        (int(together[0][0]), sum(int(count) for _, count in together))
+        (together[0][0], sum(count for _, count in together))
         for together in zip(*workers, strict=False)
     )
-
-
-def _add(counts: Any) -> dict[str, int]:
-    return dict(sum((Counter(count) for count in counts), Counter()))
 
 
 def _latency(encoded: Sequence[str], intervals: str = "") -> Latency:

@@ -2,9 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
-from ..model import Load, Workload
+from msgspec import Struct
+
+from ..model import Arrivals, Kind, Load, Workload
 
 # A source address has the local port range, some 28,000 ports. Finding a free one takes the
 # kernel long when half of them are taken: 20,000 clients from one address take 8 s to connect.
@@ -12,9 +13,36 @@ _SOURCES = 4  # addresses a worker, where one is not enough
 _PORTS = 12_000  # clients for which one address is enough
 
 
+class WorkerPlan(Struct, frozen=True, kw_only=True):
+    """What one worker is told to do: the part of clients/plan.py's Plan that a session sets.
+
+    Every key is written, so the client's defaults do not matter. The bounds stand there.
+    """
+
+    kind: Kind
+    clients: int
+    first_id: int
+    message_bytes: int
+    depth: int
+    connecting: int
+    connect_timeout_s: float
+    warmup_s: float
+    duration_s: float
+    ceiling_s: float
+    drain_s: float
+    host: str = ""
+    port: int = 0
+    path: str = ""  # of a UNIX socket, instead of host and port
+    rate: float = 0.0  # open, as are the next two
+    arrivals: Arrivals = "poisson"
+    seed: int = 0
+    sources: tuple[str, ...] = ()
+    hold: bool = True  # waits to be told
+
+
 def addresses(load: Load, workers: int) -> int:
     """From how many source addresses the clients connect: each has its own ports."""
-    if sys.platform == "linux" and (load.kind == "churn" or load.clients > _PORTS):
+    if sys.platform == "linux" and (load.facts.reconnects or load.clients > _PORTS):
         return workers * _SOURCES
     return 1
 
@@ -33,48 +61,39 @@ def plans(
     shares: Sequence[int],
     seed: int,
     sources: Sequence[Sequence[str]] = (),
-) -> list[dict[str, Any]]:
+) -> list[WorkerPlan]:
     """One client plan a worker, of which each has so many clients and its part of the rest.
 
     sources: the addresses that each worker connects from; without them many clients of
     this machine's own server rotate through those of its loopback.
     """
-    target: dict[str, Any] = (
-        {"path": address} if isinstance(address, str) else {"host": address[0], "port": address[1]}
-    )
-    if not sources and target.get("host") == "127.0.0.1" and addresses(load, len(shares)) > 1:
+    host, port, path = ("", 0, address) if isinstance(address, str) else (*address, "")
+    if not sources and host == "127.0.0.1" and addresses(load, len(shares)) > 1:
         sources = [
             [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]
             for index in range(len(shares))
         ]
-    made, first = [], 0
-    for index, clients in enumerate(shares):
-        made.append(
-            {
-                **target,
-                "kind": load.kind,
-                "clients": clients,
-                "first_id": first,
-                "message_bytes": load.message_bytes,
-                "depth": load.depth,
-                "connecting": max(1, workload.connecting * clients // load.clients),
-                "connect_timeout_s": workload.connect_timeout_s,
-                "warmup_s": load.warmup_s,
-                "duration_s": load.duration_s,
-                "ceiling_s": load.ceiling_s,
-                **(
-                    {
-                        "rate": load.rate * clients / load.clients,
-                        "arrivals": load.arrivals,
-                        "seed": seed,
-                    }
-                    if load.kind == "open"
-                    else {}
-                ),
-                **({"sources": list(sources[index])} if sources and sources[index] else {}),
-                "drain_s": workload.drain_s,
-                "hold": True,
-            }
+    opened = load.facts.scheduled
+    return [
+        WorkerPlan(
+            host=host,
+            port=port,
+            path=path,
+            kind=load.kind,
+            clients=clients,
+            first_id=sum(shares[:index]),
+            message_bytes=load.message_bytes,
+            depth=load.depth,
+            connecting=max(1, workload.connecting * clients // load.clients),
+            connect_timeout_s=workload.connect_timeout_s,
+            warmup_s=load.warmup_s,
+            duration_s=load.duration_s,
+            ceiling_s=load.ceiling_s,
+            drain_s=workload.drain_s,
+            rate=load.rate * clients / load.clients if opened else 0.0,
+            arrivals=load.arrivals if opened else "poisson",
+            seed=seed if opened else 0,
+            sources=tuple(sources[index]) if sources else (),
         )
-        first += clients
-    return made
+        for index, clients in enumerate(shares)
+    ]

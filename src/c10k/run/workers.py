@@ -1,6 +1,5 @@
 """The workers of this machine: processes of the shared client, and what they say."""
 
-import json
 import os
 import selectors
 import signal
@@ -10,12 +9,14 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from .. import paths
 from ..launch import child_setup, keeper, last_line
 from ..model import Host
-from .events import ClientFailed, Core, Event
+from .events import ClientFailed, Core, Event, WorkerResult, decoded
+from .worker_plans import WorkerPlan
 
 _LINE_BYTES = 16 * 1024 * 1024
 
@@ -23,7 +24,7 @@ _LINE_BYTES = 16 * 1024 * 1024
 class _Worker:
     """One client process and the part of its output that has come."""
 
-    def __init__(self, plan: dict[str, Any], cpu: int | None, stack: ExitStack) -> None:
+    def __init__(self, plan: WorkerPlan, cpu: int | None, stack: ExitStack) -> None:
         folder = stack.enter_context(
             tempfile.TemporaryDirectory(dir=keeper.keeper().folder, ignore_cleanup_errors=True)
         )
@@ -38,33 +39,30 @@ class _Worker:
                 preexec_fn=child_setup(None if cpu is None else [cpu]),
             )
         stack.callback(self.end)
+        self.kind = plan.kind
         self.received = b""
-        self.tell(json.dumps(plan))
+        self.tell(msgspec.json.encode(plan))
 
-    def tell(self, line: str) -> None:
+    def tell(self, line: bytes) -> None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(line.encode() + b"\n")
+            self.process.stdin.write(line + b"\n")
             self.process.stdin.flush()
         except BrokenPipeError:
-            raise ClientFailed(self.gone()) from None
+            raise ClientFailed(self.why_gone()) from None
 
-    def read(self) -> list[dict[str, Any]]:
+    def read(self) -> list[Event]:
         """The events that have come. Raises ClientFailed at the end of output."""
         assert self.process.stdout is not None
         chunk = os.read(self.process.stdout.fileno(), 1 << 20)
         if not chunk:
-            raise ClientFailed(self.gone())
+            raise ClientFailed(self.why_gone())
         *lines, self.received = (self.received + chunk).split(b"\n")
         if len(self.received) > _LINE_BYTES:
             raise ClientFailed("the client writes a line without end")
-        try:
-            events = [json.loads(line) for line in lines]
-        except ValueError:
-            raise ClientFailed("the client wrote a line that is not JSON") from None
-        return [event for event in events if isinstance(event, dict)]
+        return [decoded(line, self.kind) for line in lines]
 
-    def gone(self) -> str:
+    def why_gone(self) -> str:
         """Why the worker ended before its result."""
         try:
             code = self.process.wait(1.0)
@@ -92,7 +90,7 @@ class LocalCrew:
 
     start_spread_s: float | None = None
 
-    def __init__(self, worker_plans: Sequence[dict[str, Any]], cpus: Sequence[int]) -> None:
+    def __init__(self, worker_plans: Sequence[WorkerPlan], cpus: Sequence[int]) -> None:
         self.plans = worker_plans
         self.cores: Sequence[Core] = [
             ("", cpus[index % len(cpus)] if cpus else index) for index in range(len(worker_plans))
@@ -123,14 +121,14 @@ class LocalCrew:
         for key, _ in self.watching.select(timeout=timeout_s):
             events = self.workers[key.data].read()
             found += [(key.data, event) for event in events]
-            if any(event.get("event") == "result" for event in events):
+            if any(isinstance(event, WorkerResult) for event in events):
                 self.watching.unregister(key.fileobj)
         return found
 
     def go(self) -> None:
         """Tells all workers to begin."""
         for worker in self.workers:
-            worker.tell("go")
+            worker.tell(b"go")
 
     def settle(self) -> None:
         """Nothing is ever on its way to a worker of this machine."""
@@ -138,8 +136,8 @@ class LocalCrew:
     def begin_slice(self, seconds: float) -> None:
         """Tells all workers that the slice begins, and how long it is."""
         for worker in self.workers:
-            worker.tell(json.dumps({"slice_s": seconds}))
+            worker.tell(msgspec.json.encode({"slice_s": seconds}))
 
-    def hosts(self, results: Sequence[Event]) -> tuple[Host, ...]:
-        """None but this one."""
+    def hosts(self, results: Sequence[WorkerResult]) -> tuple[Host, ...]:
+        """Empty: this machine is not one of several."""
         return ()

@@ -25,6 +25,7 @@ from ...model import Noise, Server, ServerUse
 from .. import drive, events, merge, workers
 from ..executor import out_of
 from ..local import LocalSite, stop_for_memory
+from ..worker_plans import WorkerPlan
 
 LEASE_S = 30.0
 # What Dask does up to a hundred times a second for its own statistics, and against running out
@@ -168,7 +169,7 @@ class ClientHost(_Actor):
         self.surroundings: Surroundings | None = None
 
     def start(
-        self, plans: Sequence[dict[str, Any]], cpus: tuple[int, ...], memory_share: float
+        self, plans: Sequence[WorkerPlan], cpus: tuple[int, ...], memory_share: float
     ) -> None:
         """Starts a worker a plan. Raises ClientFailed."""
         _prepare()

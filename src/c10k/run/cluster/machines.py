@@ -356,7 +356,7 @@ class ClusterExecutor(executor.Executor[Seated]):
         seat = placement.server
         remote = self.cluster.start(seat.host, hosts.ServerHost)
         wire = f"[{seat.host.wire}]" if ":" in seat.host.wire else seat.host.wire
-        server, queues = self.servers[trial.server], drive.queues(trial.load)
+        server, queues = self.servers[trial.server], trial.load.facts.clients_arrive
         start = (server, seat.cores, self.rules.memory_share, f"{wire}:0", queues)
         return RemoteSite(remote, log, *start)
 

@@ -17,6 +17,7 @@ from typing import Any
 from ... import launch
 from ...model import Host, Noise, ServerUse
 from .. import events, executor, merge
+from ..worker_plans import WorkerPlan
 from .facts import Labelled
 from .share import Seat
 
@@ -123,7 +124,7 @@ class RemoteCrew:
         self,
         remotes: Sequence[Remote],
         seats: Sequence[Seat],
-        plans: Sequence[dict[str, Any]],
+        plans: Sequence[WorkerPlan],
         memory_share: float,
     ) -> None:
         self.remotes = remotes
@@ -191,12 +192,12 @@ class RemoteCrew:
         """Tells all hosts at once how long the slice is."""
         self._all("begin_slice", [(seconds,)] * len(self.remotes))
 
-    def hosts(self, results: Sequence[events.Event]) -> tuple[Host, ...]:
+    def hosts(self, results: Sequence[events.WorkerResult]) -> tuple[Host, ...]:
         """Each client host with what its workers saw."""
         noises = [noise for _, _, noise in self._all("noise")]
         found = []
         for seat, part, noise in zip(self.seats, self.parts, noises, strict=True):
-            seen = merge.merge(results[part], self.cores[part], self.plans[0]["depth"])
+            seen = merge.merge(results[part], self.cores[part], self.plans[0].depth)
             found.append(
                 Host(
                     name=seat.host.name,
@@ -216,9 +217,11 @@ class RemoteCrew:
             if future.done():
                 del self.listening[number]
                 first = self.parts[number].start
-                events = future.result()
-                found += [(first + index, event) for index, event in events]
-                self.results[number] += sum(e.get("event") == "result" for _, e in events)
+                said = future.result()
+                found += [(first + index, event) for index, event in said]
+                self.results[number] += sum(
+                    isinstance(event, events.WorkerResult) for _, event in said
+                )
         return found
 
     def _all(
