@@ -26,8 +26,8 @@ from msgspec.structs import replace
 from c10k import judge, launch, machine, paths
 from c10k.model import Host, Latency, Noise
 from c10k.plan import gates
-from c10k.run import cluster, events, store
-from c10k.run.cluster import connect, share
+from c10k.run import events, store
+from c10k.run.cluster import connect, facts, share
 from c10k.run.cluster import hosts as actors
 
 CLI = [sys.executable, "-m", "c10k"]
@@ -113,22 +113,22 @@ def test_memory_bounds_a_host_too():
 
 def test_hosts_that_differ_are_named_with_both_versions():
     """Who has what, and what is here; frameworks matter only where servers run."""
-    mine = cluster.Facts(
+    mine = facts.Facts(
         (), machine.Limits(), 0, (), {"Python": "3.11.9", "uvloop": "1"}, {"trio": "1"}, {}
     )
     theirs = replace(mine, everywhere={"Python": "3.12.1", "uvloop": ""}, serving={"trio": "2"})
-    assert cluster.differences(mine, {"c1": (theirs, ["client"])}) == [
+    assert facts.differences(mine, {"c1": (theirs, ["client"])}) == [
         "c1 has Python 3.12.1, this host Python 3.11.9",
         "c1 has no uvloop, this host uvloop 1",
     ]
-    said = cluster.differences(mine, {"srv": (theirs, ["server"])})
+    said = facts.differences(mine, {"srv": (theirs, ["server"])})
     assert said[-1] == "srv has trio 2, this host trio 1"
-    assert cluster.differences(mine, {"c1": (mine, ["server", "client"])}) == []
+    assert facts.differences(mine, {"c1": (mine, ["server", "client"])}) == []
 
 
 def test_a_host_describes_itself_alike_every_time():
     """What hosts are compared by is the same on one machine; nothing of it is missing."""
-    first, again = cluster.read(), cluster.read()
+    first, again = facts.read(), facts.read()
     assert (first.everywhere, first.serving) == (again.everywhere, again.serving)
     assert all(first.everywhere[f"files of {name}"] for name in ("engine", "clients", "servers"))
 
@@ -194,8 +194,8 @@ def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(hosts, "_prepare", lambda: None)  # asks Dask
-    monkeypatch.setattr(hosts, "available_bytes", none_left)
+    monkeypatch.setattr(actors, "_prepare", lambda: None)  # asks Dask
+    monkeypatch.setattr(actors, "available_bytes", none_left)
     with pytest.raises(events.ClientFailed, match="Too many open files") as failed:
         actors.ClientHost(30.0).do("start", [], (), 0.5)
     assert not failed.value.vanished
