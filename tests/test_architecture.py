@@ -23,7 +23,7 @@ MAY_IMPORT = {
     "declare": set(),
     "plan": set(),
     "launch": {"declare"},
-    "machine": {"launch"},
+    "machine": {"plan", "launch"},
     "check": {"launch"},
     "judge": {"histograms", "plan"},
     "run": {"declare", "plan", "launch", "machine", "check", "judge", "histograms"},

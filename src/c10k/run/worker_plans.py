@@ -19,6 +19,11 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
+def loopback_sources(index: int) -> tuple[str, ...]:
+    """The source addresses of one worker or host on loopback; no two have one in common."""
+    return tuple(f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES))
+
+
 def even(clients: int, workers: int) -> list[int]:
     """How many clients each worker has when they are split evenly; none has none."""
     workers = min(workers, clients)
@@ -43,10 +48,7 @@ def plans(
         {"path": address} if isinstance(address, str) else {"host": address[0], "port": address[1]}
     )
     if not sources and target.get("host") == "127.0.0.1" and addresses(load, len(shares)) > 1:
-        sources = [
-            [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]
-            for index in range(len(shares))
-        ]
+        sources = [loopback_sources(index) for index in range(len(shares))]
     made, first = [], 0
     for index, clients in enumerate(shares):
         made.append(
