@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "judge": {"histograms", "plan"},
     "run": {"declare", "plan", "launch", "machine", "check", "judge", "histograms"},
     "claims": {"launch", "judge"},
-    "render": {"judge", "histograms"},
+    "render": {"plan", "judge", "histograms"},
     "cli": {
         "declare", "plan", "launch", "machine", "check", "judge", "run", "claims", "render",
     },

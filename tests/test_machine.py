@@ -373,7 +373,7 @@ def test_differences_are_one_line_each() -> None:
     assert machine.differences(old, new) == [
         "cpu.governors: powersave → none",
         "cpu.model: A → B",
-        "cpu.smt: not known → True",
+        "cpu.smt: unknown → True",
     ]
 
 
