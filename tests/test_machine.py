@@ -1,4 +1,4 @@
-"""machine.py: what is read is only looked at for its shape; what is judged is fed facts."""
+"""machine/: reading is tested for the shape of what it gives, judging with made-up facts."""
 
 import json
 import os
@@ -100,7 +100,7 @@ def test_capacity_keeps_to_the_memory_that_may_be_taken() -> None:
 
 
 def test_a_worker_holds_what_its_descriptors_allow() -> None:
-    """So many clients and no more; no limit told, no bound."""
+    """The hard limit without the reserve; without a limit there is no bound."""
     assert machine.worker_clients(Limits(descriptors_hard=20_000)) == 19_936
     assert machine.worker_clients(Limits()) is None
 
@@ -112,8 +112,8 @@ def test_the_client_keeps_as_many_descriptors_back_as_the_suite_counts_on() -> N
     assert echo_client.SPARE_DESCRIPTORS == machine.RESERVE
 
 
-def test_capacity_where_nothing_is_told() -> None:
-    """A system that tells no limit refuses nobody."""
+def test_capacity_where_no_limit_is_known() -> None:
+    """A system that reports no limit refuses nobody."""
     assert machine.capacity(10_000, Limits()).enough
 
 
@@ -228,8 +228,8 @@ def test_each_fault_is_found_alone_with_its_remedy(
     assert remedy in found.remedy
 
 
-def test_what_is_not_told_is_not_judged() -> None:
-    """macOS tells little: no finding is made up, none raises."""
+def test_what_is_not_reported_is_not_judged() -> None:
+    """macOS reports little: no finding is made up, and none raises."""
     assert machine.findings(Facts()) == []
 
 

@@ -156,7 +156,9 @@ def _about_memory(facts: Facts, clients: int) -> Iterator[Finding]:
         bound = facts.limits.cgroup_memory_bytes or facts.memory_available_bytes
         available = min(facts.memory_available_bytes, bound)
         needed = clients * GENEROUS_BYTES
-        detail = f"{available // MIB:,} MiB available, {clients:,} clients need {needed // MIB:,}"
+        detail = (
+            f"{available // MIB:,} MiB available, {clients:,} clients need {needed // MIB:,} MiB"
+        )
         remedy = "stop other processes: ps -eo rss,comm --sort=-rss | head"
         yield _threshold("memory", available >= needed, detail, remedy)
     if facts.swap_used_bytes is not None:
