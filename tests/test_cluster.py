@@ -26,8 +26,8 @@ from msgspec.structs import replace
 from c10k import judge, launch, machine, paths
 from c10k.model import Host, Latency, Limiter, Noise
 from c10k.plan import gates
-from c10k.run import cluster, events, store
-from c10k.run.cluster import connect, share
+from c10k.run import events, store
+from c10k.run.cluster import connect, facts, share
 from c10k.run.cluster import hosts as actors
 
 CLI = [sys.executable, "-m", "c10k"]
@@ -68,7 +68,7 @@ ROOMS = st.lists(
 @given(ROOMS, st.integers(1, 200_000))
 def test_clients_are_split_whole_and_within_every_room(rooms, wanted):
     """Nobody is left out, no host gets more than it has room for, or they are refused."""
-    rooms = [share.Room(f"c{n}", weight, room) for n, (weight, room) in enumerate(rooms)]
+    rooms = [share.HostCapacity(f"c{n}", weight, room) for n, (weight, room) in enumerate(rooms)]
     if share.refusal(wanted, rooms):
         with pytest.raises(ValueError, match="have no host"):
             share.split(wanted, rooms)
@@ -76,21 +76,25 @@ def test_clients_are_split_whole_and_within_every_room(rooms, wanted):
     shares = share.split(wanted, rooms)
     assert sum(shares) == wanted
     assert all(
-        part >= 0 and (room.clients is None or part <= room.clients)
+        part >= 0 and (room.most is None or part <= room.most)
         for part, room in zip(shares, rooms, strict=True)
     )
 
 
 def test_a_label_of_twice_the_amount_gets_twice_the_clients():
     """The amount of the label says what a host is worth, up to the room that it has."""
-    rooms = [share.Room("c1", 1, None), share.Room("c2", 2, None), share.Room("c3", 1, 10)]
+    rooms = [
+        share.HostCapacity("c1", 1, None),
+        share.HostCapacity("c2", 2, None),
+        share.HostCapacity("c3", 1, 10),
+    ]
     assert share.split(400, rooms) == [130, 260, 10]
 
 
 def test_what_does_not_fit_is_refused_with_the_arithmetic():
     """Each host's room is there with what it comes from, and their sum."""
     limits = machine.Limits(descriptors_hard=1000, port_low=32768, port_high=60999)
-    rooms = [share.of(name, 1, limits, n, 2**40, 10**6) for n, name in ((1, "c1"), (4, "c2"))]
+    rooms = [share.capacity(name, 1, limits, n, 2**40, 10**6) for n, name in ((1, "c1"), (4, "c2"))]
     said = share.refusal(10**6, rooms)
     for part in (
         "1,000,000 clients do not fit, 141,160 would",
@@ -106,31 +110,33 @@ def test_what_does_not_fit_is_refused_with_the_arithmetic():
 
 def test_memory_bounds_a_host_too():
     """A host with little memory has less room, and that is what is said."""
-    room = share.of("c1", 1, machine.Limits(), 1, 160 * 2**20, 10**6)
-    assert room.clients == 160 * 2**20 // share.CLIENT_BYTES
-    assert "160 MiB may be taken, at 12 KiB a client" in room.why
+    room = share.capacity("c1", 1, machine.Limits(), 1, 160 * 2**20, 10**6)
+    assert room.most == 160 * 2**20 // share.CLIENT_BYTES
+    assert "160 MiB may be taken, at 12 KiB a client" in room.arithmetic
 
 
 def test_hosts_that_differ_are_named_with_both_versions():
     """Who has what, and what is here; frameworks matter only where servers run."""
-    mine = cluster.Facts(
+    mine = facts.HostFacts(
         (), machine.Limits(), 0, (), {"Python": "3.11.9", "uvloop": "1"}, {"trio": "1"}, {}
     )
     theirs = replace(mine, everywhere={"Python": "3.12.1", "uvloop": ""}, serving={"trio": "2"})
-    assert cluster.differences(mine, {"c1": (theirs, ["client"])}) == [
+    assert facts.differences(mine, {"c1": (theirs, ["client"])}) == [
         "c1 has Python 3.12.1, this host Python 3.11.9",
         "c1 has no uvloop, this host uvloop 1",
     ]
-    said = cluster.differences(mine, {"srv": (theirs, ["server"])})
+    said = facts.differences(mine, {"srv": (theirs, ["server"])})
     assert said[-1] == "srv has trio 2, this host trio 1"
-    assert cluster.differences(mine, {"c1": (mine, ["server", "client"])}) == []
+    assert facts.differences(mine, {"c1": (mine, ["server", "client"])}) == []
 
 
 def test_a_host_describes_itself_alike_every_time():
     """What hosts are compared by is the same on one machine; nothing of it is missing."""
-    first, again = cluster.read(), cluster.read()
+    first, again = facts.read(), facts.read()
     assert (first.everywhere, first.serving) == (again.everywhere, again.serving)
     assert all(first.everywhere[f"files of {name}"] for name in ("engine", "clients", "servers"))
+    folder, pattern = facts.FILES["engine"]
+    assert folder / "model" / "declared.py" in folder.glob(pattern)  # not of this package alone
 
 
 # -- judging -------------------------------------------------------------------------------
@@ -194,8 +200,8 @@ def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
     def none_left():
         raise OSError(24, "Too many open files")
 
-    monkeypatch.setattr(hosts, "_prepare", lambda: None)  # asks Dask
-    monkeypatch.setattr(hosts, "available_bytes", none_left)
+    monkeypatch.setattr(actors, "_prepare", lambda: None)  # asks Dask
+    monkeypatch.setattr(actors, "available_bytes", none_left)
     with pytest.raises(events.ClientFailed, match="Too many open files") as failed:
         actors.ClientHost(30.0).do("start", [], (), 0.5)
     assert not failed.value.vanished
@@ -516,7 +522,7 @@ def test_without_a_label_nothing_is_started(tmp_path):
         (
             "sitecustomize.py",
             "import sys\nsys.modules['c10k'] = None\n",
-            "the host c1 has no c10k (",
+            "the host c1 cannot run c10k (",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""machine.py: what is read is only looked at for its shape; what is judged is fed facts."""
+"""machine/: reading is tested for the shape of what it gives, judging with made-up facts."""
 
 import json
 import os
@@ -49,13 +49,13 @@ def with_limits(**changes: object) -> Facts:
 # -- capacity ------------------------------------------------------------------------------
 
 
-def test_capacity_names_the_descriptor_limit_and_what_to_type() -> None:
+def test_capacity_names_the_descriptor_limit_and_what_to_run() -> None:
     """Too few descriptors: one line with how many fit, why, and a command that can work."""
     capacity = machine.capacity(10_000, Limits(descriptors_hard=1024, privileged=True))
     assert (capacity.clients, capacity.bound, capacity.enough) == (960, "descriptors", False)
     assert capacity.reason == (
         "at most 960 clients fit: 1,024 descriptors per process (ulimit -n); "
-        "type 'ulimit -n 11000' to allow more"
+        "run 'ulimit -n 11000' to allow more"
     )
     assert machine.capacity(10_000, Limits(descriptors_hard=11_000)).enough
 
@@ -92,18 +92,28 @@ def test_capacity_keeps_to_the_memory_that_may_be_taken() -> None:
     """More clients than the budget holds are refused, with the option that allows more."""
     refused = machine.capacity(100_000, Limits(), budget_bytes=40 * 1024 * 50_000)
     assert (refused.clients, refused.bound) == (50_000, "memory")
-    assert "--memory" in refused.reason
+    assert refused.reason == (
+        "at most 50,000 clients fit: 1,953 MiB may be taken, at 40 KiB a client; "
+        "pass --memory 80% to allow more"
+    )
     assert machine.capacity(50_000, Limits(), budget_bytes=40 * 1024 * 50_000).enough
 
 
 def test_a_worker_holds_what_its_descriptors_allow() -> None:
-    """So many clients and no more; no limit told, no bound."""
+    """The hard limit without the reserve; without a limit there is no bound."""
     assert machine.worker_clients(Limits(descriptors_hard=20_000)) == 19_936
     assert machine.worker_clients(Limits()) is None
 
 
-def test_capacity_where_nothing_is_told() -> None:
-    """A system that tells no limit refuses nobody."""
+def test_the_client_keeps_as_many_descriptors_back_as_the_suite_counts_on() -> None:
+    """The client cannot import the suite, so it has the number a second time."""
+    import echo_client
+
+    assert echo_client.SPARE_DESCRIPTORS == machine.RESERVE
+
+
+def test_capacity_where_no_limit_is_known() -> None:
+    """A system that reports no limit refuses nobody."""
     assert machine.capacity(10_000, Limits()).enough
 
 
@@ -218,8 +228,8 @@ def test_each_fault_is_found_alone_with_its_remedy(
     assert remedy in found.remedy
 
 
-def test_what_is_not_told_is_not_judged() -> None:
-    """macOS tells little: no finding is made up, none raises."""
+def test_what_is_not_reported_is_not_judged() -> None:
+    """macOS reports little: no finding is made up, and none raises."""
     assert machine.findings(Facts()) == []
 
 
@@ -363,7 +373,7 @@ def test_differences_are_one_line_each() -> None:
     assert machine.differences(old, new) == [
         "cpu.governors: powersave → none",
         "cpu.model: A → B",
-        "cpu.smt: not known → True",
+        "cpu.smt: unknown → True",
     ]
 
 

@@ -306,9 +306,9 @@ def test_refusals_name_the_first_reason():
         ({}, lambda t: "too many", {trial.server: bad}, "too many"),
         ({}, lambda t: "", {trial.server: bad}, "fails the check echo: no echo"),
     ]
-    for cannot, room, conformance, says in cases:
+    for cannot, why_unfit, conformance, says in cases:
         with pytest.raises(executor.Refusal, match=says):
-            executor.refusals(cannot, room, conformance)(trial)
+            executor.refusals(cannot, why_unfit, conformance)(trial)
     executor.refusals({}, lambda t: "", {})(trial)
 
 

@@ -3,8 +3,10 @@
 Names, titles, reasons and log lines come from servers, plug-ins and session files. What
 is not printable (escape sequences, C1 controls, characters that turn the direction of
 writing, halves of surrogate pairs) is replaced where text leaves the suite, once for all
-kinds of output.
+kinds of output. Also: the words for what a machine reports about itself.
 """
+
+from collections.abc import Mapping
 
 
 def plain(text: str) -> str:
@@ -14,3 +16,18 @@ def plain(text: str) -> str:
     return "".join(
         each if each.isprintable() else " " if each.isspace() else "\ufffd" for each in text
     )
+
+
+def entries(environment: Mapping[str, Mapping[str, object]]) -> dict[str, str]:
+    """An environment on one level: GROUP.KEY and the value in words, None as "unknown"."""
+    return {
+        f"{group}.{key}": _words(value)
+        for group, values in environment.items()
+        for key, value in values.items()
+    }
+
+
+def _words(value: object) -> str:
+    if value is None:
+        return "unknown"
+    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)

@@ -1,10 +1,16 @@
-"""What this machine is and what it allows. Nothing here changes it.
+"""What this machine is and what it allows.
 
-read.py         asks the kernel; None where it does not tell (macOS knows little of this)
+read.py         asks the kernel; what it does not report is None (macOS reports little)
 fit.py          how many clients fit, and which cores are for whom
-doctor.py       what would distort or limit a session, with the command that mends it
-environment.py  what is published with a session: hardware, kernel and interpreter, never the
-                host, a user, a path or an environment variable
+doctor.py       what would distort or limit a session, and how to fix it
+environment.py  what a session's figures depend on, published with them
+
+Reading and judging are kept apart: read_*() ask the kernel, and the rest are pure functions over
+what was read. Nothing here changes the machine. Each problem comes with the command that fixes
+it, for a person to run.
+
+The environment names hardware, kernel and interpreter, never the host, a user, a path or an
+environment variable.
 """
 
 from .doctor import Finding as Finding
@@ -14,7 +20,6 @@ from .doctor import findings as findings
 from .environment import differences as differences
 from .environment import environment as environment
 from .environment import gil_enabled as gil_enabled
-from .fit import BACKLOG as BACKLOG
 from .fit import RESERVE as RESERVE
 from .fit import WORKERS_MAX as WORKERS_MAX
 from .fit import Bound as Bound

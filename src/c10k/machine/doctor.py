@@ -1,4 +1,4 @@
-"""What on this machine would distort or limit a session, and how to mend it."""
+"""What on this machine would distort or limit a session, and how to fix it."""
 
 import math
 from collections.abc import Iterator
@@ -6,14 +6,16 @@ from typing import Literal
 
 import msgspec
 
-from .fit import BACKLOG, CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity, pinning
+from ..launch import BACKLOG
+from ..plan.gates import ALLOWED
+from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity, pinning
 from .read import CPUS, MIB, Facts, Limits, read_facts
 
 Severity = Literal["ok", "note", "warn"]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that doctor looked at, and what mends it."""
+    """One thing that was looked at; remedy is the command or advice that fixes it."""
 
     what: str
     severity: Severity
@@ -22,12 +24,12 @@ class Finding(msgspec.Struct, frozen=True):
 
 
 def doctor(clients: int = 10_000) -> list[Finding]:
-    """What will spoil or limit a session on this machine; watches it for a second."""
+    """What would distort or limit a session here; watches the machine for a second."""
     return findings(read_facts(), clients)
 
 
 def findings(facts: Facts, clients: int = 10_000) -> list[Finding]:
-    """Judges what was read. What the machine does not tell of, no finding mentions."""
+    """Judges the facts. There is no finding about what the machine does not report."""
     return [
         *_about_cores(facts),
         *_about_company(facts),
@@ -43,7 +45,7 @@ def _about_cores(facts: Facts) -> Iterator[Finding]:
         pinned = pinning(facts.cores_allowed, facts.beside_first, count)
         quota = facts.limits.cgroup_cores
         if quota is not None and quota < min(count, 1 + pinned.workers):
-            detail = f"the control group may use {quota:g} of {count} cores, and waits beyond that"
+            detail = f"the control group may use {quota:g} of {count} cores, then it is paused"
             remedy = "give the container whole cores: --cpuset-cpus instead of --cpus"
             yield Finding("cores", "warn", detail, remedy)
         elif count == 1:
@@ -56,37 +58,37 @@ def _about_cores(facts: Facts) -> Iterator[Finding]:
             yield Finding("governor", "ok", names)
         else:
             remedy = "sudo cpupower frequency-set -g performance"
-            yield Finding("governor", "warn", f"{names}: the clock follows the load", remedy)
+            yield Finding("governor", "warn", f"{names}: the clock speed follows the load", remedy)
     if facts.turbo:
         remedy = (
             f"echo 1 | sudo tee {CPUS}/intel_pstate/no_turbo || "
             f"echo 0 | sudo tee {CPUS}/cpufreq/boost"
         )
-        yield Finding("turbo", "note", "on: the clock varies with heat and busy cores", remedy)
+        yield Finding("turbo", "note", "on: heat and busy cores change the clock speed", remedy)
     if facts.smt:
         remedy = f"echo off | sudo tee {CPUS}/smt/control"
-        yield Finding("hyper-threading", "note", "on: logical cores share a real one", remedy)
+        yield Finding("hyper-threading", "note", "on: two logical cores are one real one", remedy)
 
 
 def _about_company(facts: Facts) -> Iterator[Finding]:
-    """What else runs here, or beside here."""
+    """What else runs on this machine, or on the same hardware."""
     if facts.virtual is not None:
-        detail = f"{facts.virtual}: other guests share caches, memory and cores, unseen"
-        yield Finding("virtual machine", "note", detail, "compare only figures of one session")
+        detail = f"{facts.virtual}: unseen guests share its caches, memory and cores"
+        yield Finding("virtual machine", "note", detail, "compare only figures from one session")
     if facts.activity is not None:
         busy, stolen = facts.activity.others_cores, facts.activity.steal_cores
         detail = f"other processes used {busy:.0%} of a core for {facts.activity.seconds:.1f} s"
-        remedy = "stop what can wait: ps -eo pcpu,comm --sort=-pcpu | head"
-        yield _threshold("other load", busy <= 0.05, detail, remedy)
+        remedy = "stop other processes: ps -eo pcpu,comm --sort=-pcpu | head"
+        yield _threshold("other load", busy <= ALLOWED.others, detail, remedy)
         if stolen is not None:
             detail = f"the hypervisor took {stolen:.1%} of a core"
-            remedy = "use a machine, or an instance type, with cores of its own"
-            yield _threshold("steal", stolen <= 0.01, detail, remedy)
+            remedy = "use a machine or an instance type with dedicated cores"
+            yield _threshold("steal", stolen <= ALLOWED.steal, detail, remedy)
     if facts.pressure_percent:
         waits = ", ".join(f"{kind} {value:g} %" for kind, value in facts.pressure_percent.items())
-        detail = f"share of the last 10 s in which tasks waited: {waits}"
+        detail = f"tasks waited for this share of the last 10 s: {waits}"
         quiet = max(facts.pressure_percent.values()) <= 5
-        yield _threshold("pressure", quiet, detail, "wait, or stop what can: top -o %CPU")
+        yield _threshold("pressure", quiet, detail, "wait, or stop other processes: top -o %CPU")
 
 
 def _about_limits(facts: Facts, clients: int) -> Iterator[Finding]:
@@ -97,12 +99,12 @@ def _about_limits(facts: Facts, clients: int) -> Iterator[Finding]:
     ):
         fits = capacity(clients, alone)
         if not fits.enough:
-            yield Finding(what, "warn", fits.reason.partition(";")[0], fits.remedy)
-        elif fits.room is not None:
-            yield Finding(what, "ok", f"enough for {fits.room:,} clients")
+            yield Finding(what, "warn", fits.shortage, fits.remedy)
+        elif fits.most is not None:
+            yield Finding(what, "ok", f"enough for {fits.most:,} clients")
     if limits.somaxconn is not None:
         short = limits.somaxconn < BACKLOG
-        detail = f"{limits.somaxconn:,}" + short * f": cuts every backlog of {BACKLOG:,} short"
+        detail = f"{limits.somaxconn:,}" + short * f", less than the backlog of {BACKLOG:,}"
         remedy = f"sudo sysctl -w net.core.somaxconn={BACKLOG}"
         yield _threshold("somaxconn", not short, detail, remedy)
     yield from _about_threads(limits, clients)
@@ -110,26 +112,29 @@ def _about_limits(facts: Facts, clients: int) -> Iterator[Finding]:
 
 
 def _about_ceiling(facts: Facts) -> Iterator[Finding]:
-    """How many clients the whole machine holds, with processes enough on both sides."""
-    limits, rooms = facts.limits, []
+    """How many clients the whole machine holds, with enough processes on both sides."""
+    limits, bounds = facts.limits, []
     if limits.files_max is not None:
-        rooms.append((limits.files_max // 2, "open files (fs.file-max), two a client"))
+        bounds.append((limits.files_max // 2, "open files (fs.file-max), two a client"))
     if facts.memory_available_bytes is not None:
         held = facts.memory_available_bytes // CLIENT_BYTES
-        rooms.append((held, f"memory, at {CLIENT_BYTES // 1024} KiB a client"))
-    if limits.descriptors_hard is not None and rooms:
-        room, why = min(rooms)
-        processes = math.ceil(room / max(1, limits.descriptors_hard - RESERVE))
-        detail = f"{room:,} clients, by {why}; past one process: --processes {processes}"
+        bounds.append((held, f"memory, at {CLIENT_BYTES // 1024} KiB a client"))
+    if limits.descriptors_hard is not None and bounds:
+        most, why = min(bounds)
+        processes = math.ceil(most / max(1, limits.descriptors_hard - RESERVE))
+        detail = f"{most:,} clients, limited by {why}; they need --processes {processes}"
         yield Finding("ceiling", "ok", detail)
 
 
 def _about_threads(limits: Limits, clients: int) -> Iterator[Finding]:
-    """A thread per client: the first limit that is too low. Failing there is a result."""
-    needed = clients + 1000  # the rest of the system has threads, too
+    """The first limit that is too low for a thread per client.
+
+    It is only a note: a server that runs out of threads is a result.
+    """
+    needed = clients + 1000  # the rest of the system has threads as well
     ample = 4 * needed
     bounds = (
-        # the limit, its value, how much of it a thread takes, what raises it
+        # the limit, its value, how much of it one thread takes, the command that raises it
         ("ulimit -u", limits.user_processes, 1, f"ulimit -u {ample}"),
         ("kernel.threads-max", limits.threads_max, 1, f"sudo sysctl -w kernel.threads-max={ample}"),
         ("kernel.pid_max", limits.pid_max, 1, f"sudo sysctl -w kernel.pid_max={ample}"),
@@ -137,17 +142,13 @@ def _about_threads(limits: Limits, clients: int) -> Iterator[Finding]:
         ("vm.max_map_count", limits.max_map_count, 2, f"sudo sysctl -w vm.max_map_count={ample}"),
         ("pids.max", limits.cgroup_pids, 1, f"sudo systemd-run --scope -p TasksMax={ample} bash"),
     )
-    told = False
     for what, value, each, remedy in bounds:
-        if value is None:
-            continue
-        told = True
-        if value < needed * each:
+        if value is not None and value < needed * each:
             detail = f"{what} is {value:,}: a server with a thread per client fails at {clients:,}"
             yield Finding("threads", "note", detail, remedy)
             return
-    if told:
-        yield Finding("threads", "ok", f"enough for a thread for each of {clients:,} clients")
+    if any(value is not None for _, value, _, _ in bounds):
+        yield Finding("threads", "ok", f"enough for one thread for each of {clients:,} clients")
 
 
 def _about_memory(facts: Facts, clients: int) -> Iterator[Finding]:
@@ -155,13 +156,15 @@ def _about_memory(facts: Facts, clients: int) -> Iterator[Finding]:
         bound = facts.limits.cgroup_memory_bytes or facts.memory_available_bytes
         available = min(facts.memory_available_bytes, bound)
         needed = clients * GENEROUS_BYTES
-        detail = f"{available // MIB:,} MiB available, {needed // MIB:,} for {clients:,} clients"
-        remedy = "stop what can wait: ps -eo rss,comm --sort=-rss | head"
+        detail = (
+            f"{available // MIB:,} MiB available, {clients:,} clients need {needed // MIB:,} MiB"
+        )
+        remedy = "stop other processes: ps -eo rss,comm --sort=-rss | head"
         yield _threshold("memory", available >= needed, detail, remedy)
     if facts.swap_used_bytes is not None:
         used = facts.swap_used_bytes // MIB
         if used:
-            detail = f"{used:,} MiB in use: reading it back stops whoever needs it"
+            detail = f"{used:,} MiB in use: a process that needs them waits for the disk"
             yield Finding("swap", "note", detail, "sudo swapoff -a")
         else:
             yield Finding("swap", "ok", "none in use")
@@ -174,10 +177,10 @@ def _about_clock_and_python(facts: Facts) -> Iterator[Finding]:
         if name in ("tsc", "arch_sys_counter"):
             yield Finding("clocksource", "ok", name)
         elif name in ("kvm-clock", "hyperv_clocksource_tsc_page"):
-            detail = f"{name}, not tsc; still read without a system call"
+            detail = f"{name} instead of tsc, but still read without a system call"
             yield Finding("clocksource", "note", detail, remedy)
         else:
-            detail = f"{name}: each look at the clock is a slow system call"
+            detail = f"{name}: every reading of the clock is a slow system call"
             yield Finding("clocksource", "warn", detail, remedy)
     if facts.python_debug:
         remedy = "use a release build of Python"

@@ -1,4 +1,4 @@
-"""What a session's figures depend on, published with them."""
+"""What a session's figures depend on, to be published with them."""
 
 import os
 import platform
@@ -13,6 +13,8 @@ import msgspec
 import psutil
 
 from ..launch import watch
+from ..model import Environment
+from ..text import entries
 from .read import (
     MIB,
     clock,
@@ -28,14 +30,14 @@ from .read import (
     turbo_on,
 )
 
-_VARIES = "moment"  # the group of an environment that two runs never share
+_VARIES = "moment"  # the group of an environment that is different in every run
 
 
 def environment(folder: Path | None = None) -> dict[str, Any]:
-    """What a result depends on, to be published with it: nested, JSON-able, None: not told.
+    """What a result depends on: groups of JSON values; None where the system does not report it.
 
-    folder: the suite's checkout, whose git commit is recorded. All but the group "moment"
-    is the same from run to run.
+    folder: the suite's checkout, whose git commit is recorded. Everything but the group
+    "moment" is the same from run to run.
     """
     limits = msgspec.json.decode(msgspec.json.encode(read_limits()))
     return {
@@ -57,7 +59,7 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "libc": " ".join(platform.libc_ver()).strip() or None,
             "clocksource": clock(),
             "address_randomisation": _address_randomisation(),
-            # whether a process's CPU time leaves out the interrupts in it
+            # whether the kernel leaves the time of interrupts out of a process's CPU time
             "irq_time_accounting": watch.read_interrupts_apart(),
         },
         "limits": {key: value for key, value in limits.items() if key != "privileged"},
@@ -79,55 +81,39 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
     }
 
 
-def differences(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    """How environment b differs from a, one line each; what varies from run to run aside."""
-    old, new = _flat(a), _flat(b)
-    return [
-        f"{key}: {_show(old.get(key))} → {_show(new.get(key))}"
-        for key in sorted(old.keys() | new.keys())
-        if old.get(key) != new.get(key) and key.partition(".")[0] != _VARIES
-    ]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{key}."))
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _show(value: object) -> str:
-    if value is None:
-        return "not known"
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+def differences(a: Environment, b: Environment) -> list[str]:
+    """How environment b differs from a, one line each, except in what varies from run to run."""
+    old, new = (
+        entries({group: values for group, values in each.items() if group != _VARIES})
+        for each in (a, b)
+    )
+    pairs = {key: (old.get(key, "unknown"), new.get(key, "unknown")) for key in {**old, **new}}
+    return [f"{key}: {was} → {now}" for key, (was, now) in sorted(pairs.items()) if was != now]
 
 
 def gil_enabled() -> bool:
-    """Whether the interpreter's global lock is on now; importing an extension can turn it on."""
+    """Whether the interpreter's global lock is on now; an imported extension can turn it on."""
     return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
 
 
 def _cpu_model() -> str | None:
-    """The processor's name as the kernel has it; None where it does not say."""
+    """The processor's name in /proc/cpuinfo; None where there is none."""
     match = re.search(r"^model name\s*:\s*(.+)$", text("/proc/cpuinfo") or "", re.MULTILINE)
     return match[1].strip() if match else None
 
 
 def _address_randomisation() -> str | None:
-    """How far the kernel randomises addresses, by the words of its manual."""
+    """How far the kernel randomises addresses, in its manual's words."""
     words = ("No randomization", "Conservative randomization", "Full randomization")
     found = number("/proc/sys/kernel/randomize_va_space")
     return words[found] if found is not None and found < len(words) else None
 
 
 def _commit(folder: Path) -> dict[str, Any]:
-    """The commit of a checkout whose top is folder, and whether files differ from it."""
+    """The commit of the checkout whose top folder this is, and whether files differ from it."""
 
     def git(*words: str) -> str:
-        # A lock on the index would be in the way of a person working there.
+        # Without a lock on the index, somebody's own git commands there do not fail.
         command = ["git", "--no-optional-locks", "-C", str(folder), *words]
         return subprocess.run(
             command, capture_output=True, text=True, check=True, timeout=10

@@ -1,4 +1,4 @@
-"""What fits this machine: how many clients, and which cores for whom. Pure but for cores()."""
+"""How many clients fit this machine, and which cores are for whom. Pure but for cores()."""
 
 import math
 import os
@@ -9,8 +9,9 @@ import msgspec
 
 from .read import MIB, Limits, cores_allowed, read_limits, sibling_threads
 
-BACKLOG = 4096  # what the launcher listens with; a smaller somaxconn cuts it short
-RESERVE = 64  # descriptors a process needs besides one per client
+# Descriptors that a process needs besides one for each client. The client cannot import the
+# suite and has the same number as SPARE_DESCRIPTORS (clients/echo_client.py).
+RESERVE = 64
 WORKERS_MAX = 4
 CLIENT_BYTES = 40 * 1024  # what a client takes of the machine, with a thread of its own
 GENEROUS_BYTES = 100 * 1024  # a client's, on both sides and in the kernel, with a busy stack
@@ -19,32 +20,48 @@ Bound = Literal["", "descriptors", "ports", "memory"]
 
 
 class Capacity(msgspec.Struct, frozen=True):
-    """How many clients fit. bound, reason and remedy are "" when as many as wanted do."""
+    """How many clients fit, and what bounds them.
 
-    room: int | None  # None: no limit told
+    bound, arithmetic and remedy are "" when as many clients fit as are wanted.
+    """
+
+    most: int | None  # that fit; None: no limit is known
     wanted: int
     bound: Bound = ""
-    reason: str = ""
-    remedy: str = ""
+    arithmetic: str = ""  # where `most` comes from
+    remedy: str = ""  # what allows more: a shell command; for memory, an option of c10k run
 
     @property
     def clients(self) -> int:
         """As many of those wanted as fit."""
-        return self.wanted if self.room is None else min(self.room, self.wanted)
+        return self.wanted if self.most is None else min(self.most, self.wanted)
 
     @property
     def enough(self) -> bool:
         return self.clients == self.wanted
 
+    @property
+    def shortage(self) -> str:
+        """How many clients fit, and why not more; "" when all of them do."""
+        return "" if self.enough else f"at most {self.most:,} clients fit: {self.arithmetic}"
+
+    @property
+    def reason(self) -> str:
+        """The shortage, and what allows more; "" when all clients fit."""
+        if self.enough:
+            return ""
+        remedy = f"pass {self.remedy}" if self.bound == "memory" else f"run '{self.remedy}'"
+        return f"{self.shortage}; {remedy} to allow more"
+
 
 class Pinning(msgspec.Struct, frozen=True):
-    """Which cores the server and each client worker get; None: not pinned, note says why."""
+    """Which cores the server and the client workers get; None: not pinned, and note says why."""
 
     server: tuple[int, ...] | None
-    clients: tuple[int, ...] | None  # one worker a core
+    clients: tuple[int, ...] | None  # one for each worker
     workers: int
     note: str
-    one_core: bool = False  # for server and clients together
+    one_core: bool = False  # server and clients share it
 
 
 def capacity(
@@ -56,42 +73,43 @@ def capacity(
     budget_bytes: int | None = None,
     each_bytes: int = CLIENT_BYTES,
 ) -> Capacity:
-    """How many clients fit, of wanted; limits: None reads this machine's.
+    """How many of the wanted clients fit. limits: this machine's where None.
 
-    Each of the server's processes needs a descriptor per client that it serves and RESERVE
-    more; the launcher raises the soft limit to the hard one, so the hard one counts. (The
-    clients' side starts as many workers as it needs.) Each of the clients' source addresses
-    has the local port range. budget_bytes: memory that a trial may take, of which a client
-    takes each_bytes. Threads are no reason to refuse: a server that runs out of them is a result.
+    Each of the server's processes needs one descriptor for each client that it serves, and
+    RESERVE more. The launcher raises the soft limit to the hard one, so the hard one counts.
+    (The clients' side starts as many workers as it needs.) Each of the clients' source
+    addresses has the whole local port range. budget_bytes is the memory that a trial may take,
+    and each_bytes is what one client takes of it. Threads are not a reason to refuse: a server
+    that runs out of them is a result.
     """
     limits = read_limits() if limits is None else limits
-    needed = math.ceil((wanted / processes + RESERVE) / 1000) * 1000
-    rooms: list[tuple[int, Bound, str, str]] = []
+    bounds: list[tuple[int, Bound, str, str]] = []  # most, bound, arithmetic, remedy
     if (hard := limits.descriptors_hard) is not None:
-        why = f"{hard:,} descriptors per process (ulimit -n)"
-        raising = f"ulimit -n {needed}"
-        if not limits.privileged:  # the limit is the hard one already
-            raising = f"sudo prlimit --pid $$ --nofile={needed}:{needed}"
-        rooms.append((max(0, hard - RESERVE) * processes, "descriptors", why, raising))
+        needed = math.ceil((wanted / processes + RESERVE) / 1000) * 1000
+        remedy = f"ulimit -n {needed}"
+        if not limits.privileged:  # to whom ulimit gives no more than the hard limit
+            remedy = f"sudo prlimit --pid $$ --nofile={needed}:{needed}"
+        arithmetic = f"{hard:,} descriptors per process (ulimit -n)"
+        bounds.append((max(0, hard - RESERVE) * processes, "descriptors", arithmetic, remedy))
     if limits.port_low is not None and limits.port_high is not None:
         ports = max(0, limits.port_high - limits.port_low + 1 - limits.ports_reserved)
-        why = f"{ports:,} local ports (net.ipv4.ip_local_port_range)"
-        raising = 'sudo sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
-        rooms.append((ports * addresses, "ports", why, raising))
+        arithmetic = f"{ports:,} local ports (net.ipv4.ip_local_port_range)"
+        remedy = 'sudo sysctl -w net.ipv4.ip_local_port_range="1024 65535"'
+        bounds.append((ports * addresses, "ports", arithmetic, remedy))
     if budget_bytes is not None:
-        why = f"{budget_bytes // MIB:,} MiB may be taken, at {each_bytes // 1024} KiB a client"
-        rooms.append((budget_bytes // each_bytes, "memory", why, "--memory 80%"))
-    if not rooms:
+        budget = f"{budget_bytes // MIB:,} MiB may be taken"
+        arithmetic = f"{budget}, at {each_bytes // 1024} KiB a client"
+        bounds.append((budget_bytes // each_bytes, "memory", arithmetic, "--memory 80%"))
+    if not bounds:
         return Capacity(None, wanted)
-    room, bound, why, remedy = min(rooms)
-    if room >= wanted:
-        return Capacity(room, wanted)
-    reason = f"at most {room:,} clients fit: {why}; type '{remedy}' to allow more"
-    return Capacity(room, wanted, bound, reason, remedy)
+    most, bound, arithmetic, remedy = min(bounds)
+    if most >= wanted:
+        return Capacity(most, wanted)
+    return Capacity(most, wanted, bound, arithmetic, remedy)
 
 
 def worker_clients(limits: Limits | None = None) -> int | None:
-    """How many clients one worker can hold; None: no limit told."""
+    """How many clients one worker can hold; None where no limit is known."""
     hard = (read_limits() if limits is None else limits).descriptors_hard
     return None if hard is None else max(1, hard - RESERVE)
 
@@ -102,13 +120,13 @@ def pinning(
     logical: int | None = None,
     processes: int = 1,
 ) -> Pinning:
-    """Splits the allowed cores: the first for the server, one for each client worker.
+    """Splits the allowed cores: the first is the server's, each client worker gets another.
 
-    A server of several processes gets one core for each of them, at most half of all.
+    A server of several processes gets one core for each of them, but at most half of all.
 
-    allowed: None where the system cannot pin; then logical, the number of cores, says how
-    many workers to start. beside: hyper-threads that share the first core; they are left
-    idle when other cores are there.
+    allowed: None where the system cannot pin; then `logical`, the number of cores, decides how
+    many workers are started. beside: hyper-threads that share the first core; they are left
+    idle when there are other cores.
     """
     if allowed is None:
         workers = min(WORKERS_MAX, max(1, (logical or 1) - 1))
@@ -132,7 +150,7 @@ def _cores(cores: Sequence[int]) -> str:
 
 
 def cores(processes: int = 1) -> Pinning:
-    """pinning() of this machine's cores, as this process may use them."""
+    """How to split the cores of this machine that this process may use."""
     allowed = cores_allowed()
     return pinning(
         allowed, sibling_threads(min(allowed)) if allowed else (), os.cpu_count(), processes

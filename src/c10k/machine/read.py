@@ -1,4 +1,4 @@
-"""Reads what this machine is and allows, from /proc, /sys and the system's own calls."""
+"""Reads what this machine is and allows, from /proc, /sys and system calls."""
 
 import os
 import re
@@ -16,14 +16,14 @@ CPUS = "/sys/devices/system/cpu"
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What the kernel allows; None: unlimited, or not told."""
+    """What the kernel allows; None: unlimited, or not reported."""
 
     descriptors_soft: int | None = None  # of one process
     descriptors_hard: int | None = None
-    user_processes: int | None = None  # threads count, too
+    user_processes: int | None = None  # threads count as well
     port_low: int | None = None  # for outgoing connections, both ends included
     port_high: int | None = None
-    ports_reserved: int = 0  # of these, kept out of the kernel's hands
+    ports_reserved: int = 0  # of these, that the kernel does not hand out
     somaxconn: int | None = None
     tcp_mem_pages: tuple[int, ...] | None = None
     threads_max: int | None = None
@@ -37,7 +37,7 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Activity(msgspec.Struct, frozen=True):
-    """What else the machine did while this process watched, in cores."""
+    """What others used of the machine while this process watched it, in cores."""
 
     seconds: float
     others_cores: float
@@ -45,7 +45,7 @@ class Activity(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """All that doctor() judges; None: the machine does not tell."""
+    """Everything that doctor() judges; None where the machine does not report it."""
 
     limits: Limits = Limits()
     cores_allowed: tuple[int, ...] | None = None
@@ -91,7 +91,7 @@ def read_limits() -> Limits:
 
 
 def read_facts(watch_s: float = 1.0) -> Facts:
-    """All that doctor() judges; watches the machine's CPU for watch_s seconds."""
+    """Everything that doctor() judges; watches the machine's CPU for watch_s seconds."""
     allowed = cores_allowed()
     flags = python_flags()
     return Facts(
@@ -116,7 +116,7 @@ def read_facts(watch_s: float = 1.0) -> Facts:
 
 
 def read_activity(watch_s: float) -> Activity:
-    """CPU used by all but this process, and stolen by a hypervisor, over watch_s seconds."""
+    """The CPU that other processes use and a hypervisor steals, over watch_s seconds."""
     before, own, began = psutil.cpu_times(), time.process_time(), time.monotonic()
     time.sleep(watch_s)
     after, spent = psutil.cpu_times(), time.process_time() - own
@@ -131,6 +131,7 @@ def read_activity(watch_s: float) -> Activity:
 
 
 def text(path: str | Path) -> str | None:
+    """A file's text without blanks at its ends; None where it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
@@ -138,6 +139,7 @@ def text(path: str | Path) -> str | None:
 
 
 def number(path: str) -> int | None:
+    """The first number in a file of numbers; None where it is not such a file."""
     numbers = _numbers(path)
     return numbers[0] if numbers else None
 
@@ -152,7 +154,7 @@ def _finite(limit: int) -> int | None:
 
 
 def _overlap(ranges: str, low: int, high: int) -> int:
-    """How many ports of low to high are in a list such as 8080,9000-9010."""
+    """How many ports from low to high are in a list such as 8080,9000-9010."""
     taken = 0
     for part in filter(None, ranges.split(",")):
         first, _, last = part.partition("-")
@@ -161,10 +163,10 @@ def _overlap(ranges: str, low: int, high: int) -> int:
 
 
 def _cgroup(controller: str, name: str, name_v1: str = "") -> list[str]:
-    """The values of a control file of this process's group and of all groups above it.
+    """The values of a control file in this process's group and in all groups above it.
 
-    cgroups(7): version 2 has one tree and its line in /proc/self/cgroup is 0::/path;
-    version 1 has a tree per controller.
+    By cgroups(7), version 2 has one tree, and its line in /proc/self/cgroup is 0::/path;
+    version 1 has a tree for each controller.
     """
     values = []
     for line in (text("/proc/self/cgroup") or "").splitlines():
@@ -191,11 +193,11 @@ def _least(values: Sequence[str]) -> int | None:
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the control group may use."""
+    """How much CPU time the control group may use, in cores."""
     pairs = [value.split() for value in _cgroup("cpu", "cpu.max")]
     amounts, periods = (_cgroup("cpu", "", f"cpu.cfs_{part}_us") for part in ("quota", "period"))
     pairs += [list(pair) for pair in zip(amounts, periods, strict=False)]
-    # "max" in version 2 and -1 in version 1 are no quota.
+    # "max" in version 2 and -1 in version 1 mean that there is no quota.
     quotas = [int(pair[0]) / int(pair[1]) for pair in pairs if pair[0].isdecimal()]
     return min(quotas, default=None)
 
@@ -238,7 +240,7 @@ def clock() -> str | None:
 
 
 def hypervisor() -> str | None:
-    """What kind of virtual machine this is, as far as it shows; None: none seen."""
+    """The kind of virtual machine that this is; None where it does not look like one."""
     product = text("/sys/class/dmi/id/product_name") or ""
     vendor = text("/sys/class/dmi/id/sys_vendor") or ""
     flagged = re.search(r"^flags\s*:.*\bhypervisor\b", text("/proc/cpuinfo") or "", re.MULTILINE)
@@ -254,8 +256,8 @@ def mitigations() -> list[str] | None:
     folder = Path(f"{CPUS}/vulnerabilities")
     if not folder.is_dir():
         return None
-    told = [(file.name, text(file) or "") for file in sorted(folder.iterdir())]
-    return [f"{name}: {state}" for name, state in told if not state.startswith("Not affected")]
+    states = [(file.name, text(file) or "") for file in sorted(folder.iterdir())]
+    return [f"{name}: {state}" for name, state in states if not state.startswith("Not affected")]
 
 
 def _pressures() -> dict[str, float]:
@@ -267,7 +269,7 @@ def _pressures() -> dict[str, float]:
 
 
 def python_flags() -> list[str]:
-    """What of the interpreter's build bears on its speed; the rest of it names paths."""
+    """The options of the interpreter's build that affect its speed; others name paths."""
     configured = sysconfig.get_config_var("CONFIG_ARGS") or ""
     compiled = sysconfig.get_config_var("PY_CFLAGS") or ""
     flags = re.findall(
@@ -277,6 +279,6 @@ def python_flags() -> list[str]:
     )
     flags += re.findall(r"(?<!\S)(?:-O\w+|-flto\S*|-march=\S+|-DNDEBUG)(?!\S)", compiled)
     if "deb_system" in sysconfig.get_scheme_names():
-        # Debian's rules do both, and strip what would show it from the configuration.
+        # Debian's build does both, and removes the options that show it from the configuration.
         flags += ["--enable-optimizations", "--with-lto"]
     return sorted(set(flags))

@@ -15,7 +15,7 @@ from typing import Any
 from msgspec import Struct
 
 from ..model import Judged, Row, Session, Spread
-from ..text import plain
+from ..text import entries, plain
 from . import columns, numbers, pictures, sentences, table, verdicts
 
 
@@ -89,7 +89,7 @@ def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
         "verdict": verdict(judged),
         "remarks": sentences.remarks(judged),
         "footers": sentences.footers(judged),
-        "environment": _flat(judged.environment),
+        "environment": entries(judged.environment).items(),
         "tables": [_table(judged, each) for each in table.tables(judged)],
     }
 
@@ -252,14 +252,3 @@ def _primary(row: Row | None) -> str:
     low, high = (numbers.scaled(key, each) for each in (spread.least, spread.greatest))
     text = f"{numbers.scaled(key, spread.median)} {numbers.SHOWN[key].unit}"
     return html.escape(columns.marked(row, key, text)) + f" ({low} to {high})"
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{key}.")
-        else:
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            found.append((prefix + key, "unknown" if value is None else text))
-    return found

@@ -7,11 +7,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..model import ClaimsHead, Figure, Outcome, Part
+from ..plan.gates import ALLOWED
 from ..text import plain
 from . import markdown, numbers, table
 
 _STYLES = {"supported": "green", "refuted": "red", "depends": "yellow", "not resolved": "cyan"}
-_OTHERS_CORES = 0.05  # as the gate on a trial
 _FEW = 3  # repetitions, below which there is no interval
 
 
@@ -39,7 +39,7 @@ def remarks(found: Outcomes) -> list[str]:
     ]
     for each in found.outcomes:
         others = each.noise.others_cores
-        if others is not None and others > _OTHERS_CORES:
+        if others is not None and others > ALLOWED.others:
             said.append(f"{each.claim}: other processes kept {others:.2f} cores busy meanwhile")
     return said
 

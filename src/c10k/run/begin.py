@@ -128,15 +128,15 @@ class Begun:
         self.writer = writer
         self.machines = machines
         self.say = say
-        room = machines.room(head.plan, memory_share)
-        self.unfit = tuple(dict.fromkeys(filter(None, map(room, head.plan.trials))))
+        why_unfit = machines.fit_rule(head.plan, memory_share)
+        self.unfit = tuple(dict.fromkeys(filter(None, map(why_unfit, head.plan.trials))))
         rules = executor.Rules(
-            runtimes, executor.refusals(cannot, room, head.conformance), memory_share
+            runtimes, executor.refusals(cannot, why_unfit, head.conformance), memory_share
         )
         self.execute = machines.executor(head.plan, writer.logs, rules)
         finished = {measurement.trial.key for measurement in head.measurements}
         self.left = [trial for trial in head.plan.trials if trial.key not in finished]
-        self.expected_s = self._expected_s(cannot, room)
+        self.expected_s = self._expected_s(cannot, why_unfit)
 
     def __enter__(self) -> "Begun":
         return self
@@ -188,9 +188,9 @@ class Begun:
             return ()
         return following
 
-    def _expected_s(self, cannot: Collection[str], room: Callable[[Trial], str]) -> float:
+    def _expected_s(self, cannot: Collection[str], why_unfit: executor.WhyUnfit) -> float:
         """About how long what is left takes, in s."""
-        runnable = [each for each in self.left if each.server not in cannot and not room(each)]
+        runnable = [each for each in self.left if each.server not in cannot and not why_unfit(each)]
         expected_s = plan.expected_s(runnable)
         wanted = self.plan.workload.search
         return expected_s * search.rounds(wanted) if wanted else expected_s

@@ -58,21 +58,25 @@ class Lost(Exception):
     """What trials run on is gone; the session ends early, and can be resumed."""
 
 
+# Says why a trial does not fit what the session runs on; "" when it does.
+WhyUnfit = Callable[[Trial], str]
+
+
 def refusals(
     cannot: Mapping[str, str],
-    room: Callable[[Trial], str],
+    why_unfit: WhyUnfit,
     conformance: Mapping[str, Conformance],
 ) -> Callable[[Trial], None]:
     """What raises Refusal for a trial that is not to run.
 
-    cannot: servers that cannot run here, and why. room says why a trial does not fit this
-    machine, or "". A server that fails its conformance check is not timed.
+    cannot: servers that cannot run here, and why. A server that fails its conformance check
+    is not timed.
     """
 
     def refuse(trial: Trial) -> None:
         if trial.server in cannot:
             raise Refusal(cannot[trial.server])
-        if reason := room(trial):
+        if reason := why_unfit(trial):
             raise Refusal(reason)
         found = conformance.get(trial.server)
         if found is not None and found.failures:
@@ -113,8 +117,8 @@ class Machines(Protocol):
     def environment(self) -> dict[str, Any]:
         """What its results depend on, to be published with them."""
 
-    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
-        """Says why a trial does not fit; "" when it does."""
+    def fit_rule(self, planned: Plan, memory_share: float) -> WhyUnfit:
+        """What says why a trial does not fit. memory_share: of the free memory, for a trial."""
 
     def executor(self, planned: Plan, logs: Path, rules: Rules) -> "Executor[Any]":
         """What runs the plan's trials."""

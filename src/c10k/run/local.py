@@ -1,7 +1,7 @@
 """This machine alone, as what a session runs on: its limits, its cores, its environment."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,10 @@ from typing import Any
 from msgspec.structs import replace
 
 from .. import launch, machine, paths
-from ..launch import watch
 from ..launch.watch import Surroundings, Watch, available_bytes, read_interrupts_apart
 from ..model import Noise, Plan, Server, ServerUse, Trial
 from . import drive, events, merge, worker_plans, workers
-from .executor import Executor, Placement, Rules, Site
+from .executor import Executor, Placement, Rules, Site, WhyUnfit
 
 
 class LocalMachine:
@@ -22,44 +21,44 @@ class LocalMachine:
     exposed = False
 
     def environment(self) -> dict[str, Any]:
-        """What results that are made here depend on."""
+        """What the results made here depend on."""
         return machine.environment(paths.SUITE)
 
-    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
-        """Why a trial does not fit this machine; "" when it does.
+    def fit_rule(self, planned: Plan, memory_share: float) -> WhyUnfit:
+        """Says why a trial does not fit this machine, as it is now.
 
-        A search goes beyond the descriptors of one process: there the server is to break.
+        A search may exceed the descriptors of one process, because there the server is meant
+        to break.
         """
         processes = {server.name: server.processes for server in planned.servers}
-        limits, budget = machine.read_limits(), int(watch.available_bytes() * memory_share)
+        limits, budget = machine.read_limits(), int(available_bytes() * memory_share)
         most, searching = machine.worker_clients(limits), planned.workload.search is not None
         limits = replace(limits, descriptors_hard=None) if searching else limits
 
-        def room(trial: Trial) -> str:
+        def why_unfit(trial: Trial) -> str:
             clients = trial.load.clients
             workers = -(-clients // most) if most else 1
-            fits = machine.capacity(
+            return machine.capacity(
                 clients,
                 limits,
                 addresses=worker_plans.addresses(trial.load, workers),
                 processes=processes[trial.server],
                 budget_bytes=budget,
-            )
-            return fits.reason
+            ).reason
 
-        return room
+        return why_unfit
 
     def executor(self, planned: Plan, logs: Path, rules: Rules) -> "LocalExecutor":
-        """Server and clients on cores of their own, as far as there are any."""
+        """Runs the plan here, with separate cores for server and clients where there are enough."""
         pinning = machine.cores(planned.workload.processes)
         return LocalExecutor(planned, logs, rules, pinning, machine.worker_clients())
 
     def close(self) -> None:
-        """Nothing is held between trials."""
+        """Does nothing: this machine is not held between trials."""
 
 
 class LocalSite:
-    """A server under test on this machine. Raises launch.NotServing when it does not serve."""
+    """A server under test on this machine, started at once. Raises launch.NotServing."""
 
     host = ""
     barrier: merge.Connected | None = None
@@ -94,7 +93,7 @@ class LocalSite:
 
     def connected(self, seen: merge.Connected) -> None:
         self.barrier = seen
-        if seen.served:  # in a storm nobody is there yet
+        if seen.served:  # in a storm no client has connected yet
             self.watch.connected()
         self.surroundings = Surroundings()
 
@@ -123,18 +122,18 @@ class LocalSite:
 
 
 def stop_for_memory(free_bytes: int, share: float) -> None:
-    """Raises ClientFailed when more than that share of what was free is taken."""
+    """Raises ClientFailed when more than this share of the free memory has been taken."""
     left = available_bytes()
     if left < free_bytes * (1 - share):
         raise events.ClientFailed(
-            f"stopped for memory: {left >> 20:,} MiB were left of the {free_bytes >> 20:,} "
-            f"free before it, and {share:.0%} may be taken",
+            f"stopped for memory: {left >> 20:,} of {free_bytes >> 20:,} MiB were left free, "
+            f"and a trial may take {share:.0%}",
             cause="memory",
         )
 
 
 class LocalExecutor(Executor[Placement]):
-    """Runs a trial on this machine: its server's processes, one or more client workers."""
+    """Runs a trial on this machine: the server's processes and one or more client workers."""
 
     def __init__(
         self,
@@ -144,7 +143,7 @@ class LocalExecutor(Executor[Placement]):
         pinning: machine.Pinning,
         worker_clients: int | None = None,
     ) -> None:
-        """worker_clients: what one worker can hold; more clients get more workers."""
+        """worker_clients: how many one worker can hold; more clients get more workers."""
         super().__init__(plan, logs, rules)
         self.pinning = pinning
         self.client_cpus = pinning.clients or ()

@@ -47,6 +47,11 @@ def addresses(load: Load, workers: int) -> int:
     return 1
 
 
+def loopback_sources(index: int) -> tuple[str, ...]:
+    """The source addresses of one worker or host on loopback; no two have one in common."""
+    return tuple(f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES))
+
+
 def even(clients: int, workers: int) -> list[int]:
     """How many clients each worker has when they are split evenly; none has none."""
     workers = min(workers, clients)
@@ -69,10 +74,7 @@ def plans(
     """
     host, port, path = ("", 0, address) if isinstance(address, str) else (*address, "")
     if not sources and host == "127.0.0.1" and addresses(load, len(shares)) > 1:
-        sources = [
-            [f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES)]
-            for index in range(len(shares))
-        ]
+        sources = [loopback_sources(index) for index in range(len(shares))]
     opened = load.facts.scheduled
     return [
         WorkerPlan(

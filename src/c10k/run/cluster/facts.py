@@ -1,8 +1,8 @@
-"""What a host is, allows and has installed; how the hosts must agree.
+"""What a host is, allows and has installed; what must be the same on all hosts.
 
-All run the same suite, interpreter and libraries, and the server's host the same frameworks
-as the command's: what was checked there, and written down of versions, then holds here.
-Kernels and processors may differ; they are recorded for each host.
+All hosts run the same suite, interpreter and libraries. The server's host also has the same
+frameworks as the machine that the command runs on, because the servers were checked, and their
+versions recorded, there. Kernels and processors may differ; they are recorded for each host.
 """
 
 import hashlib
@@ -24,10 +24,10 @@ from ...errors import UserError
 from ...launch.watch import available_bytes
 from ...machine import Limits
 
-# What the engine and the client stand on; the frameworks are needed where servers run.
+# What the engine and the client need. The frameworks are needed only where servers run.
 _LIBRARIES = ("distributed", "hdrhistogram", "msgspec", "numpy", "psutil", "uvloop")
-_OF_THE_SUITE = {
-    "engine": (Path(__file__).resolve().parents[1], "**/*.py"),
+FILES = {
+    "engine": (Path(paths.__file__).parent, "**/*.py"),
     "clients": (paths.CLIENT.parent, "*.py"),
     "servers": (paths.SERVERS, "**/*.*"),
 }
@@ -36,34 +36,34 @@ Role = Literal["server", "client"]
 
 
 class ClusterError(UserError):
-    """Hosts that no session can run on; the message says which, why and what to do."""
+    """No session can run on these hosts; the message says which host, why, and what to do."""
 
 
-class Facts(Struct, frozen=True):
+class HostFacts(Struct, frozen=True):
     """One host, as it describes itself."""
 
-    cores: tuple[int, ...]  # those that its worker may use
+    cores: tuple[int, ...]  # those that its Dask worker may use
     limits: Limits
     free_bytes: int
-    addresses: tuple[str, ...]  # of the interface on the wire, the worker's own first
+    addresses: tuple[str, ...]  # of the interface that others reach; the one they use is first
     everywhere: dict[str, str]  # what must be the same on all hosts: name → version or digest
     serving: dict[str, str]  # what must be the same where servers run
     environment: dict[str, Any]
 
 
-class Labelled(Struct, frozen=True):
-    """A worker of the scheduler that has one of our labels."""
+class LabelledHost(Struct, frozen=True):
+    """A host whose Dask worker has one of our labels, or both."""
 
-    worker: str  # its address within Dask
+    worker: str  # the address of its Dask worker, tcp://HOST:PORT
     name: str
-    wire: str  # the address that it is reached at
+    wire: str  # the address at which other hosts reach it
     roles: dict[Role, float]  # label → amount
 
 
-def read(dask_worker: Any = None) -> Facts:
-    """This host's; Dask gives its worker, which knows by which address others reach it."""
+def read(dask_worker: Any = None) -> HostFacts:
+    """The facts of this host. Dask passes its worker, which knows the address others use."""
     wire = urlsplit(dask_worker.address).hostname if dask_worker else ""
-    return Facts(
+    return HostFacts(
         cores=tuple(machine.cores_allowed() or ()),
         limits=machine.read_limits(),
         free_bytes=available_bytes(),
@@ -71,29 +71,31 @@ def read(dask_worker: Any = None) -> Facts:
         everywhere={
             "Python": platform.python_version(),
             **{name: _version(name) for name in _LIBRARIES},
-            **{f"files of {name}": _digest(*where) for name, where in _OF_THE_SUITE.items()},
+            **{f"files of {name}": _digest(*where) for name, where in FILES.items()},
         },
         serving={name: _version(name) for name in _frameworks()},
         environment=machine.environment(paths.SUITE),
     )
 
 
-def differences(mine: Facts, hosts: Mapping[str, tuple[Facts, Sequence[Role]]]) -> list[str]:
-    """How hosts differ from this one in what must be the same."""
+def differences(
+    mine: HostFacts, hosts: Mapping[str, tuple[HostFacts, Sequence[Role]]]
+) -> list[str]:
+    """How hosts differ from this one in what must be the same, in words."""
     found = []
     for name, (theirs, roles) in hosts.items():
         pairs = [(mine.everywhere, theirs.everywhere)]
         pairs += [(mine.serving, theirs.serving)] if "server" in roles else []
         for here, there in pairs:
             found += [
-                f"{name} has {_said(what, there.get(what))}, this host {_said(what, version)}"
+                f"{name} has {_having(what, there.get(what))}, this host {_having(what, version)}"
                 for what, version in here.items()
                 if there.get(what) != version
             ]
     return found
 
 
-def _said(what: str, version: str | None) -> str:
+def _having(what: str, version: str | None) -> str:
     return f"{what} {version}" if version else f"no {what}"
 
 
@@ -112,7 +114,7 @@ def _version(name: str) -> str:
 
 
 def _digest(folder: Path, pattern: str) -> str:
-    """Of the files' names and contents: eight hex digits are enough to tell them apart."""
+    """A digest of the files' names and contents, cut to eight hex digits: enough to compare."""
     digest = hashlib.sha256()
     for file in sorted(folder.glob(pattern)):
         if file.is_file() and "__pycache__" not in file.parts:
@@ -121,7 +123,7 @@ def _digest(folder: Path, pattern: str) -> str:
 
 
 def _beside(wire: str) -> tuple[str, ...]:
-    """The addresses of the interface that has this one, which comes first; one family."""
+    """The wire address and then the others of its interface, all of one address family."""
     for found in psutil.net_if_addrs().values():
         families = [each.family for each in found if each.address == wire]
         if families:

@@ -33,8 +33,8 @@ LEASE_S = 30.0
 CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
 
 
-def hush(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
-    """Ends the chatter of a worker, a nanny or the scheduler; Dask gives whichever it is."""
+def stop_dask_housekeeping(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
+    """Stops it on a worker, a nanny or the scheduler; Dask passes whichever it runs on."""
     for name in CHATTER:
         if (each := (dask_worker or dask_scheduler).periodic_callbacks.get(name)) is not None:
             each.stop()

@@ -18,7 +18,7 @@ from ... import launch
 from ...model import Host, Noise, ServerUse
 from .. import events, executor, merge
 from ..worker_plans import WorkerPlan
-from .facts import Labelled
+from .facts import LabelledHost
 from .share import Seat
 
 ASK_S = 1.0  # how often hosts are asked during a trial: each word costs a millisecond or two
@@ -38,9 +38,9 @@ class Remote:
 
     def __init__(
         self,
-        host: Labelled,
+        host: LabelledHost,
         make: Callable[[], Any],
-        vanished: Callable[[Labelled, BaseException], events.ClientFailed],
+        vanished: Callable[[LabelledHost, BaseException], events.ClientFailed],
     ) -> None:
         """make: creates the actor. vanished: what an unanswered call means, or raises Lost."""
         self.host = host

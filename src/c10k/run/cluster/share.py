@@ -1,8 +1,8 @@
 """How many clients each host has, or why they do not fit: pure.
 
-A host's part goes by the amount of its label (`client=2` has twice what `client=1` has), up to
-the room that its ports, source addresses and memory leave; what one has no room for goes
-to the others. Descriptors are no bound: a host starts as many workers as it needs.
+A host's share follows the amount of its label: `client=2` has twice the clients of `client=1`,
+up to what its ports, source addresses and memory allow. The rest goes to the other hosts.
+Descriptors are not a bound, because a host starts as many workers as it needs.
 """
 
 from collections.abc import Sequence
@@ -12,35 +12,35 @@ from msgspec.structs import replace
 
 from ... import machine
 from ...machine import Limits
-from .facts import Labelled
+from .facts import LabelledHost
 
-# What a client takes of its own host: measured are 1.9 KiB of the worker's and 4.4 KiB of the
-# kernel's while nothing is on its way (docs/scale.md); as much again is left for buffers.
+# What a client takes of its own host: 1.9 KiB of the worker's and 4.4 KiB of the kernel's memory
+# were measured while it is idle (docs/scale.md); as much again is left for buffers.
 CLIENT_BYTES = 12 * 1024
 
 
-class Room(Struct, frozen=True):
-    """What one host has for clients; clients None: no limit is told."""
+class HostCapacity(Struct, frozen=True):
+    """How many clients one host can have."""
 
     host: str
-    weight: float
-    clients: int | None
-    why: str = ""  # the arithmetic of a limit
+    weight: float  # the amount of its label
+    most: int | None  # None: no limit is known
+    arithmetic: str = ""  # where `most` comes from, when it is too few
 
 
 class Seat(Struct, frozen=True):
-    """A host and the cores that it gives to a trial; a client's workers, and their clients."""
+    """A host and the cores that it gives to a trial. A client host has sources and shares."""
 
-    host: Labelled
+    host: LabelledHost
     cores: tuple[int, ...]
-    sources: tuple[str, ...] = ()
-    shares: tuple[int, ...] = ()  # one a worker
+    sources: tuple[str, ...] = ()  # addresses to connect from; empty: the kernel's choice
+    shares: tuple[int, ...] = ()  # the clients of each worker
 
 
-def of(
+def capacity(
     host: str, weight: float, limits: Limits, addresses: int, budget_bytes: int, wanted: int
-) -> Room:
-    """The room of a host with so many source addresses and so much memory to take."""
+) -> HostCapacity:
+    """What a host with so many source addresses and so much memory to use can have."""
     fits = machine.capacity(
         wanted,
         replace(limits, descriptors_hard=None),
@@ -48,43 +48,48 @@ def of(
         budget_bytes=budget_bytes,
         each_bytes=CLIENT_BYTES,
     )
-    why = fits.reason.partition(": ")[2].partition(";")[0]
+    arithmetic = fits.arithmetic
     if fits.bound == "ports":
-        why += f" × {addresses} source address{'es' * (addresses > 1)}"
-    return Room(host, weight, fits.room, why)
+        arithmetic += f" × {addresses} source address{'es' * (addresses > 1)}"
+    return HostCapacity(host, weight, fits.most, arithmetic)
 
 
-def refusal(wanted: int, rooms: Sequence[Room]) -> str:
+def refusal(wanted: int, capacities: Sequence[HostCapacity]) -> str:
     """Why so many clients do not fit these hosts, with the arithmetic; "" when they do."""
-    counts = [room.clients for room in rooms if room.clients is not None]
-    if len(counts) < len(rooms) or sum(counts) >= wanted:
+    counts = [each.most for each in capacities if each.most is not None]
+    if len(counts) < len(capacities) or sum(counts) >= wanted:
         return ""
-    each = "; ".join(f"{room.host} has room for {room.clients:,} ({room.why})" for room in rooms)
+    listed = "; ".join(
+        f"{each.host} has room for {each.most:,} ({each.arithmetic})" for each in capacities
+    )
     return (
-        f"{wanted:,} clients do not fit, {sum(counts):,} would: {each}; add client hosts, "
+        f"{wanted:,} clients do not fit, {sum(counts):,} would: {listed}; add client hosts, "
         "or source addresses to those that are there (ip addr add)"
     )
 
 
-def split(wanted: int, rooms: Sequence[Room]) -> list[int]:
-    """How many clients each host has; all of them, when they fit. Nobody has less than 0."""
-    shares = [0] * len(rooms)
+def split(wanted: int, capacities: Sequence[HostCapacity]) -> list[int]:
+    """How many clients each host has, in the order of the hosts.
+
+    Raises ValueError when they do not all fit.
+    """
+    shares = [0] * len(capacities)
     left = wanted
     while left:
-        open_ = [
+        not_full = [
             index
-            for index, room in enumerate(rooms)
-            if room.clients is None or shares[index] < room.clients
+            for index, host in enumerate(capacities)
+            if host.most is None or shares[index] < host.most
         ]
-        if not open_:
+        if not not_full:
             raise ValueError(f"{left} clients have no host")
-        weight = sum(rooms[index].weight for index in open_)
+        weight = sum(capacities[index].weight for index in not_full)
         before = left
-        for index in open_:
-            room, part = rooms[index], int(before * rooms[index].weight / weight)
+        for index in not_full:
+            host, part = capacities[index], int(before * capacities[index].weight / weight)
             part = min(max(part, 1), left)
-            if room.clients is not None:
-                part = min(part, room.clients - shares[index])
+            if host.most is not None:
+                part = min(part, host.most - shares[index])
             shares[index] += part
             left -= part
     return shares

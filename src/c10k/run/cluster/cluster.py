@@ -1,6 +1,6 @@
-"""The command's side: finds the labelled hosts of a scheduler and says where a trial runs.
+"""The command's side: finds the labelled hosts of a scheduler and decides where a trial runs.
 
-Only the scheduler need be reachable from here: all words go through it.
+Only the scheduler must be reachable from here; it passes every message on.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from ... import machine, paths
 from ...model import Plan, Trial
 from .. import drive, events, executor, worker_plans
 from . import facts, hosts, share
-from .facts import ClusterError, Facts, Labelled, Role
+from .facts import ClusterError, HostFacts, LabelledHost, Role
 from .remote import SLOW_S, Remote, RemoteCrew, RemoteSite, brief
 from .share import Seat
 
 CONNECT_S = 10.0
-SILENT_S = 15.0  # without a heartbeat, of which a host gives several in this time
-RETURN_S = 15.0  # for a host that vanished to come back, when there is no other
+SILENT_S = 15.0  # a host without a heartbeat for so long is gone; it sends several in this time
+RETURN_S = 15.0  # how long a host that vanished may take to return, when there is no other
 _ALIVE_S = 5.0
 
 
@@ -48,29 +48,29 @@ def _cores(seat: Seat) -> str:
 
 
 def connect(scheduler: str) -> "Cluster":
-    """The hosts of a scheduler, which must agree in what matters. Raises ClusterError."""
+    """The hosts of a scheduler, which must not differ in what matters. Raises ClusterError."""
     try:
         import distributed
     except ImportError:
         remedy = paths.pip_install("'c10k-bench[cluster]'")
         raise ClusterError(f"--scheduler: Dask is not installed: {remedy}") from None
-    # What Dask logs of hosts and schedulers that are gone is said in one line, by us. Its many
-    # loggers have levels of their own; nothing else here logs.
+    # Dask logs at length that hosts or schedulers are gone, which we report in one line. Its many
+    # loggers have levels of their own, and nothing else here logs, so all logging is turned off.
     logging.disable()
     try:
-        _ = urlsplit(scheduler).port  # Dask asserts that it is one, after ten seconds
+        _ = urlsplit(scheduler).port  # a bad port raises here at once; in Dask after ten seconds
         client = distributed.Client(scheduler, timeout=CONNECT_S, name="c10k")
-    except Exception as error:  # whatever listens there: not all that answers speaks Dask's words
-        why = f"no scheduler answers: {brief(error)} (c10k cluster shows how)"
+    except Exception as error:  # anything may listen there, and its answer may confuse Dask
+        why = f"no scheduler answers: {brief(error)} (c10k cluster shows how to start one)"
         raise ClusterError(f"--scheduler {scheduler}: {why}") from None
     cluster = Cluster(client, scheduler)
     try:
         cluster.look()
-        cluster.answer(lambda: client.run_on_scheduler(hosts.hush))
+        cluster.answer(lambda: client.run_on_scheduler(hosts.stop_dask_housekeeping))
         for role in ("server", "client"):
             if not cluster.having(role):
                 raise ClusterError(
-                    f"{scheduler}: no worker is labelled {role}; start one with "
+                    f"--scheduler {scheduler}: no worker is labelled {role}; start one with "
                     f'dask worker {scheduler} --resources "{role}=1" (c10k cluster shows how)'
                 )
     except executor.Lost as error:
@@ -91,28 +91,28 @@ class Cluster:
         self.client = client
         self.scheduler = scheduler
         self.mine = facts.read()
-        self.hosts: list[Labelled] = []
-        self.facts: dict[str, Facts] = {}  # of workers, by their addresses within Dask
+        self.hosts: list[LabelledHost] = []
+        self.facts: dict[str, HostFacts] = {}  # by LabelledHost.worker
 
     # Machines
 
     def environment(self) -> dict[str, Any]:
-        """The server's host's, and beside it every client host's."""
+        """The groups of the server's host, and those of each client host under its name."""
         others = {
-            f"{host.name}: {group}": known
+            f"{host.name}: {group}": values
             for host in self.clients()
-            for group, known in self.facts[host.worker].environment.items()
+            for group, values in self.facts[host.worker].environment.items()
             if group != "moment"
         }
-        return {**self.facts[self.having("server")[0].worker].environment, **others}
+        return {**self.facts[self.server().worker].environment, **others}
 
-    def room(self, planned: Plan, memory_share: float) -> Callable[[Trial], str]:
-        """Why a trial does not fit the hosts that were there when last looked."""
+    def fit_rule(self, planned: Plan, memory_share: float) -> executor.WhyUnfit:
+        """Says why a trial does not fit the hosts that were there at the last look()."""
         processes = {server.name: server.processes for server in planned.servers}
         searching = planned.workload.search is not None
 
-        def room(trial: Trial) -> str:
-            host = self.having("server")[0]
+        def why_unfit(trial: Trial) -> str:
+            host = self.server()
             known = self.facts[host.worker]
             fits = machine.capacity(
                 trial.load.clients,
@@ -123,11 +123,12 @@ class Cluster:
                 processes=processes[trial.server],
                 budget_bytes=int(known.free_bytes * memory_share),
             )
-            if fits.reason:
+            if not fits.enough:
                 return f"on {host.name} {fits.reason}"
-            return share.refusal(trial.load.clients, self._rooms(trial, memory_share))
+            clients = trial.load.clients
+            return share.refusal(clients, self._client_capacities(clients, memory_share))
 
-        return room
+        return why_unfit
 
     def executor(self, planned: Plan, logs: Path, rules: executor.Rules) -> "ClusterExecutor":
         return ClusterExecutor(self, planned, logs, rules)
@@ -138,21 +139,24 @@ class Cluster:
 
     # Hosts
 
-    def having(self, role: Role) -> list[Labelled]:
-        """Hosts with a label; for the server those first that are no client, too."""
+    def having(self, role: Role) -> list[LabelledHost]:
+        """The hosts with a label; those that have no other label come first."""
         other: Role = "client" if role == "server" else "server"
         found = [host for host in self.hosts if role in host.roles]
         alone = [host for host in found if other not in host.roles]
         return alone + [host for host in found if other in host.roles]
 
     def look(self) -> None:
-        """Who is there now. Raises Lost without a scheduler, ClusterError when hosts differ."""
+        """Finds the hosts that are there now.
+
+        Raises Lost when the scheduler is gone, ClusterError when hosts differ.
+        """
         found = []
         workers = self._info()["workers"]
         newest = max((info["last_seen"] for info in workers.values()), default=0.0)
         for worker, info in sorted(workers.items()):
             if newest - info["last_seen"] > SILENT_S:
-                continue  # cut off, and the scheduler has not given it up yet
+                continue  # it is cut off, but the scheduler has not given it up yet
             amounts = info.get("resources", {})
             roles: dict[Role, float] = {
                 role: amounts[role] for role in ("server", "client") if amounts.get(role, 0) > 0
@@ -162,17 +166,20 @@ class Cluster:
             if name == worker:
                 name = f"{address.hostname}:{address.port}"
             if roles:
-                found.append(Labelled(worker, name, address.hostname or "", roles))
+                found.append(LabelledHost(worker, name, address.hostname or "", roles))
         if new := [host for host in found if host.worker not in self.facts]:
             self._meet(new)
         self.hosts = sorted(found, key=lambda host: host.name)
 
-    def _meet(self, new: Sequence[Labelled]) -> None:
-        """Asks hosts what they are, and hushes them. Raises ClusterError, Lost."""
+    def _meet(self, new: Sequence[LabelledHost]) -> None:
+        """Asks new hosts for their facts and stops Dask's housekeeping there.
+
+        Raises ClusterError, Lost.
+        """
         said = self._run(facts.read, new)
         for host in new:
-            if not isinstance(said.get(host.worker), Facts):
-                raise ClusterError(_cannot_tell(host, said.get(host.worker)))
+            if not isinstance(said.get(host.worker), HostFacts):
+                raise ClusterError(_no_facts(host, said.get(host.worker)))
         unlike = facts.differences(
             self.mine, {host.name: (said[host.worker], list(host.roles)) for host in new}
         )
@@ -181,17 +188,17 @@ class Cluster:
                 f"the hosts differ: {'; '.join(unlike)}; install the same on all of them"
             )
         for nanny in (False, True):
-            with suppress(KeyError):  # of a worker that left meanwhile: the next look tells
-                self._run(hosts.hush, new, nanny=nanny)
+            with suppress(KeyError):  # a worker has just left: the next look() will miss it
+                self._run(hosts.stop_dask_housekeeping, new, nanny=nanny)
         self.facts.update(said)
 
     def await_hosts(self) -> None:
-        """Looks until both labels are there. Raises Lost when one is not for a while."""
+        """Looks until there are hosts with both labels. Raises Lost after RETURN_S."""
         deadline = time.monotonic() + RETURN_S
         while True:
             try:
                 self.look()
-            except ClusterError as error:  # of a host that joined or went just now
+            except ClusterError as error:  # about a host that has just joined or left
                 if time.monotonic() > deadline:
                     raise executor.Lost(str(error)) from None
             missing = [role for role in ("server", "client") if not self.having(role)]
@@ -202,10 +209,10 @@ class Cluster:
             time.sleep(0.5)
 
     def place(self, trial: Trial, processes: int, memory_share: float) -> Seated:
-        """Where a trial that fits is to run."""
-        rooms = self._rooms(trial, memory_share)
-        counts = share.split(trial.load.clients, rooms)
-        server = self.having("server")[0]
+        """Where a trial runs. It must fit (see fit_rule)."""
+        clients = trial.load.clients
+        counts = share.split(clients, self._client_capacities(clients, memory_share))
+        server = self.server()
         seats = [
             self._client_seat(host, count, trial)
             for host, count in zip(self.clients(), counts, strict=True)
@@ -214,97 +221,95 @@ class Cluster:
         cores = _beyond_first(self.facts[server.worker].cores)
         return _seated(Seat(server, cores[:processes]), tuple(seats))
 
-    def clients(self) -> list[Labelled]:
-        """The client hosts; that of the server only when there is no other."""
-        server = self.having("server")[0]
+    def server(self) -> LabelledHost:
+        """The host that serves."""
+        return self.having("server")[0]
+
+    def clients(self) -> list[LabelledHost]:
+        """The client hosts; the server's own host is one only when there is no other."""
+        server = self.server()
         return [host for host in self.having("client") if host != server] or [server]
 
-    def _rooms(self, trial: Trial, memory_share: float) -> list[share.Room]:
-        return [
-            share.of(
-                host.name,
-                host.roles["client"],
-                known.limits,
-                len(_sources(known, number))
-                if host.wire.startswith("127.")
-                else len(known.addresses),
-                int(known.free_bytes * memory_share),
-                trial.load.clients,
-            )
-            for number, host in enumerate(self.clients())
-            for known in (self.facts[host.worker],)
-        ]
+    def _client_capacities(self, wanted: int, memory_share: float) -> list[share.HostCapacity]:
+        return [self._capacity(host, wanted, memory_share) for host in self.clients()]
 
-    def _client_seat(self, host: Labelled, clients: int, trial: Trial) -> Seat:
+    def _capacity(self, host: LabelledHost, wanted: int, memory_share: float) -> share.HostCapacity:
+        """How many clients a host can have, also when it has no such label."""
+        known = self.facts[host.worker]
+        return share.capacity(
+            host.name,
+            host.roles.get("client", 1.0),
+            known.limits,
+            len(_sources(known)),
+            int(known.free_bytes * memory_share),
+            wanted,
+        )
+
+    def _client_seat(self, host: LabelledHost, clients: int, trial: Trial) -> Seat:
         known = self.facts[host.worker]
         cores = _beyond_first(known.cores)
         most = machine.worker_clients(known.limits)
         workers = max(len(cores) or 1, -(-clients // most) if most else 1)
         sources = _sources(known, self.clients().index(host))
-        # Of loopback there are always several: they are taken where one has too few ports.
-        several = len(known.addresses) > 1 or worker_plans.addresses(trial.load, workers) > 1
-        several = several and len(sources) > 1
+        # Loopback always has more addresses; they are used only where one has too few ports.
+        more = len(known.addresses) > 1 or worker_plans.addresses(trial.load, workers) > 1
         return Seat(
-            host, cores, sources if several else (), tuple(worker_plans.even(clients, workers))
+            host,
+            cores,
+            sources if more and len(sources) > 1 else (),
+            tuple(worker_plans.even(clients, workers)),
         )
 
     def described(self) -> list[dict[str, Any]]:
-        """A line a host for people and programs; clients: how many it has room for."""
-        return [
-            {
-                "host": host.name,
-                "address": host.wire,
-                "labels": ", ".join(f"{role}={amount:g}" for role, amount in host.roles.items()),
-                "cores": len(known.cores),
-                "free MiB": known.free_bytes >> 20,
-                "addresses": len(known.addresses),
-                "clients": share.of(
-                    host.name,
-                    1.0,
-                    known.limits,
-                    len(known.addresses),
-                    int(known.free_bytes * executor.MEMORY_SHARE),
-                    0,
-                ).clients,
-            }
-            for host in self.hosts
-            for known in (self.facts[host.worker],)
-        ]
+        """What c10k cluster prints of each host, by column."""
+        return [self._described(host) for host in self.hosts]
+
+    def _described(self, host: LabelledHost) -> dict[str, Any]:
+        known = self.facts[host.worker]
+        return {
+            "host": host.name,
+            "address": host.wire,
+            "labels": ", ".join(f"{role}={amount:g}" for role, amount in host.roles.items()),
+            "cores": len(known.cores),
+            "free MiB": known.free_bytes >> 20,
+            "addresses": len(known.addresses),
+            "clients": self._capacity(host, 0, executor.MEMORY_SHARE).most,
+        }
 
     # Asking
 
-    def start(self, host: Labelled, kind: type) -> Remote:
-        """An actor on a host. Raises ClientFailed, Lost."""
+    def start(self, host: LabelledHost, kind: type) -> Remote:
+        """Starts an actor on a host. Raises ClientFailed, Lost."""
 
         def make() -> Any:
-            with self.client.as_current():  # an actor binds itself to the current client
+            with self.client.as_current():  # an actor uses the client that is current now
                 return self.client.submit(
                     kind, hosts.LEASE_S, actor=True, workers=[host.worker], pure=False
                 ).result(timeout=SLOW_S)
 
         return Remote(host, make, self.vanished)
 
-    def vanished(self, host: Labelled, error: BaseException) -> events.ClientFailed:
-        """What an unanswered call means. Raises Lost when it is the scheduler that is gone."""
+    def vanished(self, host: LabelledHost, error: BaseException) -> events.ClientFailed:
+        """The error for a host that does not answer. Raises Lost when the scheduler is gone."""
         self._info()
         return events.ClientFailed(f"the host {host.name} is gone ({brief(error)})", host.name)
 
     def _info(self) -> Any:
-        """What the scheduler says of its workers. Raises Lost."""
+        """What the scheduler reports about its workers. Raises Lost."""
         client = self.client
         return self.answer(
             lambda: client.sync(client.scheduler.identity, n_workers=-1, callback_timeout=_ALIVE_S)
         )
 
-    def _run(self, function: Callable[..., Any], on: Sequence[Labelled], **options: Any) -> Any:
-        """What it returns or raises on each worker, by their addresses. Raises Lost."""
+    def _run(self, function: Callable[..., Any], on: Sequence[LabelledHost], **options: Any) -> Any:
+        """What a function returns or raises on each host, by LabelledHost.worker. Raises Lost."""
         workers = [host.worker for host in on]
         return self.answer(
             lambda: self.client.run(function, workers=workers, on_error="return", **options)
         )
 
     def answer(self, call: Callable[[], Any]) -> Any:
-        """What the scheduler answers. Raises Lost when it does not."""
+        """What a call to the scheduler returns. Raises Lost when the scheduler is gone."""
         try:
             if self.client.status != "running":
                 raise OSError(f"the connection is {self.client.status}")
@@ -315,23 +320,29 @@ class Cluster:
             ) from None
 
 
-def _sources(known: Facts, number: int) -> tuple[str, ...]:
-    """The addresses that a host's clients may come from; of loopback there are many."""
+def _sources(known: HostFacts, index: int = 0) -> tuple[str, ...]:
+    """The addresses that a host's clients can connect from.
+
+    On loopback there are as many as one likes; index is the host's among the client hosts, so
+    that no two have the same.
+    """
     if known.addresses[0].startswith("127."):
-        return tuple(f"127.0.{1 + number}.{1 + each}" for each in range(4))
+        return worker_plans.loopback_sources(index)
     return known.addresses
 
 
 def _beyond_first(cores: tuple[int, ...]) -> tuple[int, ...]:
-    """The first core is left to the system and to Dask, where there are others."""
+    """The cores without the first, which is left to the system and Dask; one alone is used."""
     return cores[1:] or cores
 
 
-def _cannot_tell(host: Labelled, said: object) -> str:
-    why = brief(said) if isinstance(said, BaseException) else "it does not answer"
-    if "No module named" in why:  # Dask wraps what it cannot even unpack
-        return f"the host {host.name} has no c10k ({why}): install the same there as here"
-    return f"the host {host.name} cannot be asked what it is: {why}"
+def _no_facts(host: LabelledHost, said: object) -> str:
+    """Why a host gave something else than its facts."""
+    if isinstance(said, BaseException):
+        return (
+            f"the host {host.name} cannot run c10k ({brief(said)}): install the same there as here"
+        )
+    return f"the host {host.name} does not answer"
 
 
 class ClusterExecutor(executor.Executor[Seated]):
@@ -340,14 +351,14 @@ class ClusterExecutor(executor.Executor[Seated]):
     def __init__(self, cluster: Cluster, plan: Plan, logs: Path, rules: executor.Rules) -> None:
         super().__init__(plan, logs, rules)
         self.cluster = cluster
-        self.room = cluster.room(plan, rules.memory_share)
+        self.why_unfit = cluster.fit_rule(plan, rules.memory_share)
         clients = ", ".join(host.name for host in cluster.clients())
-        self.note = f"server on {cluster.having('server')[0].name}, clients on {clients}"
+        self.note = f"server on {cluster.server().name}, clients on {clients}"
 
     def place(self, trial: Trial) -> Seated:
-        """Waits for hosts that are missing. Raises Refusal, Lost."""
+        """Waits for missing hosts, then places the trial. Raises Refusal, Lost."""
         self.cluster.await_hosts()
-        if reason := self.room(trial):
+        if reason := self.why_unfit(trial):
             raise executor.Refusal(reason)
         processes = self.servers[trial.server].processes
         return self.cluster.place(trial, processes, self.rules.memory_share)
