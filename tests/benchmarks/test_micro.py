@@ -6,12 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
 
 from c10k import paths
 
 MICRO = paths.SUITE / "benchmarks" / "micro"
-sys.path.append(str(MICRO))
-from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES  # noqa: E402
 
 # What a framework does not have; the coverage table of docs/micro.md says the same.
 ABSENT = {

@@ -9,33 +9,17 @@ import sys
 import made
 import numpy as np
 import pytest
+from command import c10k
 from hdrh.histogram import HdrHistogram
 from hdrh.log import HistogramLogReader
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_cli import c10k
+from recorded import ok
 
 from c10k.judge import judge
-from c10k.model import Latency
 from c10k.render import export
 from c10k.run import store
-
-
-def histogram(values):
-    made_up = HdrHistogram(1, 3_600_000_000_000, 3)
-    for value in values:
-        made_up.record_value(value)
-    return made_up.encode().decode()
-
-
-def ok(trial, **fields):
-    """A trial with a histogram of its own: 100 echoes of 1 ms, one of 50 ms."""
-    latency = Latency(101, 1000.0, 1000.0, 50_000.0, None, 50_000.0,
-                      histogram([1_000_000] * 100 + [50_000_000]))  # fmt: skip
-    rate = {"alpha": 1000.0, "beta": 2000.0}.get(trial.server, 1.0) + trial.block
-    started = "2026-01-02T03:04:06+00:00"
-    return made.ok(trial, rate=rate, latency=latency, started_at=started, **fields)
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from collections import Counter
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from c10k.text import plain
+
 LONG = float(os.environ.get("C10K_FUZZ") or 0)
 COUNTED = Counter()  # parser → inputs that it was given
 BATCH = 50
@@ -49,6 +51,12 @@ def fuzzed(parser, strategy, *, quick, long, batched=False):
         return test
 
     return decorate
+
+
+def one_line(error):
+    """What a user is shown of an error."""
+    assert str(error)
+    assert "\n" not in plain(str(error))
 
 
 # What text may hold that a program trips over: controls, C1, bidi, halves of pairs, markup,

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import made
 import psutil
 import pytest
+from command import c10k
 
 from c10k import check, cli, paths
 from c10k.cli import results
@@ -34,22 +35,6 @@ clients = [{clients}]
 warmup_s = 0.1
 duration_s = {duration}
 """
-
-
-def c10k(*words, code=0, environment=None, **options):
-    """Runs the command as a process; its output, its exit code checked, no traceback."""
-    done = subprocess.run(
-        [sys.executable, "-m", "c10k", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, **(environment or {})},
-        **options,
-    )
-    assert "Traceback" not in done.stderr, done.stderr
-    assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
-    return done
 
 
 @pytest.fixture
@@ -235,7 +220,7 @@ def test_check_passes_a_good_server_and_fails_a_bad_one(tmp_path):
     good = json.loads(c10k("check", "asyncio_streams", "--json").stdout)["checks"]
     assert good[0]["status"] == "ok"
     assert c10k("check", "threads_sockets", "--cases", "one-byte").stdout.count("ok") >= 1
-    bad = Path(__file__).parent / "bad_servers" / "loses_after_half_close.py"
+    bad = Path(__file__).parents[1] / "bad_servers" / "loses_after_half_close.py"
     done = c10k("check", bad, "--cases", "one-byte", "half-close", code=1)
     assert re.search(r"^loses_after_half_close +half-close +failed ", done.stdout, re.MULTILINE)
 
@@ -252,7 +237,7 @@ def test_check_tells_its_cases_and_writes_junit(tmp_path):
 
 def test_a_server_that_fails_its_check_is_not_timed(workload, tmp_path):
     """Its row names the case; nothing of it was measured."""
-    bad = Path(__file__).parent / "bad_servers" / "chatters_on_stdout.py"
+    bad = Path(__file__).parents[1] / "bad_servers" / "chatters_on_stdout.py"
     c10k("run", workload(), "--servers", bad, "--out", tmp_path / "s")
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
     assert {row["status"] for row in rows} == {"failed"}

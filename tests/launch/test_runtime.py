@@ -8,8 +8,8 @@ import sys
 import zipfile
 
 import pytest
+from command import c10k
 from msgspec.structs import replace
-from test_cli import c10k
 
 from c10k import paths
 from c10k.declare import catalog, choosing

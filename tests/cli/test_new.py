@@ -1,7 +1,7 @@
 """Guards `c10k new`: a file that already runs, from the nearest server there is."""
 
 import pytest
-from test_cli import c10k
+from command import c10k
 
 from c10k import check, paths
 from c10k.declare import catalog, template

@@ -17,9 +17,9 @@ import made
 import numpy as np
 import psutil
 import pytest
+from command import c10k
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_cli import c10k
 
 from c10k import check, claims, launch, paths
 from c10k.declare import catalog
@@ -28,7 +28,7 @@ from c10k.model import ClaimsHead, Outcome, Part
 from c10k.render import verdicts
 from c10k.run import store
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PLANTED = ROOT / "tests" / "planted_claims"
 KNOWN = claims.find(paths.CLAIMS)
 WORKING = catalog.find(paths.SERVERS / "working")

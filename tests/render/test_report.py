@@ -6,11 +6,11 @@ from html.parser import HTMLParser
 import made
 import numpy as np
 import pytest
+from command import c10k
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_cli import c10k
-from test_export import histogram
+from recorded import NAMES, histogram, measure, whole
 
 from c10k import claims
 from c10k.histograms import intervals
@@ -20,20 +20,6 @@ from c10k.render import html, numbers, pictures
 from c10k.run import store
 
 pytestmark = pytest.mark.once
-
-LOADS = tuple(made.load(n) for n in (1, 10, 100, 10_000))
-NAMES = ("asyncio_streams", "threads_sockets", "trio_streams")
-
-
-def measure(trial):
-    values = [1_000_000 + i * 1000 for i in range(2000)]
-    latency = Latency(20_000, 1000.0, 1500.0, 2000.0, None, 2500.0, histogram(values))
-    rate = {"asyncio_streams": 1e5, "threads_sockets": 2e5}.get(trial.server, 5e4)
-    return made.ok(trial, rate=rate + trial.block, latency=latency, clients_without_echo=3)
-
-
-def whole(**fields):
-    return made.session(NAMES, LOADS, 8, fields.pop("measure", measure), control=True, **fields)
 
 
 def page(*sessions):

@@ -7,10 +7,10 @@ from pathlib import Path
 import made
 import numpy as np
 import pytest
+from command import c10k
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from test_cli import c10k
 
 from c10k import plan
 from c10k.cli import words

@@ -17,7 +17,7 @@ from c10k.declare import catalog
 
 pytestmark = pytest.mark.once
 
-BAD = Path(__file__).parent / "bad_servers"
+BAD = Path(__file__).parents[1] / "bad_servers"
 GOOD = paths.SERVERS / "threads_sockets.py"
 
 # bad server → cases that it must fail, and words that each one's detail must hold

@@ -19,7 +19,7 @@ from schedule import Schedule
 
 pytestmark = pytest.mark.once
 
-KNOWN = Path(__file__).parents[1] / "benchmarks" / "instrument" / "known_servers"
+KNOWN = Path(__file__).parents[2] / "benchmarks" / "instrument" / "known_servers"
 OPEN = {"kind": "open", "clients": 4, "rate": 400, "warmup_s": 0.1, "duration_s": 0.5}
 NS_PER_S = 1_000_000_000
 

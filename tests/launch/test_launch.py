@@ -19,7 +19,7 @@ from c10k import launch, paths
 from c10k.declare import catalog
 from c10k.launch import server as launching
 
-BAD = Path(__file__).parent / "bad_servers"
+BAD = Path(__file__).parents[1] / "bad_servers"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux only")
 
 HEAD = """\

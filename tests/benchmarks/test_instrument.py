@@ -10,8 +10,16 @@ import sys
 import types
 from pathlib import Path
 
+import aa_sessions
+import ground_truth
+import looks
 import made
+import observer
+import power
 import pytest
+import slices
+import tables
+import through
 from msgspec.structs import replace
 
 from c10k import model
@@ -19,17 +27,7 @@ from c10k.declare import workload
 from c10k.histograms import latencies
 from c10k.run import drive
 
-INSTRUMENT = Path(__file__).resolve().parents[1] / "benchmarks" / "instrument"
-sys.path.insert(0, str(INSTRUMENT))
-
-import aa_sessions  # noqa: E402
-import ground_truth  # noqa: E402
-import looks  # noqa: E402
-import observer  # noqa: E402
-import power  # noqa: E402
-import slices  # noqa: E402
-import tables  # noqa: E402
-import through  # noqa: E402
+INSTRUMENT = Path(__file__).resolve().parents[2] / "benchmarks" / "instrument"
 
 pytestmark = pytest.mark.once
 KNOWN = INSTRUMENT / "known_servers"

@@ -7,7 +7,7 @@ import shutil
 
 import made
 import pytest
-from test_report import whole
+from recorded import whole
 
 from c10k.judge import judge
 from c10k.render import html
