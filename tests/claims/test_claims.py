@@ -9,7 +9,6 @@ import select
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -20,6 +19,7 @@ import pytest
 from command import c10k
 from hypothesis import example, given
 from hypothesis import strategies as st
+from waiting import until
 
 from c10k import check, claims, launch, paths
 from c10k.declare import catalog
@@ -523,12 +523,8 @@ def test_a_load_begins_when_all_clients_are_there_and_ends_with_its_block(loadin
         with loading.loaded(running, 20, 30.0):
             assert process.num_threads() == 21
             used = process.cpu_times()
-            while process.cpu_times() == used:  # it is asked to do something
-                time.sleep(0.01)
-        deadline = time.monotonic() + 10
-        while process.num_threads() > 1 and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert process.num_threads() == 1
+            until(lambda: process.cpu_times() != used)  # it is asked to do something
+        until(lambda: process.num_threads() == 1)
 
 
 @pytest.fixture(params=WORKING, ids=lambda server: server.name)

@@ -11,10 +11,10 @@ from pathlib import Path
 import bins
 import numpy as np
 import pytest
-from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 from made import result
+from recorded import latencies_of
 from schedule import Schedule
 
 pytestmark = pytest.mark.once
@@ -24,13 +24,9 @@ OPEN = {"kind": "open", "clients": 4, "rate": 400, "warmup_s": 0.1, "duration_s"
 NS_PER_S = 1_000_000_000
 
 
-def histogram(seen, key="latency"):
-    return HdrHistogram.decode(seen[key])
-
-
 def slower(seen, than_ms, key="latency"):
     """How many of a histogram's values are above so many ms."""
-    counts = histogram(seen, key)
+    counts = latencies_of(seen, key)
     return sum(
         item.count_at_value_iterated_to
         for item in counts.get_recorded_iterator()
@@ -39,14 +35,14 @@ def slower(seen, than_ms, key="latency"):
 
 
 def percentile_ms(seen, percent, key="latency"):
-    return histogram(seen, key).get_value_at_percentile(percent) / 1e6
+    return latencies_of(seen, key).get_value_at_percentile(percent) / 1e6
 
 
 def adds_up(seen):
     """Every message intended in the slice is in the figures, whatever became of it."""
-    assert histogram(seen).get_total_count() == seen["intended"]
-    assert histogram(seen, "latency_from_send").get_total_count() == seen["sent"]
-    assert histogram(seen, "schedule_lag").get_total_count() == seen["sent"]
+    assert latencies_of(seen).get_total_count() == seen["intended"]
+    assert latencies_of(seen, "latency_from_send").get_total_count() == seen["sent"]
+    assert latencies_of(seen, "schedule_lag").get_total_count() == seen["sent"]
     assert seen["sent"] + seen["unsent"] == seen["intended"]
     return seen
 
@@ -159,7 +155,7 @@ def test_a_known_delay_is_what_is_reported(serving, client):
     """A server that answers after 10 ms: nothing under 10 ms, and most of it not far above."""
     port = serving(KNOWN / "answers_after_10ms.py").address[1]
     seen = adds_up(result(client(**{**OPEN, "duration_s": 2.0, "clients": 40}, port=port)))
-    assert histogram(seen).get_min_value() >= 9.99e6
+    assert latencies_of(seen).get_min_value() >= 9.99e6
     # a busy machine adds waiting; how exact it is, benchmarks/instrument/ground_truth.py says
     assert 10 <= percentile_ms(seen, 50, "latency_from_send") < 50
     assert 10 <= percentile_ms(seen, 50) < 50
@@ -276,7 +272,7 @@ def test_what_never_comes_back_counts_as_long_as_it_waited(serving, client):
     assert seen["messages"] == seen["count_sum"] == 0
     assert seen["lost"] >= seen["intended"]  # the warm-up's are lost, too
     assert seen["clients_without_echo"] == 4
-    assert histogram(seen).get_min_value() >= 0.49e9
+    assert latencies_of(seen).get_min_value() >= 0.49e9
     assert time.monotonic() - began < 10
 
 
@@ -291,7 +287,7 @@ def test_stragglers_are_waited_for_and_recorded(client, fake):
     seen = adds_up(result(client(**OPEN, port=fake(reply), drain_s=20)))
     assert seen["lost"] == 0
     assert seen["messages"] < seen["count_sum"] == seen["intended"]
-    assert histogram(seen).get_max_value() >= 0.9e9
+    assert latencies_of(seen).get_max_value() >= 0.9e9
 
 
 def test_a_server_that_hangs_up_leaves_messages_unsent(client, fake):
@@ -380,4 +376,4 @@ def test_a_burning_server_burns_what_its_name_says(serving, client, tmp_path):
     seen = result(client(port=port, duration_s=0.6, warmup_s=0.1))
     assert (seen["lost"], seen["altered"]) == (0, 0)
     assert seen["messages"] <= (0.6 / 0.2 + 1) * 1000
-    assert histogram(seen).get_max_value() >= 0.199e9
+    assert latencies_of(seen).get_max_value() >= 0.199e9

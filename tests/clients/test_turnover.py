@@ -7,12 +7,7 @@ import time
 
 import pytest
 from made import result
-
-
-def histogram_count(seen):
-    from hdrh.histogram import HdrHistogram
-
-    return HdrHistogram.decode(seen["latency"])
+from recorded import latencies_of
 
 
 def test_in_a_storm_nobody_is_there_before_and_all_are_after(serving, client):
@@ -23,7 +18,7 @@ def test_in_a_storm_nobody_is_there_before_and_all_are_after(serving, client):
     seen = result(events)
     assert (seen["connected"], seen["served"], seen["failed"]) == (300, 300, {})
     assert (seen["messages"], seen["lost"], seen["altered"]) == (300, 0, 0)
-    assert histogram_count(seen).get_total_count() == 300
+    assert latencies_of(seen).get_total_count() == 300
     assert 0 < seen["launched_s"] <= seen["connect_s"]
 
 
@@ -54,7 +49,7 @@ def test_a_dropped_handshake_is_seen_as_one(client):
     listener.close()
     assert seen["served"] == 20
     assert 10 <= seen["retried"] <= 20
-    assert histogram_count(seen).get_max_value() >= 1.9e9
+    assert latencies_of(seen).get_max_value() >= 1.9e9
 
 
 def test_clients_that_a_storm_leaves_unserved_count_with_the_time_they_waited(fake, client):
@@ -64,8 +59,8 @@ def test_clients_that_a_storm_leaves_unserved_count_with_the_time_they_waited(fa
     seen = result(client(kind="storm", port=port, clients=30, connect_timeout_s=0.5))
     assert seen["served"] == 0
     assert seen["failed"] == {"no first echo within 0.5 s": 30}
-    assert histogram_count(seen).get_total_count() == 30
-    assert histogram_count(seen).get_min_value() >= 0.3e9
+    assert latencies_of(seen).get_total_count() == 30
+    assert latencies_of(seen).get_min_value() >= 0.3e9
 
 
 def test_churn_replaces_clients_and_each_says_one_message(fake, client):
@@ -122,7 +117,7 @@ def test_a_client_that_is_never_answered_in_churn_is_lost(fake, client):
     plan = {"warmup_s": 0.1, "duration_s": 0.2, "ceiling_s": 0.4, "drain_s": 0.3}
     seen = result(client(kind="churn", port=fake(reply), clients=8, connecting=4, **plan))
     assert seen["lost"] == 4
-    assert histogram_count(seen).get_total_count() == 4
+    assert latencies_of(seen).get_total_count() == 4
 
 
 @pytest.mark.parametrize("kind", ["storm", "churn"])

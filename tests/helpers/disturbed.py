@@ -1,11 +1,15 @@
 """A session as a process that faults are put to."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
+from waiting import until
 
 from c10k.launch import keeper
 from c10k.run import store
@@ -62,12 +66,9 @@ def started_by(pid):
     return keeper.carrying(f"{pid}-")
 
 
-def wait_until(done, limit_s):
-    """Whether it came true in time."""
-    deadline = time.monotonic() + limit_s
-    while not done() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(done())
+def until_nothing_is_left(run, limit_s=2.0):
+    """What a run started is gone in this time."""
+    until(lambda: not started_by(run.process.pid), limit_s)
 
 
 def child(pid, word):
@@ -85,8 +86,23 @@ def child(pid, word):
                 found.append(each)
         return found
 
-    assert wait_until(look, 10), f"no {word} is running"
-    return found[0]
+    return until(look, 10)[0]
+
+
+def until_it_echoes(run):
+    """Waits until a trial of a run is under way: its worker wakes again and again."""
+
+    def woken():
+        with contextlib.suppress(psutil.NoSuchProcess):  # its trial has ended: the next one's
+            worker = psutil.Process(child(run.process.pid, "echo_client.py"))
+            before = worker.num_ctx_switches().voluntary
+            time.sleep(0.05)
+            # It has a socket a client, and at the barrier it would wait without waking.
+            connected = len(worker.net_connections("tcp")) > 1
+            return connected and worker.num_ctx_switches().voluntary >= before + 20
+        return False
+
+    until(woken)
 
 
 def resume_whole(begin, kept, tmp_path):

@@ -1,4 +1,4 @@
-"""Made-up trials with histograms of their own."""
+"""Histograms, and made-up trials that hold some."""
 
 import made
 from hdrh.histogram import HdrHistogram
@@ -6,7 +6,13 @@ from hdrh.histogram import HdrHistogram
 from c10k.model import Latency
 
 
+def latencies_of(seen, key="latency"):
+    """The histogram that a worker's result holds."""
+    return HdrHistogram.decode(seen[key])
+
+
 def histogram(values):
+    """These values, in ns, as a measurement holds them."""
     made_up = HdrHistogram(1, 3_600_000_000_000, 3)
     for value in values:
         made_up.record_value(value)

@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -13,6 +12,7 @@ import made
 import psutil
 import pytest
 from msgspec.structs import replace
+from waiting import until
 
 from c10k import launch, machine, paths, plan
 from c10k.declare import catalog
@@ -28,13 +28,6 @@ confined = pytest.mark.skipif(
     confine.ruleset(Path("/tmp")) is None, reason="this kernel has no Landlock"
 )
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-
-
-def until(done, limit_s=5.0):
-    deadline = time.monotonic() + limit_s
-    while not (found := done()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
 
 
 @confined
@@ -128,9 +121,7 @@ def test_nothing_outlives_its_owner(tmp_path, then, how):
     owner.wait(10)
     owner.stdout.close()
     left = [Path(folder), tmp_path / "socket"]
-    assert until(lambda: not keeper.carrying(mark) and not any(map(Path.exists, left)), 2.0), (
-        keeper.carrying(mark)
-    )
+    until(lambda: not keeper.carrying(mark) and not any(map(Path.exists, left)), 2.0)
 
 
 def test_a_forked_copy_does_not_clean_up_for_its_parent(tmp_path):

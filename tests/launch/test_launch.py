@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import msgspec
 import psutil
 import pytest
+from waiting import gone, until
 
 from c10k import launch, paths
 from c10k.declare import catalog
@@ -65,15 +65,6 @@ def probe(tmp_path):
     return ask
 
 
-def wait_until_gone(pid, limit_s=5.0):
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.01)
-    return False
-
-
 def test_standard_input_is_the_listening_socket(probe):
     """The contract's first point: descriptor 0 listens, and blocks as a fresh socket does."""
     option = "socket.SOL_SOCKET, socket.SO_ACCEPTCONN"
@@ -100,8 +91,7 @@ def test_the_backlog_is_read_back_from_the_kernel(serving):
     given = min(launch.BACKLOG, int(Path("/proc/sys/net/core/somaxconn").read_text()))
     assert running.backlog() == (0, given)
     os.kill(running.pid, signal.SIGSTOP)
-    while psutil.Process(running.pid).status() != psutil.STATUS_STOPPED:
-        time.sleep(0.001)  # until then its accept takes what comes
+    until(lambda: psutil.Process(running.pid).status() == psutil.STATUS_STOPPED)  # accepts no more
     waiting = [running.connect() for _ in range(7)]
     assert running.backlog().length == 7
     os.kill(running.pid, signal.SIGCONT)
@@ -157,7 +147,7 @@ def test_stop_ends_what_the_server_started(serving):
     assert stopped.killed
     assert stopped.took_s >= launch.STOP_S
     assert running.process.returncode == -signal.SIGKILL
-    assert wait_until_gone(child)
+    until(lambda: gone(child))
 
 
 def test_stop_frees_the_address_and_may_be_called_twice(serving):
@@ -185,7 +175,7 @@ def test_a_server_does_not_outlive_its_parent(tmp_path):
         pid = int(parent.stdout.readline())
         assert psutil.pid_exists(pid)
         parent.kill()
-    assert wait_until_gone(pid)
+    until(lambda: gone(pid))
 
 
 def test_gone_says_why(serving):

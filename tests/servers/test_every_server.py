@@ -7,10 +7,10 @@ import signal
 import socket
 import struct
 import sys
-import time
 
 import psutil
 import pytest
+from waiting import until
 
 from c10k import check, launch, paths
 from c10k.declare import catalog
@@ -148,10 +148,7 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
         children = psutil.Process(running.pid).children()
         for client in clients[:3]:
             client.close()
-        deadline = time.monotonic() + 5
-        while len(psutil.Process(running.pid).children()) > 2 and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert len(psutil.Process(running.pid).children()) == 2
+        until(lambda: len(psutil.Process(running.pid).children()) == 2)
         running.process.terminate()
         assert running.process.wait(launch.STOP_S) == 0
         assert not psutil.wait_procs(children, timeout=0)[1]
