@@ -1,15 +1,12 @@
 """A session as a process that faults are put to."""
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
-from waiting import until
+from waiting import echoes, until
 
 from c10k.launch import keeper
 from c10k.run import store
@@ -90,19 +87,8 @@ def child(pid, word):
 
 
 def until_it_echoes(run):
-    """Waits until a trial of a run is under way: its worker wakes again and again."""
-
-    def woken():
-        with contextlib.suppress(psutil.NoSuchProcess):  # its trial has ended: the next one's
-            worker = psutil.Process(child(run.process.pid, "echo_client.py"))
-            before = worker.num_ctx_switches().voluntary
-            time.sleep(0.05)
-            # It has a socket a client, and at the barrier it would wait without waking.
-            connected = len(worker.net_connections("tcp")) > 1
-            return connected and worker.num_ctx_switches().voluntary >= before + 20
-        return False
-
-    until(woken)
+    """Waits until a trial of a run is under way: after one trial, its successor."""
+    until(lambda: echoes(child(run.process.pid, "echo_client.py")))
 
 
 def resume_whole(begin, kept, tmp_path):
