@@ -417,10 +417,15 @@ def test_no_interrupt_is_lost_where_python_drops_it(number):
             signal.raise_signal(number)
 
     before = signal.getsignal(signal.SIGALRM), sys.unraisablehook
-    with pytest.raises(KeyboardInterrupt), Interruptible():
-        Interrupted()
-        time.sleep(5)
-        raise AssertionError("nothing came")
+    interrupts = signal.getsignal(signal.SIGINT)
+    try:
+        with pytest.raises(KeyboardInterrupt), Interruptible():
+            Interrupted()
+            time.sleep(5)
+            raise AssertionError("nothing came")
+        signal.raise_signal(signal.SIGINT)  # a second one does not cut off the last words
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
     assert (signal.getsignal(signal.SIGALRM), sys.unraisablehook) == before
 
 
