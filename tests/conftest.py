@@ -13,7 +13,8 @@ from hypothesis import settings
 from c10k import launch, paths
 from c10k.declare import catalog
 
-# Timings are never asserted, not even by hypothesis.
+# A busy machine may make everything later, never earlier: outside of tests marked `alone`, no
+# upper limit of a time is asserted but for hangs, not even by hypothesis.
 settings.register_profile("c10k", deadline=None)
 settings.load_profile("c10k")
 

@@ -151,6 +151,7 @@ def test_every_byte_of_every_message_is_echoed(serving, client, arrivals, messag
     assert seen["slice_start_ns"] == pytest.approx(0.1e9, abs=0.09e9)
 
 
+@pytest.mark.alone
 def test_a_known_delay_is_what_is_reported(serving, client):
     """A server that answers after 10 ms: nothing under 10 ms, and most of it not far above."""
     port = serving(KNOWN / "answers_after_10ms.py").address[1]
@@ -179,6 +180,7 @@ def test_the_time_that_messages_queued_counts(serving, client):
     assert 75 < percentile_ms(seen, 99) < 500
 
 
+@pytest.mark.alone
 def test_a_closed_loop_hides_the_same_stall(serving, client):
     """Closed: each client meets each stall once, however many messages it sends between."""
     port = serving(KNOWN / "stalls_100ms_a_second.py").address[1]

@@ -58,7 +58,7 @@ def test_a_block_becomes_a_server(write):
 
 def test_a_server_is_never_run(write):
     """Listing contenders must not execute them."""
-    catalog.read(write(BLOCK + "raise SystemExit('it was run')\n"))
+    assert catalog.read(write(BLOCK + "raise SystemExit('it was run')\n")).title
 
 
 def test_a_program_has_its_table_in_a_toml(write):

@@ -123,7 +123,9 @@ def test_the_ratio_of_several_sessions_holds_what_was_planted():
     """Its interval is that of the sessions, wider than any one's blocks would have it."""
     a, b = side(1, 4, spread=0.04), side(2, 4, factor=1.2, spread=0.04)
     found = compare.sessions(a, b, ("a", "b"))
-    for row in (row for row in found.rows if row.server == "beta"):
+    planted = [row for row in found.rows if row.server == "beta"]
+    assert planted
+    for row in planted:
         assert row.ratio.low < 1.2 < row.ratio.high
         assert row.ratio.high / row.ratio.low > 1.05
         assert row.ratio.blocks == 4

@@ -89,9 +89,13 @@ def test_a_lock_dies_with_its_owner(folder):
     """A run that was killed leaves no lock behind."""
     pid = os.fork()
     if pid == 0:
-        store.resume(folder)
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(pid, 0)
+        try:
+            store.resume(folder)
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)  # a copy of the test run must not go on
+    _, status = os.waitpid(pid, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL  # so it had the lock
     store.resume(folder)[1].close()
 
 
