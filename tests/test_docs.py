@@ -1,5 +1,6 @@
 """Guards the pages: what they quote is fresh, what they name exists, what exists is named."""
 
+import configparser
 import importlib.util
 import re
 import tomllib
@@ -77,8 +78,20 @@ def test_the_extras_cover_the_servers():
             assert server.framework in extras["all"][0]
 
 
-def test_tox_has_the_jobs_that_the_makefile_calls():
-    """The Makefile holds no job of its own."""
+def test_tox_has_the_jobs_that_the_makefile_and_the_pages_call():
+    """The Makefile holds no job of its own, and every job that is named somewhere is there."""
+    tox = configparser.ConfigParser()
+    tox.read(ROOT / "tox.ini")
     makefile = (ROOT / "Makefile").read_text()
-    assert "tox run" in makefile
-    assert "c10k run" in makefile
+    assert "bin/tox run\n" in makefile
+    assert "pytest" not in makefile
+    assert f"bin/{tox['testenv:bench']['commands'].partition(' {')[0]}\n" in makefile
+    jobs = {name.partition(":")[2] for name in tox.sections()}
+    called = set(re.split(r",\s*", tox["tox"]["env_list"]))
+    texts = [makefile, *(page.read_text() for page in PAGES)]
+    for path in (*ROOT.glob("benchmarks/*/*.py"), *ROOT.glob("tests/**/*.py")):
+        texts.append(path.read_text())
+    for text in texts:
+        for names in re.findall(r"\btox (?:run )?-e ([\w,-]+)", text):
+            called.update(names.split(","))
+    assert called - {"py311", "py312", "py313"} <= jobs

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import made
 import pytest
+from command import c10k
 from markdown_it import MarkdownIt
 from msgspec.structs import replace
 from packaging.requirements import Requirement
+from recorded import histogram
 from rich.console import Console
-from test_cli import c10k
-from test_export import histogram
 
 from c10k import cli, launch, paths
 from c10k.declare import catalog, choosing

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
-from disturbed import child, resume_whole, started_by, wait_until
+from command import c10k
+from disturbed import child, resume_whole, started_by, until_nothing_is_left
+from waiting import until
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc"),
@@ -110,7 +112,7 @@ def test_the_engine_runs_out_of_descriptors(begin, kept, tmp_path, held, spare):
     before = kept()
     failed = [m.reason for m in before if m.status == "failed"]
     assert code == 3 or failed
-    assert wait_until(lambda: not started_by(run.process.pid), 2)
+    until_nothing_is_left(run)
     seen = f"exit {code}, {len(before)} of 4 trials kept"
     if code == 3:
         resume_whole(begin, kept, tmp_path)
@@ -138,7 +140,7 @@ def test_every_place_of_a_trial_may_find_no_descriptor(begin, kept, tmp_path, he
     assert failed
     assert all("oo many open files" in m.reason for m in failed), {m.reason for m in failed}
     assert kept()[-1].status == "ok"  # more trials than places: nothing failed there
-    assert wait_until(lambda: not started_by(run.process.pid), 2)
+    until_nothing_is_left(run)
     held(
         "the engine finds no descriptor at one of the places that open something, each in its turn",
         "that trial has its row, with the reason where it fails; the next is measured",
@@ -150,7 +152,7 @@ def test_a_client_worker_runs_out_of_descriptors(begin, kept, held):
     """While clients come and go: those who cannot connect are counted, by their error."""
     run = begin(blocks=2, kind="churn", clients=20, duration=2.0)
     worker = child(run.process.pid, "echo_client.py")
-    assert wait_until(lambda: psutil.Process(worker).num_fds() > 20, 5)
+    until(lambda: psutil.Process(worker).num_fds() > 20)
     _, hard = resource.prlimit(worker, resource.RLIMIT_NOFILE)
     resource.prlimit(worker, resource.RLIMIT_NOFILE, (8, hard))
     code = run.end()
@@ -204,11 +206,7 @@ def test_the_port_is_taken(held):
     """Said in one line, with the address."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        done = subprocess.run(
-            [sys.executable, "-m", "c10k", "serve", "threads_sockets", "--bind", address],
-            capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-    assert done.returncode == 2
+        done = c10k("serve", "threads_sockets", "--bind", address, code=2)
     (line,) = done.stderr.splitlines()
     assert address in line
     held(

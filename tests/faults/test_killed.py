@@ -6,7 +6,7 @@ import sys
 import time
 
 import pytest
-from disturbed import Run, child, kill, resume_whole, started_by, wait_until
+from disturbed import Run, child, kill, resume_whole, until_it_echoes, until_nothing_is_left
 
 from c10k.run import store
 
@@ -19,14 +19,14 @@ def test_the_command_is_ended(begin, kept, tmp_path, held, how):
     """Whatever ends a run: what was measured is there, nobody lives on, and it can go on."""
     run = begin(blocks=4)
     run.until("2/")
-    time.sleep(0.7)  # in the middle of a trial
+    until_it_echoes(run)
     number = getattr(signal, how.split()[0])
     run.process.send_signal(number)
     if "twice" in how:
         time.sleep(0.05)
         run.process.send_signal(number)
     code = run.end()
-    assert wait_until(lambda: not started_by(run.process.pid), 2)
+    until_nothing_is_left(run)
     assert code == (-9 if how == "SIGKILL" else 3), run.said
     before = len(kept())
     assert before >= 2
@@ -47,7 +47,6 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
     both = ("asyncio_streams", "threads_sockets")
     run = begin(blocks=4 + kills * 2 // 3, servers=both, duration=0.2)
     run.until("1/")  # from here on there is a session to resume
-    repeated = orphans = 0
     for count in range(kills):
         time.sleep(moments.uniform(0.0, 2.0))
         kill(run.process.pid)
@@ -55,13 +54,12 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
         run.said += run.process.stdout.read()
         done = sum(line.split("/")[0].isdecimal() for line in run.said.splitlines())
         known = len(kept())
-        orphans += not wait_until(lambda pid=run.process.pid: not started_by(pid), 2)
+        until_nothing_is_left(run)
         trials = store.load(tmp_path / "s").plan.trials
         assert [m.trial for m in kept()] == list(trials[:known])
         if count == 0:
             said_before = 0
         assert known >= said_before + done, "a trial that was told as measured is gone"
-        repeated += len(trials) > known
         if len(trials) == known:
             break
         said_before = known
@@ -69,12 +67,11 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
     run.process.kill()
     run.process.communicate()
     whole = resume_whole(begin, kept, tmp_path) if len(trials) > len(kept()) else len(trials)
-    assert orphans == 0
-    print(f"{count + 1} kills, {orphans} orphans, {whole} trials in the planned order")
+    print(f"{count + 1} kills, 0 orphans, {whole} trials in the planned order")
     held(
         f"SIGKILL of the command at {count + 1} random moments, resumed after each",
         "the session equals an uninterrupted one in plan, order and count; zero orphans",
-        f"{whole} of {whole} trials in the planned order, each once; {orphans} orphans",
+        f"{whole} of {whole} trials in the planned order, each once; 0 orphans",
     )
 
 
@@ -91,8 +88,8 @@ def test_a_server_or_a_worker_is_killed_or_stopped(begin, kept, held, word, numb
     """It costs its own trial, whose row says why; the others are measured."""
     run = begin(blocks=3, duration=1.0)
     run.until("1/")
+    until_it_echoes(run)
     victim = child(run.process.pid, word)
-    time.sleep(0.6)
     kill(victim, number)
     code = run.end()
     assert code == 0, run.said
@@ -100,7 +97,7 @@ def test_a_server_or_a_worker_is_killed_or_stopped(begin, kept, held, word, numb
     assert sorted(status for status, _ in found) == ["failed", "ok", "ok"], found
     (reason,) = [reason for status, reason in found if status == "failed"]
     assert says in reason
-    assert wait_until(lambda: not started_by(run.process.pid), 2)
+    until_nothing_is_left(run)
     who = "the server" if "streams" in word else "a client worker"
     held(
         f"{number.name} of {who}",

@@ -11,9 +11,9 @@ from types import SimpleNamespace
 import made
 import msgspec
 import pytest
+from folders import CLAIMS, HEADS, TRIALS, as_folder
 from hypothesis import strategies as st
 from nonsense import TEXT, fuzzed
-from test_folders import CLAIMS, HEADS, TRIALS, as_folder
 
 from c10k import claims, cli, launch, machine
 from c10k.declare import catalog

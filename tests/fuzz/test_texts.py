@@ -8,7 +8,7 @@ import msgspec
 import nonsense
 import pytest
 from hypothesis import strategies as st
-from nonsense import TEXT, edited, fuzzed, hurt
+from nonsense import TEXT, edited, fuzzed, hurt, one_line
 from plan import Plan, PlanError
 from plan import read as read_plan
 
@@ -27,12 +27,6 @@ SERVERS = [
 KNOWN = catalog.find(paths.SERVERS)
 PLAN = msgspec.to_builtins(Plan(port=7000, sources=("127.0.0.2",)))
 NUMBERISH = st.text("0123456789_.kKmMsh% \n-+e\u0661x", max_size=24)
-
-
-def one_line(error):
-    """What a user is shown of an error."""
-    assert str(error)
-    assert "\n" not in plain(str(error))
 
 
 @fuzzed("counts, shares and times", NUMBERISH | TEXT, quick=1000, long=560_000, batched=True)

@@ -23,7 +23,10 @@ class Interruptible:
         self.hook = sys.unraisablehook
         sys.unraisablehook = self._dropped
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # A second Ctrl-C must not cut off what is said of the first.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
         sys.unraisablehook = self.hook
         for number, handler in self.old.items():

@@ -1,0 +1,66 @@
+"""Guards the micro-benchmarks: every primitive of every framework does what it says, with
+its own assertions, on every interpreter. What they measure is the business of `tox -e micro`."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+
+from c10k import paths
+
+MICRO = paths.SUITE / "benchmarks" / "micro"
+
+# What a framework does not have; the coverage table of docs/micro.md says the same.
+ABSENT = {
+    "threading": {"cancel", "timeout"},
+    "gevent": {"process_call"},
+    "twisted": {"event_wake", "process_call", "pipe_trip", "signal_wake"},
+    "asyncio": set(),
+    "uvloop": set(),
+    "curio": {"signal_wake"} | ({"process_call"} if sys.version_info >= (3, 12) else set()),
+    "trio": {"process_call"},
+}
+
+
+def one(*arguments):
+    done = subprocess.run(
+        [sys.executable, str(MICRO / "one.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+@pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda primitive: primitive.name)
+def test_a_primitive_does_what_it_says(framework, primitive):
+    """A few operations, asserted by the function itself; where there is no such thing, so."""
+    found = one(framework, primitive.name, "--rounds", 1, "--operations", 20)
+    if "not_here" in found:
+        pytest.skip(found["not_here"])
+    if primitive.name in ABSENT[framework]:
+        assert found == {"no_such_thing": primitive.title}
+    else:
+        (took,) = found["seconds"]
+        assert took > 0
+
+
+@pytest.mark.parametrize("primitive", GENERATORS, ids=lambda primitive: primitive.name)
+def test_generators_delegate(primitive):
+    """The language's own delegation."""
+    (took,) = one("generators", primitive.name, "--rounds", 1, "--operations", 20)["seconds"]
+    assert took > 0
+
+
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+def test_memory_is_read_while_the_units_wait(framework):
+    """Two thousand units hold something, and less than a megabyte each."""
+    found = one(framework, "memory", "--operations", 2000)
+    if "not_here" in found:
+        pytest.skip(found["not_here"])
+    assert 0 < found["bytes_per_unit"] < 1 << 20
