@@ -335,9 +335,9 @@ def test_a_path_under_home_is_found_again(monkeypatch, tmp_path):
     assert paths.name_of(inside) == "~/x.py"
     assert paths.file_of("~/x.py") == inside
     assert paths.name_of(beside) == str(beside)
-    assert paths.homeless(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
+    assert paths.hide_home(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
     monkeypatch.setenv("HOME", "/")
-    assert paths.homeless("/x / y") == "/x / y"
+    assert paths.hide_home("/x / y") == "/x / y"
 
 
 # -- networks ------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from typing import ClassVar
 import psutil
 
 from .. import launch
+from ..errors import os_reason
 from ..launch import processes
 from ..model import Grade, Server
 
@@ -83,7 +84,7 @@ class Client:
             except BlockingIOError:
                 return 0
             except OSError as error:
-                raise CutOff(f"{self.name} cannot send: {error.strerror}") from None
+                raise CutOff(f"{self.name} cannot send: {os_reason(error)}") from None
             self.owed += piece[:sent]
         del self.outbox[:sent]
         return sent
@@ -96,7 +97,7 @@ class Client:
             return 0
         except OSError as error:
             raise CutOff(
-                f"{self.name} was cut off after {self.echoed:,} bytes: {error.strerror}"
+                f"{self.name} was cut off after {self.echoed:,} bytes: {os_reason(error)}"
             ) from None
         if not data:
             missing = len(self.owed) + len(self.outbox)
@@ -137,7 +138,7 @@ class Client:
             ) from None
         except OSError as error:
             raise Failed(
-                f"{self.name} got {error.strerror}, not end of stream, after its last byte"
+                f"{self.name} got {os_reason(error)}, not end of stream, after its last byte"
             ) from None
         if rest:
             raise Failed(f"{self.name} got {len(rest)} bytes that it never sent")
@@ -228,7 +229,7 @@ class Subject:
         try:
             sock = self.running.connect(PATIENCE_S)
         except OSError as error:
-            raise Failed(f"{name} cannot connect: {error.strerror or error}") from None
+            raise Failed(f"{name} cannot connect: {os_reason(error)}") from None
         return self._adopt(sock, name)
 
     def connecting(self, name: str, receive_bytes: int | None = None) -> Client:
@@ -244,7 +245,7 @@ class Subject:
         error = sock.connect_ex(listener.getsockname())
         if error not in (0, errno.EINPROGRESS):
             sock.close()
-            raise Failed(f"{name} cannot connect: {os.strerror(error)}")
+            raise Failed(f"{name} cannot connect: {os.strerror(error).lower()}")
         return self._adopt(sock, name)
 
     def _adopt(self, sock: socket.socket, name: str) -> Client:

@@ -5,7 +5,6 @@ on has changed: the server's files, the interpreter, the framework, or this kit.
 """
 
 import contextlib
-import hashlib
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -112,10 +111,8 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     versions given, and the sources of the launcher and this kit.
     """
     kit = [path for of in (__file__, launch.__file__) for path in Path(of).parent.glob("*.py")]
-    digest = hashlib.sha256(repr((sys.version, sorted(versions.items()))).encode())
-    for source in (*paths.sources(server.path), *sorted(kit)):
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    interpreter = (sys.version, sorted(versions.items()))
+    return paths.digest((*paths.sources(server.path), *sorted(kit)), interpreter)
 
 
 def remembered(server: Server, versions: Mapping[str, str], folder: Path) -> Conformance | None:
@@ -158,5 +155,5 @@ def anew(server: Server, only: Sequence[str] = (), *, workdir: Path, **options: 
 
 
 def _place(server: Server, folder: Path) -> Path:
-    of = hashlib.sha256(repr((server.path, server.dependencies, server.python)).encode())
-    return folder / f"{server.name}-{of.hexdigest()[:8]}.json"
+    digest = paths.digest(value=(server.path, server.dependencies, server.python))
+    return folder / f"{server.name}-{digest}.json"

@@ -18,6 +18,7 @@ from ..launch import keeper
 from ..model import ClaimsHead
 from ..render import verdicts
 from ..run import begin
+from ..text import timestamp
 from . import words
 from .app import DONE, EARLY, Flag, app
 from .console import print_json, print_line
@@ -75,7 +76,7 @@ def claims_(
         ClaimsHead(
             claims.SCHEMA,
             metadata.version("c10k-bench"),
-            begin.now(),
+            timestamp(),
             quick,
             paths.name_of(ladder),
             machine.environment(paths.SUITE),

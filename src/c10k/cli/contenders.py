@@ -15,7 +15,7 @@ from rich.text import Text
 
 from .. import check, launch, paths
 from ..declare import catalog, choosing, template, workload
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..launch import keeper, requirements, runtime
 from ..model import CaseResult, Conformance, Server
 from ..render import conformance
@@ -91,7 +91,7 @@ def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
     except FileExistsError:
         raise UserError(f"{path} already exists; choose another name") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{path}: cannot be written: {os_reason(error)}") from None
     console = Console()
     print_line(console, f"{path}: a copy of {nearest.name} ({nearest.model}); change it, then")
     print_line(console, f"  c10k check ./{path}")

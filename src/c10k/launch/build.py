@@ -1,6 +1,5 @@
 """The command that starts a server, built first where it must be."""
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -46,11 +45,9 @@ def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
 
 def _build(server: Server) -> str:
     """Builds into the cache, under a name made of the sources and the command."""
-    digest = hashlib.sha256(repr(server.build).encode())
-    for source in paths.sources(server.path):
-        digest.update(source.read_bytes())
+    digest = paths.digest(paths.sources(server.path), server.build)
     folder = paths.cache() / "built"
-    binary = folder / f"{server.name}-{digest.hexdigest()[:16]}"
+    binary = folder / f"{server.name}-{digest}"
     if binary.exists():
         return str(binary)
     compiler = server.build[0]

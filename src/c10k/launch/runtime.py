@@ -7,7 +7,6 @@ the requirements, so that only the first session waits for them.
 """
 
 import ast
-import hashlib
 import json
 import os
 import platform
@@ -23,7 +22,7 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from .. import paths
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..model import Runtime, Server
 from . import build, requirements
 
@@ -101,8 +100,8 @@ def _imports(server: Server) -> list[str]:
 def _environment(server: Server) -> Path:
     """The interpreter of the server's environment."""
     base = _interpreter(server)
-    digest = hashlib.sha256(repr((base, sorted(server.dependencies))).encode()).hexdigest()[:16]
-    folder = paths.cache() / "environments" / digest
+    made_of = (base, sorted(server.dependencies))
+    folder = paths.cache() / "environments" / paths.digest(value=made_of)
     python = folder / "bin" / "python"
     if python.exists():
         return python
@@ -118,7 +117,7 @@ def _environment(server: Server) -> Path:
                 made.rename(folder)
     except OSError as error:
         raise CannotRun(
-            f"its environment cannot be made: {error.strerror or error} ({folder.parent})"
+            f"its environment cannot be made: {os_reason(error)} ({folder.parent})"
         ) from None
     return python
 
@@ -181,7 +180,7 @@ def _run(words: list[str]) -> str:
     except subprocess.TimeoutExpired:
         raise CannotRun(f"{words[0]} did not end within {_TIMEOUT_S:.0f} s") from None
     except OSError as error:
-        raise CannotRun(f"{words[0]}: {error.strerror or error}") from None
+        raise CannotRun(f"{words[0]}: {os_reason(error)}") from None
     if done.returncode:
         raise CannotRun(_one_line(done.stderr) or f"{words[0]} failed ({done.returncode})")
     return done.stdout

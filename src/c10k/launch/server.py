@@ -30,6 +30,7 @@ from typing import IO, NamedTuple
 
 import psutil
 
+from ..errors import os_reason
 from ..model import Server
 from . import confine, keeper
 from .build import NotServing, command
@@ -208,7 +209,7 @@ def _open(server: Server, log: Path, bind: str, cpus: Sequence[int] | None) -> R
     try:
         listeners = listen_for(server, bind)
     except OSError as error:
-        raise NotServing(f"it has nothing to listen on: {error.strerror or error}") from None
+        raise NotServing(f"it has nothing to listen on: {os_reason(error)}") from None
     if isinstance(socket_file := listeners[0].getsockname(), str):
         keeper.keeper().remove(Path(socket_file))
     stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs

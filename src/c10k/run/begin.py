@@ -10,7 +10,6 @@ are planned, checked, refused and stored alike.
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from ..judge import judge
 from ..machine import differences
 from ..model import Goal, Measurement, Runtime, Server, Session, Trial, Workload
 from ..plan import precision, search
+from ..text import timestamp
 from . import executor, prepare, session, store
 from .executor import MEMORY_SHARE, Machines
 from .local import LocalMachine
@@ -63,7 +63,7 @@ def begin(
     head = Session(
         schema=store.SCHEMA,
         c10k=metadata.version("c10k-bench"),
-        started_at=now(),
+        started_at=timestamp(),
         plan=planned,
         environment=machines.environment(),
         conformance=prepare.conformance(planned.servers, runtimes, say) if checked else {},
@@ -170,7 +170,7 @@ class Begun:
             before=before,
             after=after,
         )
-        self.writer.finish(now())
+        self.writer.finish(timestamp())
 
     def _more(self, measured: Sequence[Measurement]) -> Sequence[Trial]:
         """Further trials of a search, or further blocks until the goal is met."""
@@ -225,11 +225,6 @@ def changes(
             if old != new:
                 found.append(f"{name}: {key} {old} → {new}")
     return list(dict.fromkeys(found))
-
-
-def now() -> str:
-    """The time for a session's head: UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def stamp() -> str:

@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import launch
+from ..errors import os_reason
 from ..model import (
     Conformance,
     Host,
@@ -24,6 +24,7 @@ from ..model import (
     Status,
     Trial,
 )
+from ..text import timestamp
 from . import drive, events, merge
 
 MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
@@ -158,7 +159,7 @@ class Executor(ABC, Generic[Place]):
         measurement = Measurement(
             trial,
             "failed",
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            started_at=timestamp(),
             versions=runtime.versions,
             python=runtime.python,
             gil=runtime.gil,
@@ -243,7 +244,7 @@ class Executor(ABC, Generic[Place]):
 
 def out_of(error: OSError) -> str:
     """Why a trial failed when it was the suite itself that ran out of something."""
-    return f"the suite cannot run it: {error.strerror or error}"
+    return f"the suite cannot run it: {os_reason(error)}"
 
 
 def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> Measurement:

@@ -6,7 +6,7 @@ trials.torn    the beginning of a line that a crash cut short, kept aside
 finished.json  when it was finished, with a digest of the trials: from then on nothing is added
 logs/          what each server said, capped
 
-What is written names no home folder (places.homeless), whoever said it.
+What is written names no home folder (places.hide_home), whoever said it.
 Who writes holds a lock on trials.jsonl, which ends with its process, however that ends. While
 a trial runs the folder itself is locked, too: who follows the session waits for that, and
 works between two trials only, as whatever else runs would be in what is measured.
@@ -24,7 +24,7 @@ from typing import IO, Any
 import msgspec
 
 from .. import paths
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..model import Measurement, Session
 
 SCHEMA = 1
@@ -68,7 +68,8 @@ class Writer:
                 line = line[self._file.write(line) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise StoreError(f"{self.folder / TRIALS}: cannot be written: {_why(error)}") from None
+            path = self.folder / TRIALS
+            raise StoreError(f"{path}: cannot be written: {os_reason(error)}") from None
 
     @contextlib.contextmanager
     def measuring(self) -> Iterator[None]:
@@ -91,7 +92,7 @@ class Writer:
             for name in (HEAD, TRIALS, FINISHED):
                 (self.folder / name).chmod(0o444)
         except OSError as error:
-            raise StoreError(f"{self.folder}: cannot be finished: {_why(error)}") from None
+            raise StoreError(f"{self.folder}: cannot be finished: {os_reason(error)}") from None
 
     def close(self) -> None:
         self._file.close()
@@ -106,7 +107,7 @@ def between_trials(folder: Path) -> Iterator[None]:
     try:
         opened = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be read: {_why(error)}") from None
+        raise StoreError(f"{folder}: cannot be read: {os_reason(error)}") from None
     try:
         fcntl.flock(opened, fcntl.LOCK_SH)
         yield
@@ -121,7 +122,7 @@ def size(folder: Path) -> int:
     except FileNotFoundError:
         return 0
     except OSError as error:
-        raise StoreError(f"{folder / TRIALS}: cannot be read: {_why(error)}") from None
+        raise StoreError(f"{folder / TRIALS}: cannot be read: {os_reason(error)}") from None
 
 
 def _lock(opened: int) -> bool:
@@ -148,7 +149,7 @@ def create(folder: Path, session: Session) -> Writer:
             unless_made.pop_all()
         return writer
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {_why(error)}") from None
+        raise StoreError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
 
 def _refuse_taken(folder: Path) -> None:
@@ -184,22 +185,11 @@ def _write_head(folder: Path, session: Session) -> None:
 
 
 def _encoded(thing: object) -> bytes:
-    return paths.homeless(msgspec.json.encode(thing).decode()).encode()
+    return paths.hide_home(msgspec.json.encode(thing).decode()).encode()
 
 
 def _write(path: Path, text: bytes) -> None:
-    """A whole file or none, on disk before this returns."""
-    scratch = path.with_name(path.name + ".new")
-    with scratch.open("wb") as file:
-        file.write(msgspec.json.format(text, indent=1) + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    scratch.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    paths.replace_whole(path, msgspec.json.format(text, indent=1) + b"\n")
 
 
 def resume(folder: Path, mixed: Sequence[str] = ()) -> tuple[Session, Writer]:
@@ -224,7 +214,7 @@ def resume(folder: Path, mixed: Sequence[str] = ()) -> tuple[Session, Writer]:
             _write_head(folder, session)
         return session, Writer(folder, file)
     except OSError as error:
-        raise StoreError(f"{folder}: cannot be written: {_why(error)}") from None
+        raise StoreError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
 
 def load(folder: Path) -> Session:
@@ -235,7 +225,7 @@ def load(folder: Path) -> Session:
     except FileNotFoundError:
         raise StoreError(f"{folder}: no session here ({HEAD} is missing)") from None
     except OSError as error:
-        raise StoreError(f"{head}: cannot be read: {_why(error)}") from None
+        raise StoreError(f"{head}: cannot be read: {os_reason(error)}") from None
     except _MALFORMED as error:
         raise StoreError(f"{head}: not JSON: {error}") from None
     schema = raw.get("schema") if isinstance(raw, dict) else None
@@ -262,7 +252,7 @@ def _finished(folder: Path) -> Finished | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
+        raise StoreError(f"{path}: cannot be read: {os_reason(error)}") from None
     except _MALFORMED as error:
         raise StoreError(f"{path}: {error}") from None
 
@@ -273,7 +263,7 @@ def _text(path: Path) -> bytes:
     except FileNotFoundError:
         return b""
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read: {_why(error)}") from None
+        raise StoreError(f"{path}: cannot be read: {os_reason(error)}") from None
 
 
 def _trials(path: Path, text: bytes) -> list[Measurement]:
@@ -285,7 +275,3 @@ def _trials(path: Path, text: bytes) -> list[Measurement]:
         except _MALFORMED as error:
             raise StoreError(f"{path}:{number}: {error}") from None
     return measurements
-
-
-def _why(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
