@@ -184,8 +184,17 @@ def _checked(
         def seen(result: CaseResult, name: str = server.name) -> None:
             console.print(shown.line(name, result), soft_wrap=True)
 
-        options = {"versions": on.depended_on, "python": on.executable, "full": full}
-        found.append(check.anew(server, only, workdir=folder, seen=seen, **options))
+        found.append(
+            check.check(
+                server,
+                only,
+                workdir=folder,
+                full=full,
+                versions=on.depended_on,
+                python=on.executable,
+                seen=seen,
+            )
+        )
     return found, not_run
 
 

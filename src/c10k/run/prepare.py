@@ -52,7 +52,7 @@ def conformance(
         if alone not in made:
             versions = runs_on.depended_on
             known = check.remembered(alone, versions, folder)
-            made[alone] = known or check.anew(
+            made[alone] = known or check.check(
                 alone, workdir=folder, versions=versions, python=runs_on.executable
             )
             unchanged = " (unchanged since)" if known else ""
