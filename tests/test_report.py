@@ -37,7 +37,7 @@ def whole(**fields):
 
 
 def page(*sessions):
-    parts = [html.Part(f"s{i}", each, judge(each)) for i, each in enumerate(sessions)]
+    parts = [html.PageSession(f"s{i}", each, judge(each)) for i, each in enumerate(sessions)]
     return html.render(parts)
 
 

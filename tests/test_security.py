@@ -101,7 +101,9 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize("nasty", HOSTILE)
 def test_a_page_has_one_script_its_own(nasty):
     """A stranger adds no script, handler or link; the page's policy allows one script by digest."""
-    parts = [html.Part(nasty, each, judge(each)) for each in (hostile(nasty), hostile("tame"))]
+    parts = [
+        html.PageSession(nasty, each, judge(each)) for each in (hostile(nasty), hostile("tame"))
+    ]
     page = html.render(parts, [nasty], claimed(nasty))
     found, tame = Elements(page), Elements(html.render(parts[1:]))
     assert len(found.scripts) == 1
@@ -355,8 +357,8 @@ def test_another_address_than_loopback_says_what_it_exposes():
                 assert "whoever can reach 0.0.0.0" in serving.stderr.readline()
             serving.send_signal(signal.SIGINT)
             assert serving.communicate(timeout=20)[1] == ""
-    assert launch.exposed(("::1", 1, 0, 0)) == launch.exposed("/a/socket") == ""
-    assert "fe80::1%eth0" in launch.exposed(("fe80::1%eth0", 1))
+    assert launch.exposure(("::1", 1, 0, 0)) == launch.exposure("/a/socket") == ""
+    assert "fe80::1%eth0" in launch.exposure(("fe80::1%eth0", 1))
 
 
 def test_workloads_and_sessions_have_no_address():

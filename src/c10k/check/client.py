@@ -263,7 +263,7 @@ class Subject:
         others = [self.connect(f"another client ({i})") for i in (1, 2)]
         self.echo(others)
         yield
-        if reason := self.gone():
+        if reason := self.why_gone():
             raise Failed(reason)
         self.echo(others)
         self.echo([self.connect("a client that came later")])
@@ -309,9 +309,9 @@ class Subject:
         """Resident memory of the server's processes."""
         return self.together(lambda process: int(process.memory_info().rss))
 
-    def gone(self, wait_s: float = 0.0) -> str:
-        """Why the server is gone. wait_s: its sockets close a moment before it is reaped."""
-        return self._running.gone(wait_s) if self._running else ""
+    def why_gone(self, wait_s: float = 0.0) -> str:
+        """How the server ended, waiting so long for its end; "" while it runs."""
+        return self._running.why_gone(wait_s) if self._running else ""
 
     def said(self) -> bytes:
         """What the server wrote on standard output during the whole check."""

@@ -261,7 +261,7 @@ def _sigterm_in_echo(subject: Subject) -> None:
         while client.owed and time.monotonic() < deadline:
             if not client.receive():
                 time.sleep(0.005)
-    gone = subject.gone(wait_s=max(0.0, deadline - time.monotonic()))
+    gone = subject.why_gone(wait_s=max(0.0, deadline - time.monotonic()))
     subject.stop()
     if not gone:
         raise Failed(f"amid an echo it was still there {launch.STOP_S:.0f} s after SIGTERM")
@@ -362,14 +362,15 @@ def _set_queues(sock: socket.socket, *, receive_bytes: int, send_bytes: int) -> 
 
 
 def _settled(read: Callable[[], int], calm_s: float = 0.2) -> int:
-    """A figure that has begun to grow, once it has stood still for calm_s."""
-    value, since = read(), time.monotonic()
+    """A figure that grows, read once it has not changed for calm_s; after ANSWER_S in any case."""
+    current, since = read(), time.monotonic()
     until = since + ANSWER_S
-    while time.monotonic() < until and (not value or time.monotonic() < since + calm_s):
+    while time.monotonic() < until and (not current or time.monotonic() < since + calm_s):
         time.sleep(0.01)
-        if value != (value := read()):
+        previous, current = current, read()
+        if current != previous:
             since = time.monotonic()
-    return value
+    return current
 
 
 LONG = (

@@ -116,7 +116,7 @@ def _outcome(case: Case, subject: Subject) -> tuple[Grade, str]:
         verdict, detail = error.verdict, str(error)
     except (OSError, psutil.Error) as error:
         verdict, detail = "failed", str(error)
-    if reason := subject.gone(wait_s=launch.REAP_S if verdict == "failed" else 0.0):
+    if reason := subject.why_gone(wait_s=launch.REAP_S if verdict == "failed" else 0.0):
         return "failed", "; ".join(filter(None, (detail, reason)))
     return verdict, detail
 

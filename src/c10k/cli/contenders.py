@@ -242,10 +242,10 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
                 at = where if isinstance(where, str) else "{}:{}".format(*where)
                 print(plain(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it"))
                 sys.stdout.flush()
-                if exposed := launch.exposed(where):
-                    complain(exposed)
+                if exposure := launch.exposure(where):
+                    complain(exposure)
                 running.process.wait()
-                raise UserError(f"{chosen.name}: {running.gone()}")
+                raise UserError(f"{chosen.name}: {running.why_gone()}")
         except KeyboardInterrupt:
             return DONE
         finally:

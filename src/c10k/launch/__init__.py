@@ -20,7 +20,7 @@ from .child import raise_descriptor_limit as raise_descriptor_limit
 from .listen import BACKLOG as BACKLOG
 from .listen import Backlog as Backlog
 from .listen import backlog as backlog
-from .listen import exposed as exposed
+from .listen import exposure as exposure
 from .listen import listen as listen
 from .log import LOG_BYTES as LOG_BYTES
 from .log import last_line as last_line

@@ -45,8 +45,8 @@ class Keeper:
         self.files: list[Path] = []
         atexit.register(self.end)
 
-    def part(self) -> tuple[str, Path]:
-        """A mark and a folder for one of those who are started here."""
+    def reserve(self) -> tuple[str, Path]:
+        """A mark and a folder for something that this process is about to start."""
         self.made += 1
         folder = self.folder / str(self.made)
         folder.mkdir()

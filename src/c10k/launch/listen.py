@@ -55,8 +55,8 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def exposed(address: tuple[str, int] | str) -> str:
-    """What listening on an address exposes to others, in words; "" for nothing."""
+def exposure(address: tuple[str, int] | str) -> str:
+    """Who else can use a server on this address, as a warning; "" when nobody can."""
     if isinstance(address, str) or ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
         return ""
     return f"whoever can reach {address[0]} port {address[1]} can use this server, unencrypted"

@@ -115,10 +115,10 @@ class Running:
         """What it wrote on standard output, where it should say nothing; at most 4 KiB."""
         return os.pread(self.stdout.fileno(), 4096, 0)
 
-    def gone(self, wait_s: float = 0.0) -> str:
-        """Why the server is no longer there, in words; "" while all of it runs.
+    def why_gone(self, wait_s: float = 0.0) -> str:
+        """How a process of the server ended, and its last words; "" while all of them run.
 
-        wait_s: its sockets close a moment before it is reaped.
+        wait_s: how long to wait for the end, as its sockets close a moment earlier.
         """
         if wait_s and len(self.processes) == 1:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -205,7 +205,7 @@ def start(
 
 def _open(server: Server, log: Path, bind: str, cpus: Sequence[int] | None) -> Running:
     """What a server will need, before any process of it is there."""
-    mark, folder = keeper.keeper().part()
+    mark, folder = keeper.keeper().reserve()
     try:
         listeners = listen_for(server, bind)
     except OSError as error:
@@ -275,12 +275,12 @@ def _await_echo(running: Running, deadline: float) -> None:
                 if first == b"?":
                     return
                 said = f"it said {first!r} unasked" if first else "it closed the first connection"
-                raise NotServing(running.gone(REAP_S) or f"no first echo: {said}")
+                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {said}")
             except TimeoutError:
                 pass
             except OSError as error:
-                raise NotServing(running.gone(REAP_S) or f"no first echo: {error}") from None
-            if reason := running.gone():
+                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {error}") from None
+            if reason := running.why_gone():
                 raise NotServing(reason)
             if time.monotonic() > deadline:
                 last = last_line(running.log)
@@ -288,11 +288,20 @@ def _await_echo(running: Running, deadline: float) -> None:
 
 
 def _await_calm(running: Running, deadline: float) -> None:
-    """Until no process works any more: which one answers an echo cannot be chosen."""
-    before: list[float] = []
-    while before != (before := [sum(psutil.Process(pid).cpu_times()[:2]) for pid in running.pids]):
+    """Waits until no process uses CPU any more, which is when all of them have started.
+
+    An echo would not show that: which process answers it cannot be chosen.
+    """
+    previous, current = None, _cpu_s(running)
+    while current != previous:
         time.sleep(_CALM_S)
-        if reason := running.gone():
+        if reason := running.why_gone():
             raise NotServing(reason)
         if time.monotonic() > deadline:
             raise NotServing("its processes did not come to rest after they were started")
+        previous, current = current, _cpu_s(running)
+
+
+def _cpu_s(running: Running) -> list[float]:
+    """CPU time that each of the server's processes has used so far, in s."""
+    return [sum(psutil.Process(pid).cpu_times()[:2]) for pid in running.pids]

@@ -183,7 +183,8 @@ class Begun:
         following = plan.block(self.plan, blocks)
         judged = judge(replace(self.head, measurements=tuple(measured)))
         elapsed_s = time.monotonic() - self.began_s
-        if reason := precision.enough(judged, goal, blocks, elapsed_s, plan.expected_s(following)):
+        block_s = plan.expected_s(following)
+        if reason := precision.why_enough(judged, goal, blocks, elapsed_s, block_s):
             self.say(reason)
             return ()
         return following

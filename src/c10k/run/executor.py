@@ -261,13 +261,16 @@ def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> 
     )
 
 
-def faults(measured: Measurement, altered: Mapping[str, int], unsent: int = 0) -> str:
-    """What a trial that came to its end did wrong, in words; "" for nothing."""
+def faults(measured: Measurement, fault_counts: Mapping[str, int], unsent: int = 0) -> str:
+    """What was wrong with a trial that came to its end, in words; "" for nothing.
+
+    fault_counts: how many echoes had each fault (altered, doubled, misdirected ...).
+    """
     wrong = []
     clients = measured.trial.load.clients
     if measured.served != clients:
         wrong.append(f"{measured.served} of {clients} clients served")
-    wrong += [f"{count} echoes {fault}" for fault, count in altered.items()]
+    wrong += [f"{count} echoes {fault}" for fault, count in fault_counts.items()]
     if measured.lost:
         wrong.append(f"{measured.lost} echoes lost (none within the drain)")
     if unsent:
