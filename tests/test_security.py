@@ -354,7 +354,7 @@ def test_another_address_than_loopback_says_what_it_exposes():
         ) as serving:
             assert "serves" in serving.stdout.readline()
             if told:
-                assert "whoever can reach 0.0.0.0" in serving.stderr.readline()
+                assert "anyone who can reach 0.0.0.0" in serving.stderr.readline()
             serving.send_signal(signal.SIGINT)
             assert serving.communicate(timeout=20)[1] == ""
     assert launch.exposure(("::1", 1, 0, 0)) == launch.exposure("/a/socket") == ""

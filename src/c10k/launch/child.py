@@ -14,7 +14,13 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class child_setup:
-    """What a child does between fork and exec; picklable state, no allocation to speak of."""
+    """What a child does between fork and exec: subprocess's preexec_fn.
+
+    It is killed when its parent ends, is pinned to cpus, and writes no file beyond file_bytes
+    and none outside the places of the Landlock rules. Between fork and exec another thread of
+    the parent may hold any lock, so only system calls are made here, with values that were
+    prepared before.
+    """
 
     def __init__(
         self,
