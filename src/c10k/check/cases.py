@@ -209,10 +209,18 @@ def _sigterm(subject: Subject) -> None:
 
 CASES = (
     Case("one-byte", "the smallest message must not wait for more", _one_byte),
-    Case("segments", "faults hide where a message just fits a segment, or just not", _segments),
-    Case("echo-64-kib", "as much as one read may bring", _echo(64 * KIB)),
-    Case("echo-1-mib", "more than one read brings, in random pieces", _echo(MIB)),
-    Case("echo-8-mib", "more than the socket buffers hold, both ways at once", _echo(8 * MIB)),
+    Case(
+        "segments",
+        "faults are likely where a message just fits a segment, or just does not",
+        _segments,
+    ),
+    Case("echo-64-kib", "as much as one read may return", _echo(64 * KIB)),
+    Case("echo-1-mib", "more than one read returns, in random pieces", _echo(MIB)),
+    Case(
+        "echo-8-mib",
+        "more than the socket buffers hold, in both directions at once",
+        _echo(8 * MIB),
+    ),
     Case("tiny-writes", "10,000 writes of 3 bytes arrive in any grouping", _tiny_writes),
     Case("dribble", "a client that sends byte by byte must be answered byte by byte", _dribble),
     Case("half-close", "a client may end its stream and still wait for its echo", _half_close),
@@ -225,9 +233,9 @@ CASES = (
     Case("idle", "after a pause the new bytes must come back, not those of before", _idle),
     Case("interleaved", "clients that alternate must each get their own bytes", _interleaved),
     Case("reset-before", "a client that resets before it sends harms no other", _reset_before),
-    Case("reset-during", "a client that resets amid its echo harms no other", _reset_during),
+    Case("reset-during", "a client that resets during its echo harms no other", _reset_during),
     Case("slow-reader", "a client that does not read must not fill the memory", _slow_reader),
     Case("backlog", "all servers are measured with the same accept queue", _backlog),
     Case("silence", "writing to standard output costs time that others do not spend", _silence),
-    Case("sigterm", "a server that does not end would run on beside the next one", _sigterm),
+    Case("sigterm", "a server that does not end would still run beside the next one", _sigterm),
 )

@@ -253,7 +253,7 @@ def _limited(subject: Subject, what: str, room: int) -> Iterator[psutil.Process]
 
 
 def _sigterm_in_echo(subject: Subject) -> None:
-    client = subject.connect("a client amid its echo")
+    client = subject.connect("a client in the middle of its echo")
     stall(subject, client)
     deadline = time.monotonic() + launch.STOP_S
     os.kill(subject.running.pid, signal.SIGTERM)
@@ -264,7 +264,7 @@ def _sigterm_in_echo(subject: Subject) -> None:
     gone = subject.why_gone(wait_s=max(0.0, deadline - time.monotonic()))
     subject.stop()
     if not gone:
-        raise Failed(f"amid an echo it was still there {launch.STOP_S:.0f} s after SIGTERM")
+        raise Failed(f"during an echo it was still there {launch.STOP_S:.0f} s after SIGTERM")
 
 
 def _over(words: str, bind: str) -> Callable[[Subject], None]:
@@ -375,27 +375,39 @@ def _settled(read: Callable[[], int], calm_s: float = 0.2) -> int:
 
 
 LONG = (
-    Case("idle-long", "a client may be silent for half a minute and still be one", _idle_long),
+    Case(
+        "idle-long", "a client may be silent for half a minute and must still be served", _idle_long
+    ),
     Case(
         "stalled-reader",
         "one client that does not read must not make others wait",
         _stalled_reader,
     ),
     Case("slow-loris", "clients that send a byte now and then must not hold the rest", _slow_loris),
-    Case("churn", "what a client leaves behind adds up over the days", _churn),
-    Case("overflow", "when more come than can queue, all are served in the end", _overflow),
+    Case("churn", "what each client leaves behind adds up over days", _churn),
+    Case(
+        "overflow",
+        "when more clients come than can queue, all must be served in the end",
+        _overflow,
+    ),
     Case(
         "out-of-descriptors",
-        "those who are there must not suffer for those for whom there is no room",
+        "connected clients must not suffer when there is no room for more",
         _out_of_descriptors,
     ),
     Case(
         "out-of-threads",
-        "a client for whom there is no thread must not cost the others theirs",
+        "a client that gets no thread must not cost the others theirs",
         _out_of_threads,
     ),
-    Case("sigterm-in-echo", "an end amid an echo must cut it off or finish it", _sigterm_in_echo),
-    Case("ipv6", "a server takes the family that it is given", _over("IPv6", "[::1]:0")),
+    Case(
+        "sigterm-in-echo",
+        "a server that ends during an echo must cut it off or finish it",
+        _sigterm_in_echo,
+    ),
+    Case(
+        "ipv6", "a server must take the address family that it is given", _over("IPv6", "[::1]:0")
+    ),
     Case("unix", "a UNIX socket has no host and no port", _over("a UNIX socket", "unix:{}")),
     Case(
         "socket-options",

@@ -65,8 +65,8 @@ def check(
         subject = Subject(server, workdir / f"{server.name}.log", bind, ready_s, _SEED, python)
         with contextlib.closing(subject):
             results = tuple(_results(subject, wanted, seen))
-        mark = fingerprint(server, versions or {})
-        found = Conformance(server.name, checked_at, mark, results)
+        made_of = fingerprint(server, versions or {})
+        found = Conformance(server.name, checked_at, made_of, results)
         remember(server, found, workdir)
     except OSError as error:
         raise UserError(

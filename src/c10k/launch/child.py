@@ -14,12 +14,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 class child_setup:
-    """What a child does between fork and exec: subprocess's preexec_fn.
+    """What a child does between fork and exec, as the preexec_fn of subprocess.
 
-    It is killed when its parent ends, is pinned to cpus, and writes no file beyond file_bytes
-    and none outside the places of the Landlock rules. Between fork and exec another thread of
-    the parent may hold any lock, so only system calls are made here, with values that were
-    prepared before.
+    It is killed when its parent ends, is pinned to cpus, writes no file beyond file_bytes and
+    none outside the places that the Landlock rules allow. A thread of the parent may have held
+    a lock at the fork, so only system calls are made here, with values prepared beforehand.
     """
 
     def __init__(

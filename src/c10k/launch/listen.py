@@ -32,7 +32,7 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     else:
         host, separator, port = bind.rpartition(":")
         if not separator or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"{bind!r} is no address: write HOST:PORT, [IPV6]:PORT or unix:PATH")
+            raise ValueError(f"invalid address {bind!r}: write HOST:PORT, [IPV6]:PORT or unix:PATH")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)

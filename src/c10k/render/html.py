@@ -134,12 +134,12 @@ def verdict(judged: Judged) -> str:
     said += _retried([row for row in rows if columns.kind_of(row) == "storm"])
     failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
     if failed:
-        said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
+        said.append(f"Failed: {_listed(list(failed))}; the reasons are below.")
     for point in judged.breaking:
         held = f"{point.server} met the service level up to {point.holds or 0:,} clients"
-        broke = "as far as was tried" if point.fails is None else f"then broke: {point.broke}"
+        broke = "the most that was tried" if point.fails is None else f"then broke: {point.broke}"
         said.append(f"{held}, {broke}.")
-    return " ".join(said) or "This session claims no difference; what it saw stands below."
+    return " ".join(said) or "This session claims no difference; its figures are below."
 
 
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
@@ -172,7 +172,7 @@ def _retried(storms: Sequence[Row]) -> Iterable[str]:
             if row.clients == clients and row.retried and row.retried.median
         ]
         if made:
-            come = f"When {numbers.people(clients)} came at once, so many had to try again"
+            come = f"When {numbers.people(clients)} came at once, this many had to try again"
             yield f"{come}: {_listed(made)}."
 
 
