@@ -246,7 +246,7 @@ def test_without_a_compiler_the_reason_says_so(tmp_path, monkeypatch):
 @pytest.mark.parametrize("bind", ["nonsense", "host:", "1.2.3.4:99999", "host:port"])
 def test_what_is_no_address_is_refused(bind):
     """The message shows the forms that are addresses."""
-    with pytest.raises(ValueError, match="invalid address .*: write HOST:PORT"):
+    with pytest.raises(ValueError, match=r"invalid address .*: write HOST:PORT"):
         launch.listen(bind)
 
 
