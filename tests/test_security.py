@@ -270,7 +270,7 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     )
     said = c10k("run", "--resume", folder, code=2).stdout.splitlines()
     assert said == [
-        f"! as the session says, this is run: alpha: touch {marks[0]}; touch {marks[1]}"
+        f"! the session contains a command, which is run: alpha: touch {marks[0]}; touch {marks[1]}"
     ]
     own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
     assert choosing.foreign(own) == []
