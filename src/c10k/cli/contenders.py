@@ -235,7 +235,7 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
         try:
             running = launch.start(chosen, Path(folder) / "log", bind=bind, python=on.executable)
         except (launch.NotServing, ValueError, OSError) as error:
-            raise UserError(f"{chosen.name} on {bind}: {error}") from None
+            raise UserError(f"{chosen.name}: {error}") from None
         try:
             with Interruptible():
                 where = running.address
