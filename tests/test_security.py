@@ -102,7 +102,9 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize("nasty", HOSTILE)
 def test_a_page_has_one_script_its_own(nasty):
     """A stranger adds no script, handler or link; the page's policy allows one script by digest."""
-    parts = [html.Part(nasty, each, judge(each)) for each in (hostile(nasty), hostile("tame"))]
+    parts = [
+        html.PageSession(nasty, each, judge(each)) for each in (hostile(nasty), hostile("tame"))
+    ]
     page = html.render(parts, [nasty], claimed(nasty))
     found, tame = Elements(page), Elements(html.render(parts[1:]))
     assert len(found.scripts) == 1
@@ -269,7 +271,7 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     )
     said = c10k("run", "--resume", folder, code=2).stdout.splitlines()
     assert said == [
-        f"! as the session says, this is run: alpha: touch {marks[0]}; touch {marks[1]}"
+        f"! the session contains a command, which is run: alpha: touch {marks[0]}; touch {marks[1]}"
     ]
     own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
     assert choosing.foreign(own) == []
@@ -336,9 +338,9 @@ def test_a_path_under_home_is_found_again(monkeypatch, tmp_path):
     assert paths.name_of(inside) == "~/x.py"
     assert paths.file_of("~/x.py") == inside
     assert paths.name_of(beside) == str(beside)
-    assert paths.homeless(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
+    assert paths.hide_home(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
     monkeypatch.setenv("HOME", "/")
-    assert paths.homeless("/x / y") == "/x / y"
+    assert paths.hide_home("/x / y") == "/x / y"
 
 
 # -- networks ------------------------------------------------------------------------------
@@ -353,11 +355,11 @@ def test_another_address_than_loopback_says_what_it_exposes():
         ) as serving:
             assert "serves" in serving.stdout.readline()
             if told:
-                assert "whoever can reach 0.0.0.0" in serving.stderr.readline()
+                assert "anyone who can reach 0.0.0.0" in serving.stderr.readline()
             serving.send_signal(signal.SIGINT)
             assert serving.communicate(timeout=20)[1] == ""
-    assert launch.exposed(("::1", 1, 0, 0)) == launch.exposed("/a/socket") == ""
-    assert "fe80::1%eth0" in launch.exposed(("fe80::1%eth0", 1))
+    assert launch.exposure(("::1", 1, 0, 0)) == launch.exposure("/a/socket") == ""
+    assert "fe80::1%eth0" in launch.exposure(("fe80::1%eth0", 1))
 
 
 def test_workloads_and_sessions_have_no_address():

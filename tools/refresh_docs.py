@@ -332,7 +332,7 @@ def page(path: Path) -> str:
     """The report of a session."""
     session = store.load(path)
     outcomes = verdicts.Outcomes(CLAIMS.name, *claims.load(CLAIMS))
-    return html.render([html.Part(path.name, session, judge.judge(session))], (), outcomes)
+    return html.render([html.PageSession(path.name, session, judge.judge(session))], (), outcomes)
 
 
 def picture(path: Path) -> str:

@@ -44,8 +44,9 @@ def serving(
     setting: Setting, server: Server, cpus: Sequence[int] | None, python: str = sys.executable
 ) -> Iterator[launch.Running]:
     """A server that was checked, on these cores; None: on any. Raises launch.NotServing."""
-    versions = runtime.prepare(server).depended_on
-    found = check.checked(server, versions, paths.cache() / "checks")
+    versions, folder = runtime.prepare(server).depended_on, paths.cache() / "checks"
+    found = check.remembered(server, versions, folder)
+    found = found or check.check(server, versions=versions, workdir=folder)
     if found.failures:
         raise launch.NotServing(f"{server.name} {found.failure}")
     log = setting.folder / f"{server.name}.log"

@@ -1,17 +1,19 @@
-"""Where the suite's own files are, and where it may keep what it can make again.
+"""Where the suite's files are, how they are named in results, and how files are replaced.
 
-In a checkout servers/, clients/ and benchmarks/ stand at the top, beside src/; an
+In a checkout servers/, clients/ and benchmarks/ are at the top, beside src/; an
 installed wheel carries the same folders inside the package. Nothing else in the
 engine knows the difference.
 
-What is published names no home folder: there it stands as ~.
+Nothing that is published names the user's home folder: it is written as ~.
 """
 
 import glob
+import hashlib
 import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 _HERE = Path(__file__).resolve().parent
@@ -25,9 +27,9 @@ CLAIMS = SUITE / "benchmarks" / "claims"
 
 
 def name_of(path: Path) -> str:
-    """How a session names a file: within the suite relative to it, else absolute or ~/…."""
+    """How a session names a file: relative to the suite if it is inside, else absolute or ~/…."""
     path = path.absolute()
-    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else homeless(str(path))
+    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else hide_home(str(path))
 
 
 def file_of(name: str) -> Path:
@@ -37,28 +39,51 @@ def file_of(name: str) -> Path:
     return SUITE / name  # an absolute name stays what it is
 
 
-def homeless(text: str, home: str = "~") -> str:
-    """The text with ~, or what home says, for the path of this user's home folder."""
+def hide_home(text: str, home: str = "~") -> str:
+    """The text with ~, or what home says, in place of the path of this user's home folder."""
     folder = Path.home()
-    if len(folder.parts) < 2:  # the root is everybody's
+    if len(folder.parts) < 2:  # the root says nothing about a user
         return text
     whole = rf"(?<![\w.~-]){re.escape(str(folder))}(?![\w.-])"
     return re.sub(whole, lambda _: home, text)
 
 
 def sources(name: str) -> list[Path]:
-    """The files that a contender is made of: the one that is named and all of its stem."""
+    """The files that a contender is made of: the named one and all with the same stem."""
     path = file_of(name)
     return sorted(filter(Path.is_file, {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}))
 
 
+def digest(files: Iterable[Path] = (), value: object = None) -> str:
+    """16 hexadecimal digits that change with the contents of files or with the value's repr."""
+    found = hashlib.sha256(b"" if value is None else repr(value).encode())
+    for file in files:
+        found.update(hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def replace_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all; it is on disk on return."""
+    scratch = path.with_name(path.name + ".new")
+    with scratch.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    scratch.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 def pip_install(what: str) -> str:
-    """The command that installs something where this runs, and not where a bare pip would."""
+    """The command that installs a distribution into the environment that runs this."""
     here = Path(sys.executable)
     if shutil.which("pip") == str(here.with_name("pip")):
         return f"pip install {what}"
     near = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
-    return f"{homeless(str(near))} -m pip install {what}"
+    return f"{hide_home(str(near))} -m pip install {what}"
 
 
 def cache() -> Path:

@@ -1,12 +1,13 @@
-"""Text of others, fit to be printed: one line, and nothing in it that a terminal obeys.
+"""Text as it leaves the suite: on one line, with nothing in it that a terminal obeys.
 
 Names, titles, reasons and log lines come from servers, plug-ins and session files. What
-is not printable (escape sequences, C1 controls, characters that turn the direction of
+is not printable (escape sequences, C1 controls, characters that change the direction of
 writing, halves of surrogate pairs) is replaced where text leaves the suite, once for all
 kinds of output. Also: the words for what a machine reports about itself.
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
 
 def plain(text: str) -> str:
@@ -31,3 +32,8 @@ def _words(value: object) -> str:
     if value is None:
         return "unknown"
     return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+
+
+def timestamp() -> str:
+    """The time now as sessions store it: UTC, ISO 8601, whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from c10k import check, launch, paths
 from c10k.check import long
 from c10k.check.client import Subject
+from c10k.check.run import remember
 from c10k.declare import catalog
 
 pytestmark = pytest.mark.once
@@ -211,9 +212,9 @@ def test_a_pass_is_remembered_until_something_changes(tmp_path):
     path.write_text(GOOD.read_text())
     server, folder = catalog.read(path), tmp_path / "cache"
     assert check.remembered(server, {}, folder) is None
-    first = check.checked(server, {}, folder)
+    first = check.check(server, workdir=folder)
     assert not first.failures
-    assert check.checked(server, {}, folder) == first
+    assert check.remembered(server, {}, folder) == first
     assert check.remembered(server, {"gevent": "1"}, folder) is None
     path.write_text(GOOD.read_text() + "\n")
     assert check.remembered(server, {}, folder) is None
@@ -223,27 +224,27 @@ def test_a_failure_or_a_part_is_not_remembered(tmp_path):
     """Only a complete pass spares the next check."""
     server = catalog.read(GOOD)
     part = check.check(server, ["one-byte"], workdir=tmp_path)
-    check.remember(server, part, tmp_path / "cache")
+    assert check.remembered(server, {}, tmp_path) is None
     failed = replace(part, results=(replace(part.results[0], verdict="failed"),))
-    check.remember(server, failed, tmp_path / "cache")
-    assert check.remembered(server, {}, tmp_path / "cache") is None
+    remember(server, failed, tmp_path)
+    assert check.remembered(server, {}, tmp_path) is None
 
 
 def test_unclean_is_remembered_as_a_pass(tmp_path):
     """It is timed, so the next session need not ask again."""
     server = catalog.read(GOOD)
-    first = check.checked(server, {}, tmp_path)
+    first = check.check(server, workdir=tmp_path)
     unclean = replace(first.results[-1], verdict="unclean")
     found = replace(first, results=(*first.results[:-1], unclean))
-    check.remember(server, found, tmp_path / "cache")
-    assert check.remembered(server, {}, tmp_path / "cache") == found
+    remember(server, found, tmp_path)
+    assert check.remembered(server, {}, tmp_path) == found
     assert (found.failures, found.failure) == ((), "")
 
 
 def test_a_damaged_memory_is_as_good_as_none(tmp_path):
     """A cache file cut short leads to a new check, not to a traceback."""
     server = catalog.read(GOOD)
-    conformance = check.checked(server, {}, tmp_path)
+    conformance = check.check(server, workdir=tmp_path)
     assert check.remembered(server, {}, tmp_path) == conformance
     for place in tmp_path.glob("*.json"):
         place.write_bytes(place.read_bytes()[:40])

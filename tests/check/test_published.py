@@ -77,7 +77,7 @@ SERVERS = (
     # MIT; https://github.com/gevent/gevent/blob/master/examples/echoserver.py
     Published(
         "gevent-26.9.0", "examples/echoserver.py",
-        {"start": "no first echo: it said b'W' unasked"}, needs="gevent",
+        {"start": "no first echo: it sent b'W' instead"}, needs="gevent",
     ),
     # MIT; https://github.com/eventlet/eventlet/blob/master/examples/echoserver.py. By lines.
     Published(

@@ -95,7 +95,7 @@ def test_pages(files):
     exported("hdr", found, judge.judge(found))
     drawn, pictures._chart = pictures._chart, lambda *_, **__: "<svg></svg>"
     try:
-        page = html.render([html.Part("p", found, judge.judge(found))])
+        page = html.render([html.PageSession("p", found, judge.judge(found))])
         assert page.count("<script") == page.count("</script>") == 1
     except latencies.HistogramError as error:
         one_line(error)

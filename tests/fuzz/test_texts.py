@@ -115,7 +115,7 @@ def test_words_for_servers(word):
 
 @fuzzed("addresses", st.text("0123456789.:[]%", max_size=12), quick=100, long=20_000, batched=True)
 def test_addresses(bind):
-    """What is no address of this machine is refused as one."""
+    """What is not an address of this machine is refused."""
     with contextlib.suppress(OSError, ValueError):
         launch.listen(bind).close()
 

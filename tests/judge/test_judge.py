@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from c10k.judge import floor, judge, spread
 from c10k.judge.figures import limiter
 from c10k.model import Goal, Latency, Limiter, Measurement, ServerUse
-from c10k.plan.precision import enough, widest
+from c10k.plan.precision import why_enough, widest
 
 
 def one_row(measure, blocks=3):
@@ -469,10 +469,10 @@ def test_precision_is_judged_by_the_widest_interval():
     judged = raced({"alpha": 1e5, "beta": 1.1e5})
     width = widest(judged)
     assert 0 < width < 0.02
-    assert "as asked for" in enough(judged, Goal(0.03, 50), 8, 0, 1)
-    assert enough(judged, Goal(width / 2, 50, 100.0), 8, 10, 20) == ""
-    assert "as many as allowed" in enough(judged, Goal(width / 2, 8), 8, 0, 1)
-    assert "time is over" in enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
+    assert "as asked for" in why_enough(judged, Goal(0.03, 50), 8, 0, 1)
+    assert why_enough(judged, Goal(width / 2, 50, 100.0), 8, 10, 20) == ""
+    assert "as many as allowed" in why_enough(judged, Goal(width / 2, 8), 8, 0, 1)
+    assert "time is over" in why_enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
     assert widest(judge(made.session(blocks=2))) == float("inf")
 
 

@@ -133,7 +133,7 @@ def test_a_forked_copy_does_not_clean_up_for_its_parent(tmp_path):
             keeper.keeper.__globals__["_keeper"].end()
             os._exit(0)
         os.waitpid(pid, 0)
-        assert not running.gone()
+        assert not running.why_gone()
         assert keeper.keeper().folder.exists()
 
 

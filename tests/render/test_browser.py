@@ -32,7 +32,7 @@ def address(tmp_path_factory):
     """A file:// address of a page with three servers, four counts and a storm."""
     session = whole()
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html.render([html.Part("s", session, judge(session))]))
+    path.write_text(html.render([html.PageSession("s", session, judge(session))]))
     return path.as_uri()
 
 
@@ -133,7 +133,9 @@ def test_labels_do_not_overlap_in_a_large_session(browser, tmp_path):
     names = [f"server{i}_api" for i in range(50)]
     loads = [made.load(int(1.6**i) + i) for i in range(20)]
     session = made.session(names, loads, 1)
-    (tmp_path / "large.html").write_text(html.render([html.Part("s", session, judge(session))]))
+    (tmp_path / "large.html").write_text(
+        html.render([html.PageSession("s", session, judge(session))])
+    )
     page = browser.new_page()
     page.goto((tmp_path / "large.html").as_uri())
     overlapping = page.evaluate(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.once
 
 
 def page(*sessions):
-    parts = [html.Part(f"s{i}", each, judge(each)) for i, each in enumerate(sessions)]
+    parts = [html.PageSession(f"s{i}", each, judge(each)) for i, each in enumerate(sessions)]
     return html.render(parts)
 
 

@@ -1,8 +1,8 @@
-"""The first kit: what the server contract asks, each case an experiment on a running server.
+"""The first kit: the demands of the server contract, each tested by an experiment.
 
-A case raises a Finding with what it saw, and returns when the server did as the contract
-says. Cases assert no timing but the contract's own two seconds after SIGTERM. All of them
-together take a good server about a second; long.py has those that take longer.
+A case returns when the server did as the contract says; otherwise it raises a Finding with
+what it saw. The only time that is asserted is the contract's two seconds after SIGTERM. All
+cases together take about a second with a good server; long.py has those that take longer.
 """
 
 import socket
@@ -16,16 +16,16 @@ from .client import Client, Failed, Subject, exchange, fill
 
 KIB = 1024
 MIB = 1024 * KIB
-UNREAD_BYTES = 64 * MIB  # a client that does not read sends these, unless it is held back
-STALL_BYTES = 24 * MIB  # twice what the buffers on the way were seen to hold
-GROWTH_BYTES = 16 * MIB  # of the server's memory meanwhile: far above noise, far below 64
+UNREAD_BYTES = 64 * MIB  # what a client that does not read sends, unless it is held back
+STALL_BYTES = 24 * MIB  # twice as much as the buffers on the way were found to hold
+GROWTH_BYTES = 16 * MIB  # of the server's memory meanwhile: far above noise, far below 64 MiB
 BURST = 200  # clients at once: more than any framework's default backlog
 IDLE_S = 0.25
 
 
 @dataclass(frozen=True)
 class Case:
-    """One experiment. why: one sentence, what breaks in life when it fails."""
+    """One experiment. why: what goes wrong in practice when a server fails it."""
 
     name: str
     why: str
@@ -58,7 +58,7 @@ def _segments(subject: Subject) -> None:
     client = subject.connect()
     try:
         mss = client.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
-    except OSError:  # no TCP: any size is as good
+    except OSError:  # not TCP, where any size will do
         mss = 1448
     for size in (mss - 1, mss, mss + 1):
         subject.echo([client], size)
@@ -108,7 +108,7 @@ def _idle(subject: Subject) -> None:
     clients = [subject.connect(f"a client that idled ({i})") for i in (1, 2)]
     subject.echo(clients)
     time.sleep(IDLE_S)
-    for size in (100, 10, 1000):  # shorter than before, too: a stale tail would show
+    for size in (100, 10, 1000):  # 10 after 100 would show the stale end of a buffer
         subject.echo(clients[:1], size)
         subject.echo(clients, size)
 
@@ -121,7 +121,7 @@ def _interleaved(subject: Subject) -> None:
             client.send()
         exchange(*clients)
         subject.echo(clients[:2], size // 2)
-    stall(subject, *clients[:2])  # what waits for one must not be what waits for the other
+    stall(subject, *clients[:2])  # their echoes wait in the server, and must not be mixed up
     subject.echo(clients[2:])
     for client in clients:
         client.finish()
@@ -150,7 +150,7 @@ def _reset_during(subject: Subject) -> None:
 
 
 def stall(subject: Subject, *clients: Client) -> None:
-    """The clients send and read nothing, until every buffer on the way is full."""
+    """The clients send without reading, until every buffer on the way is full."""
     for client in clients:
         client.say(subject.data(MIB + 7) * (STALL_BYTES // MIB))
     fill(*clients)
@@ -209,10 +209,18 @@ def _sigterm(subject: Subject) -> None:
 
 CASES = (
     Case("one-byte", "the smallest message must not wait for more", _one_byte),
-    Case("segments", "faults hide where a message just fits a segment, or just not", _segments),
-    Case("echo-64-kib", "as much as one read may bring", _echo(64 * KIB)),
-    Case("echo-1-mib", "more than one read brings, in random pieces", _echo(MIB)),
-    Case("echo-8-mib", "more than the socket buffers hold, both ways at once", _echo(8 * MIB)),
+    Case(
+        "segments",
+        "faults are likely where a message just fits a segment, or just does not",
+        _segments,
+    ),
+    Case("echo-64-kib", "as much as one read may return", _echo(64 * KIB)),
+    Case("echo-1-mib", "more than one read returns, in random pieces", _echo(MIB)),
+    Case(
+        "echo-8-mib",
+        "more than the socket buffers hold, in both directions at once",
+        _echo(8 * MIB),
+    ),
     Case("tiny-writes", "10,000 writes of 3 bytes arrive in any grouping", _tiny_writes),
     Case("dribble", "a client that sends byte by byte must be answered byte by byte", _dribble),
     Case("half-close", "a client may end its stream and still wait for its echo", _half_close),
@@ -225,9 +233,9 @@ CASES = (
     Case("idle", "after a pause the new bytes must come back, not those of before", _idle),
     Case("interleaved", "clients that alternate must each get their own bytes", _interleaved),
     Case("reset-before", "a client that resets before it sends harms no other", _reset_before),
-    Case("reset-during", "a client that resets amid its echo harms no other", _reset_during),
+    Case("reset-during", "a client that resets during its echo harms no other", _reset_during),
     Case("slow-reader", "a client that does not read must not fill the memory", _slow_reader),
     Case("backlog", "all servers are measured with the same accept queue", _backlog),
     Case("silence", "writing to standard output costs time that others do not spend", _silence),
-    Case("sigterm", "a server that does not end would run on beside the next one", _sigterm),
+    Case("sigterm", "a server that does not end would still run beside the next one", _sigterm),
 )

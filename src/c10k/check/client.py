@@ -1,8 +1,8 @@
-"""A client that knows what it is owed, and a server that is there for every case.
+"""A client that knows which bytes it is owed, and a server that is running for every case.
 
-Whatever a client sends it is owed back, byte for byte and in order. Clients never block:
-each wait goes through exchange(), which moves all given clients at once and gives up when
-none of them has moved for PATIENCE_S seconds, so that a server that hangs costs seconds.
+A client is owed all that it has sent, byte for byte and in order. Clients never block: every
+wait goes through exchange(), which serves all given clients at once. It gives up when no byte
+was moved for PATIENCE_S seconds, so a server that hangs costs only seconds.
 """
 
 import contextlib
@@ -21,6 +21,7 @@ from typing import ClassVar
 import psutil
 
 from .. import launch
+from ..errors import os_reason
 from ..launch import processes
 from ..model import Grade, Server
 
@@ -30,7 +31,7 @@ READ_BYTES = 1 << 18
 
 
 class Finding(Exception):
-    """What a case has to say of a server, in words; its class is the verdict."""
+    """What a case found out about a server, in words; its class is the verdict."""
 
     verdict: ClassVar[Grade]
 
@@ -42,23 +43,23 @@ class Failed(Finding):
 
 
 class CutOff(Failed):
-    """The server ended a connection: a fault, where no case expects just that."""
+    """The server ended a connection, which is a fault unless the case expects it."""
 
 
 class Unclean(Finding):
-    """The server kept the contract, but not well: that is shown, and it is timed."""
+    """The server kept the contract, but not well: the finding is shown and the server is timed."""
 
     verdict = "unclean"
 
 
 class Informational(Finding):
-    """Something to know, no judgement; also, why a case cannot be tried on this machine."""
+    """A fact without a judgement; also the reason why this machine cannot try a case."""
 
     verdict = "informational"
 
 
 class Client:
-    """One connection: what it has still to send, and what it is owed."""
+    """One connection: the bytes that it still has to send, and those that it is owed."""
 
     def __init__(self, sock: socket.socket, name: str) -> None:
         sock.setblocking(False)
@@ -66,16 +67,16 @@ class Client:
         self.name = name
         self.outbox = bytearray()
         self.owed = bytearray()
-        self.chops: Iterator[int] | None = None  # the sizes to send in; None: as it fits
+        self.chops: Iterator[int] | None = None  # the sizes of the pieces to send; None: any
         self.echoed = 0
 
     def say(self, data: bytes, chops: Iterator[int] | None = None) -> None:
-        """Queues data; exchange() and fill() send it, in pieces of the sizes given."""
+        """Queues data. exchange() and fill() send it, in pieces of the sizes in chops."""
         self.outbox += data
         self.chops = chops
 
     def send(self) -> int:
-        """Sends one piece, as much of it as the kernel takes."""
+        """Sends as much of one piece as the kernel takes; returns how many bytes."""
         size = next(self.chops) if self.chops else READ_BYTES
         with memoryview(self.outbox) as view, view[:size] as piece:
             try:
@@ -83,20 +84,20 @@ class Client:
             except BlockingIOError:
                 return 0
             except OSError as error:
-                raise CutOff(f"{self.name} cannot send: {error.strerror}") from None
+                raise CutOff(f"{self.name} cannot send: {os_reason(error)}") from None
             self.owed += piece[:sent]
         del self.outbox[:sent]
         return sent
 
     def receive(self) -> int:
-        """Takes what has come and compares it with what is owed."""
+        """Receives what has come and compares it with what is owed; returns how many bytes."""
         try:
             data = self.sock.recv(READ_BYTES)
         except BlockingIOError:
             return 0
         except OSError as error:
             raise CutOff(
-                f"{self.name} was cut off after {self.echoed:,} bytes: {error.strerror}"
+                f"{self.name} was cut off after {self.echoed:,} bytes: {os_reason(error)}"
             ) from None
         if not data:
             missing = len(self.owed) + len(self.outbox)
@@ -120,11 +121,11 @@ class Client:
 
     def end(self) -> None:
         """Sends end of stream."""
-        with contextlib.suppress(OSError):  # the server may have closed; receive() will tell
+        with contextlib.suppress(OSError):  # the server may have closed, which receive() reports
             self.sock.shutdown(socket.SHUT_WR)
 
     def finish(self) -> None:
-        """Sends end of stream and expects what is owed, then the server's end of stream."""
+        """Sends end of stream, and expects the bytes owed and then the server's end of stream."""
         self.end()
         exchange(self)
         self.sock.settimeout(PATIENCE_S)
@@ -137,14 +138,14 @@ class Client:
             ) from None
         except OSError as error:
             raise Failed(
-                f"{self.name} got {error.strerror}, not end of stream, after its last byte"
+                f"{self.name} got {os_reason(error)}, not end of stream, after its last byte"
             ) from None
         if rest:
             raise Failed(f"{self.name} got {len(rest)} bytes that it never sent")
         self.sock.close()
 
     def reset(self) -> None:
-        """Leaves with a reset (RST) instead of an orderly end."""
+        """Closes with a reset (RST) instead of an orderly end."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
 
@@ -152,7 +153,7 @@ class Client:
 def exchange(*clients: Client, patience_s: float | None = None, leaving: bool = False) -> None:
     """Sends all that the clients have to send and receives all that they are owed.
 
-    leaving: a client that has its echo closes at once, and so makes room for the others.
+    leaving: a client closes as soon as it has its echo, which makes room for the others.
     """
     patience_s = PATIENCE_S if patience_s is None else patience_s
     poller = select.poll()
@@ -160,7 +161,7 @@ def exchange(*clients: Client, patience_s: float | None = None, leaving: bool = 
     for client in clients:
         if client.outbox or client.owed:
             busy[client.sock.fileno()] = client
-            sending = select.POLLOUT if client.outbox else 0  # else always ready, nothing moved
+            sending = select.POLLOUT if client.outbox else 0  # else it is always ready
             poller.register(client.sock, select.POLLIN | sending)
     while busy:
         events = poller.poll(patience_s * 1000)
@@ -186,7 +187,7 @@ def exchange(*clients: Client, patience_s: float | None = None, leaving: bool = 
 
 
 def fill(*clients: Client) -> None:
-    """Sends and receives nothing, until no more is taken for STUCK_S or all is sent."""
+    """Sends without receiving, until all is sent or nothing was taken for STUCK_S."""
     moved = time.monotonic()
     while time.monotonic() < moved + STUCK_S and any(client.outbox for client in clients):
         if sum(client.send() for client in clients if client.outbox):
@@ -196,9 +197,9 @@ def fill(*clients: Client) -> None:
 
 
 class Subject:
-    """The server under check: started when a case first needs it, and again when it is gone.
+    """The server under check, started when a case needs it and it is not running.
 
-    Cases share one process, as clients do; each gets fresh connections.
+    All cases share one process, as clients do; each case gets fresh connections.
     """
 
     def __init__(
@@ -216,7 +217,7 @@ class Subject:
 
     @property
     def running(self) -> launch.Running:
-        """Raises launch.NotServing when the server does not come to serve."""
+        """The running server, started if need be. Raises launch.NotServing."""
         if self._running is None:
             self._running = launch.start(
                 self.server, self.log, bind=self.bind, ready_s=self.ready_s, python=self.python
@@ -224,17 +225,17 @@ class Subject:
         return self._running
 
     def connect(self, name: str = "the client") -> Client:
-        """A fresh client; name is what a failure calls it."""
+        """A fresh client. name: what a finding calls it."""
         try:
             sock = self.running.connect(PATIENCE_S)
         except OSError as error:
-            raise Failed(f"{name} cannot connect: {error.strerror or error}") from None
+            raise Failed(f"{name} cannot connect: {os_reason(error)}") from None
         return self._adopt(sock, name)
 
     def connecting(self, name: str, receive_bytes: int | None = None) -> Client:
-        """A client whose connection is on its way: exchange() waits for it, too.
+        """A client that may not be connected yet; exchange() also waits for that.
 
-        receive_bytes: its receive buffer, which can be made small only beforehand.
+        receive_bytes: its receive buffer, which can be made small only before it connects.
         """
         listener = self.running.listener
         sock = socket.socket(listener.family)
@@ -244,7 +245,7 @@ class Subject:
         error = sock.connect_ex(listener.getsockname())
         if error not in (0, errno.EINPROGRESS):
             sock.close()
-            raise Failed(f"{name} cannot connect: {os.strerror(error)}")
+            raise Failed(f"{name} cannot connect: {os.strerror(error).lower()}")
         return self._adopt(sock, name)
 
     def _adopt(self, sock: socket.socket, name: str) -> Client:
@@ -253,28 +254,29 @@ class Subject:
         return client
 
     def data(self, size: int) -> bytes:
-        """Bytes that no other place or client sends."""
+        """Random bytes, so that no two messages are equal."""
         return self.random.randbytes(size)
 
     @contextlib.contextmanager
     def unharmed(self) -> Iterator[None]:
-        """Two other clients, of which each is served before, and again after what happens."""
+        """Checks that two other clients are served both before and after the with block."""
         others = [self.connect(f"another client ({i})") for i in (1, 2)]
         self.echo(others)
         yield
-        if reason := self.gone():
+        if reason := self.why_gone():
             raise Failed(reason)
         self.echo(others)
         self.echo([self.connect("a client that came later")])
 
     def echo(self, clients: Sequence[Client], size: int = 1000) -> None:
+        """One message of each client, there and back."""
         for client in clients:
             client.say(self.data(size))
         exchange(*clients)
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """Meanwhile the server's processes stand still; the kernel goes on for them."""
+        """Stops the server's processes (SIGSTOP) meanwhile; the kernel still queues for them."""
         os.killpg(self.running.pid, signal.SIGSTOP)
         try:
             yield
@@ -282,13 +284,13 @@ class Subject:
             os.killpg(self.running.pid, signal.SIGCONT)
 
     def elsewhere(self, bind: str) -> "Subject":
-        """The same server, to be started once more, on another address."""
+        """The same server, to be started a second time, on another address."""
         log = self.log.with_name(f"{self.log.stem}-elsewhere.log")
         seed = self.random.randrange(2**32)
         return Subject(self.server, log, bind, self.ready_s, seed, self.python)
 
     def processes(self) -> list[psutil.Process]:
-        """The server's process, and what it started. Raises psutil.Error when it is gone."""
+        """The server's process first, then those it started. Raises psutil.Error if it is gone."""
         found = [psutil.Process(self.running.pid)]
         for pid in processes.tree([self.running.pid]):
             with contextlib.suppress(psutil.NoSuchProcess):
@@ -296,7 +298,7 @@ class Subject:
         return found
 
     def together(self, count: Callable[[psutil.Process], int]) -> int:
-        """What the server's processes have of something; one that ends meanwhile has none."""
+        """The sum of a count over the server's processes; one that is gone counts as 0."""
         total = 0
         with contextlib.suppress(psutil.Error):
             for process in self.processes():
@@ -305,19 +307,19 @@ class Subject:
         return total
 
     def memory_bytes(self) -> int:
-        """Resident memory of the server's processes."""
+        """Resident memory of the server's processes, in bytes."""
         return self.together(lambda process: int(process.memory_info().rss))
 
-    def gone(self, wait_s: float = 0.0) -> str:
-        """Why the server is gone. wait_s: its sockets close a moment before it is reaped."""
-        return self._running.gone(wait_s) if self._running else ""
+    def why_gone(self, wait_s: float = 0.0) -> str:
+        """How the server ended; "" while it runs. wait_s: how long to wait for its end."""
+        return self._running.why_gone(wait_s) if self._running else ""
 
     def said(self) -> bytes:
         """What the server wrote on standard output during the whole check."""
         return self._said + (self._running.said() if self._running else b"")
 
     def hang_up(self) -> None:
-        """Closes what the case left open."""
+        """Closes the clients that the case left open."""
         for client in self.clients:
             client.sock.close()
         self.clients.clear()
@@ -330,6 +332,7 @@ class Subject:
         return running.stop()
 
     def close(self) -> None:
+        """Ends the clients and the server."""
         self.hang_up()
         if self._running:
             self.stop()

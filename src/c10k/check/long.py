@@ -1,8 +1,8 @@
 """The longer cases: what goes wrong only with many clients, after some time, or at a limit.
 
-They take a good server about a minute where the first kit takes a second, so a session
-does not wait for them; `c10k check NAME --full` runs both. What they time they call unclean
-at worst, and generously: a busy machine must not make a good server fail.
+They take about a minute with a good server, and the first kit a second, so a session does not
+wait for them; `c10k check NAME --full` runs both. Whatever depends on time is called unclean
+at worst, and its bounds are generous: a busy machine must not make a good server fail.
 """
 
 import contextlib
@@ -26,18 +26,18 @@ from .client import Client, CutOff, Failed, Finding, Informational, Subject, Unc
 
 LONG_IDLE_S = 30.0
 ACTIVE, ROUNDS, TRIES = 99, 20, 3
-HARM, HARM_S = 5, 0.050  # p99 of the others: so many times the quiet one, and at least that
+HARM, HARM_S = 5, 0.050  # p99 of the other clients: times the undisturbed one; at least, in s
 ANSWER_S = 3.0  # without an echo, before one of the others counts as starved
-LORIS, LORIS_S = 200, 2.0  # fewer than the smallest pool of threads that is raced
+LORIS, LORIS_S = 200, 2.0  # fewer than the smallest thread pool of our servers
 CHURNED, AT_ONCE = 10_000, 100
 LEAK_BYTES = 8 * MIB
 QUEUE, OVERFLOW = launch.BACKLOG, 200  # clients that the accept queue holds, and more
 RETRY_S = 10.0  # the kernel tries again 1, 3 and 7 s after the first time
-SPARE, STARVED = 16, 40  # descriptors left, clients that come for them
-WATCHED_S, BUSY = 1.5, 0.5  # without descriptors: for so long, at most such a share of a core
+SPARE, STARVED = 16, 40  # descriptors that are left, clients that need one
+WATCHED_S, BUSY = 1.5, 0.5  # without descriptors: how long, and the most CPU in cores
 THREADS_BYTES = 64 * MIB  # address space left: stacks for eight threads
-RECOVER_S = 2.0  # as long as the contract gives for SIGTERM
-READ_BYTES, READ_MOST_BYTES = 64 * KIB, 256 * KIB  # the contract's, and the loops' own
+RECOVER_S = 2.0  # as the contract allows after SIGTERM
+READ_BYTES, READ_MOST_BYTES = 64 * KIB, 256 * KIB  # by the contract; the most of any event loop
 
 
 def _idle_long(subject: Subject) -> None:
@@ -63,7 +63,7 @@ def _stalled_reader(subject: Subject) -> None:
 
 
 def _until(good: Callable[[float], bool], measure: Callable[[], float]) -> Iterator[float]:
-    """Measures until it is good, TRIES times at most: a busy moment is not the server's."""
+    """Measures until it is good, at most TRIES times, as the machine may be busy for a moment."""
     for _ in range(TRIES):
         found = measure()
         yield found
@@ -72,7 +72,7 @@ def _until(good: Callable[[float], bool], measure: Callable[[], float]) -> Itera
 
 
 def _p99_s(subject: Subject, clients: Sequence[Client]) -> float:
-    """The 99th percentile of round trips that all clients make at the same time."""
+    """The 99th percentile, in s, of round trips that all clients make at the same time."""
     waits_s: list[float] = []
     for _ in range(ROUNDS):
         poller = select.poll()
@@ -117,7 +117,7 @@ def _churn(subject: Subject) -> None:
             subject.echo([subject.connect() for _ in range(AT_ONCE)], 10)
             subject.hang_up()
 
-    come_and_go(CHURNED // 10)  # what is made once is there
+    come_and_go(CHURNED // 10)  # so that what the server makes once is there
     before = _held(subject)
     most = {
         "descriptors": before["descriptors"] + AT_ONCE,  # a pool may grow to those at once
@@ -147,14 +147,14 @@ def _held(subject: Subject) -> dict[str, int]:
 def _overflow(subject: Subject) -> None:
     queue = subject.running.backlog()
     if queue is None:
-        raise Informational("not tried: the kernel does not tell how long the accept queue is")
+        raise Informational("not tried: the kernel does not report the accept queue's length")
     limit = min(QUEUE, queue.limit)
     many = limit + OVERFLOW
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if descriptors < many + 100:
         raise Informational(f"not tried: {many:,} clients need more than ulimit -n {descriptors}")
     listener = subject.running.listener
-    listener.listen(limit)  # of the same socket as the server's: a copy of its descriptor
+    listener.listen(limit)  # on the server's own socket, of which this is a copy
     try:
         with subject.frozen():
             clients = [
@@ -182,7 +182,7 @@ def _out_of_descriptors(subject: Subject) -> None:
     began = time.monotonic()
     subject.echo([subject.connect("a client that came when there was room again")])
     for client in starved:
-        with contextlib.suppress(CutOff):  # turned away meanwhile, which is allowed
+        with contextlib.suppress(CutOff):  # it was turned away meanwhile, which is allowed
             exchange(client)
     recovered_s = time.monotonic() - began
     unclean = {
@@ -197,7 +197,7 @@ def _out_of_descriptors(subject: Subject) -> None:
 
 def _out_of_threads(subject: Subject) -> None:
     known = _there_before(subject)
-    # A thread needs address space for its stack; a limit on threads does not bind root.
+    # A limit on threads does not apply to root, but every thread needs address space for its stack.
     with _limited(subject, "AS", THREADS_BYTES):
         late = _latecomers(subject, "a client without a thread")
         time.sleep(0.2)
@@ -214,7 +214,7 @@ def _there_before(subject: Subject) -> list[Client]:
 
 
 def _latecomers(subject: Subject, name: str) -> list[Client]:
-    """Clients that come, and say something, while the server has no room for all of them."""
+    """Clients that come and send something while the server has no room for all of them."""
     clients = [subject.connect(f"{name} ({i})") for i in range(1, STARVED + 1)]
     for client in clients:
         client.say(subject.data(10))
@@ -224,7 +224,7 @@ def _latecomers(subject: Subject, name: str) -> list[Client]:
 
 
 def _room_for_descriptors(process: psutil.Process, room: int) -> int:
-    """The limit below which so many numbers are free: a new descriptor takes the lowest."""
+    """The limit that leaves so many descriptors: a new one takes the lowest free number."""
     taken = {int(each.name) for each in Path(f"/proc/{process.pid}/fd").iterdir()}
     return next(islice((number for number in count() if number not in taken), room, None))
 
@@ -238,9 +238,9 @@ _ROOM = {"NOFILE": _room_for_descriptors, "AS": _room_for_stacks}
 
 @contextlib.contextmanager
 def _limited(subject: Subject, what: str, room: int) -> Iterator[psutil.Process]:
-    """Meanwhile the server's process can have only so much more than it has."""
+    """Limits the server's process to what it has and so much more, during the with block."""
     if not hasattr(resource, "prlimit"):
-        raise Informational("not tried: only Linux lets one limit another process")
+        raise Informational("not tried: only Linux can limit another process")
     process, *_ = subject.processes()
     number = getattr(resource, f"RLIMIT_{what}")
     before = resource.prlimit(process.pid, number)
@@ -253,22 +253,22 @@ def _limited(subject: Subject, what: str, room: int) -> Iterator[psutil.Process]
 
 
 def _sigterm_in_echo(subject: Subject) -> None:
-    client = subject.connect("a client amid its echo")
+    client = subject.connect("a client in the middle of its echo")
     stall(subject, client)
     deadline = time.monotonic() + launch.STOP_S
     os.kill(subject.running.pid, signal.SIGTERM)
-    with contextlib.suppress(CutOff):  # that is allowed; other bytes than its own are not
+    with contextlib.suppress(CutOff):  # allowed, but wrong bytes are not
         while client.owed and time.monotonic() < deadline:
             if not client.receive():
                 time.sleep(0.005)
-    gone = subject.gone(wait_s=max(0.0, deadline - time.monotonic()))
+    gone = subject.why_gone(wait_s=max(0.0, deadline - time.monotonic()))
     subject.stop()
     if not gone:
-        raise Failed(f"amid an echo it was still there {launch.STOP_S:.0f} s after SIGTERM")
+        raise Failed(f"during an echo it was still there {launch.STOP_S:.0f} s after SIGTERM")
 
 
 def _over(words: str, bind: str) -> Callable[[Subject], None]:
-    """Cases of the first kit, on a listening socket of another family."""
+    """Two cases of the first kit on a listening socket of another family."""
 
     def run(subject: Subject) -> None:
         with tempfile.TemporaryDirectory(prefix="c10k-") as folder:
@@ -288,7 +288,7 @@ def _over(words: str, bind: str) -> Callable[[Subject], None]:
     return run
 
 
-# Linux's numbers, under which Python does not know all of them → how a difference counts.
+# By Linux's numbers, as Python does not have names for all, and how a difference counts.
 _SOCKET, _IP, _TCP = 1, 0, 6
 OPTIONS: dict[str, tuple[int, int, type[Finding]]] = {
     "TCP_NODELAY": (_TCP, 1, Unclean),
@@ -299,7 +299,7 @@ OPTIONS: dict[str, tuple[int, int, type[Finding]]] = {
     "SO_BUSY_POLL": (_SOCKET, 46, Unclean),
     "SO_BUF_LOCK": (_SOCKET, 72, Unclean),  # 1, 2: the send, receive buffer was set by hand
     "IP_TOS": (_IP, 1, Unclean),
-    # trio sets it on every socket that it is given: the framework's choice, not the server's
+    # trio sets it on every socket, so it is the choice of the framework and not of the server
     "TCP_NOTSENT_LOWAT": (_TCP, 25, Informational),
 }
 
@@ -314,7 +314,7 @@ def _socket_options(subject: Subject) -> None:
         ours = stack.enter_context(listener.accept()[0])
         found: dict[type[Finding], list[str]] = {}
         for name, (level, number, kind) in OPTIONS.items():
-            with contextlib.suppress(OSError):  # a kernel that does not know it
+            with contextlib.suppress(OSError):  # the kernel does not know it
                 value, usual = (each.getsockopt(level, number) for each in (theirs, ours))
                 if value != usual:
                     found.setdefault(kind, []).append(f"{name} is {value}, not {usual}")
@@ -324,11 +324,11 @@ def _socket_options(subject: Subject) -> None:
 
 
 def _read_size(subject: Subject) -> None:
-    """How much it takes of a full queue, when it cannot send what it took.
+    """How much the server reads from a full queue while it cannot send.
 
-    Both are arranged on one connection: the server's receive buffer is made large and filled
-    while it stands still, its send buffer and ours are made small. It then reads once, or,
-    where it has a buffer of its own, until that is full.
+    Both are arranged on one connection. The server's receive buffer is made large, and filled
+    while the server is stopped; its send buffer and the client's receive buffer are made small.
+    It then reads once or, where it has a buffer of its own, until that is full.
     """
     client = subject.connecting("a client with much to say", receive_bytes=4096)
     subject.echo([client], 1)
@@ -342,7 +342,7 @@ def _read_size(subject: Subject) -> None:
         client.outbox.clear()
         took = _settled(lambda: peek.read_bytes(theirs) - before)
     if queued <= READ_BYTES:
-        raise Informational(f"not told: only {queued:,} bytes could be queued for one read")
+        raise Informational(f"not tried: only {queued:,} bytes could be queued for one read")
     if took > READ_MOST_BYTES:
         raise Unclean(f"it takes {took:,} bytes of one client at a time, more than any loop does")
     if took != READ_BYTES:
@@ -352,48 +352,62 @@ def _read_size(subject: Subject) -> None:
 
 
 def _set_queues(sock: socket.socket, *, receive_bytes: int, send_bytes: int) -> None:
+    """Sets the sizes of a socket's buffers, beyond the usual limits where that is possible."""
     force, window_clamp = 33, 10  # SO_RCVBUFFORCE, TCP_WINDOW_CLAMP
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, receive_bytes)
-    except PermissionError:  # then as much as net.core.rmem_max allows
+    except PermissionError:  # without the right to: as much as net.core.rmem_max allows
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     sock.setsockopt(socket.IPPROTO_TCP, window_clamp, receive_bytes // 2)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_bytes)
 
 
 def _settled(read: Callable[[], int], calm_s: float = 0.2) -> int:
-    """A figure that has begun to grow, once it has stood still for calm_s."""
-    value, since = read(), time.monotonic()
+    """A figure that grows, read once it has not changed for calm_s; after ANSWER_S in any case."""
+    current, since = read(), time.monotonic()
     until = since + ANSWER_S
-    while time.monotonic() < until and (not value or time.monotonic() < since + calm_s):
+    while time.monotonic() < until and (not current or time.monotonic() < since + calm_s):
         time.sleep(0.01)
-        if value != (value := read()):
+        previous, current = current, read()
+        if current != previous:
             since = time.monotonic()
-    return value
+    return current
 
 
 LONG = (
-    Case("idle-long", "a client may be silent for half a minute and still be one", _idle_long),
+    Case(
+        "idle-long", "a client may be silent for half a minute and must still be served", _idle_long
+    ),
     Case(
         "stalled-reader",
         "one client that does not read must not make others wait",
         _stalled_reader,
     ),
     Case("slow-loris", "clients that send a byte now and then must not hold the rest", _slow_loris),
-    Case("churn", "what a client leaves behind adds up over the days", _churn),
-    Case("overflow", "when more come than can queue, all are served in the end", _overflow),
+    Case("churn", "what each client leaves behind adds up over days", _churn),
+    Case(
+        "overflow",
+        "when more clients come than can queue, all must be served in the end",
+        _overflow,
+    ),
     Case(
         "out-of-descriptors",
-        "those who are there must not suffer for those for whom there is no room",
+        "connected clients must not suffer when there is no room for more",
         _out_of_descriptors,
     ),
     Case(
         "out-of-threads",
-        "a client for whom there is no thread must not cost the others theirs",
+        "a client that gets no thread must not cost the others theirs",
         _out_of_threads,
     ),
-    Case("sigterm-in-echo", "an end amid an echo must cut it off or finish it", _sigterm_in_echo),
-    Case("ipv6", "a server takes the family that it is given", _over("IPv6", "[::1]:0")),
+    Case(
+        "sigterm-in-echo",
+        "a server that ends during an echo must cut it off or finish it",
+        _sigterm_in_echo,
+    ),
+    Case(
+        "ipv6", "a server must take the address family that it is given", _over("IPv6", "[::1]:0")
+    ),
     Case("unix", "a UNIX socket has no host and no port", _over("a UNIX socket", "unix:{}")),
     Case(
         "socket-options",

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from .. import paths
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..model import ClaimsHead, Outcome
 
 SCHEMA = 1
@@ -41,12 +41,11 @@ def keep(folder: Path, line: ClaimsHead | Outcome) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / FILE).open("ab") as file:
-            file.write(paths.homeless(msgspec.json.encode(line).decode()).encode() + b"\n")
+            file.write(paths.hide_home(msgspec.json.encode(line).decode()).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise ClaimError(f"{folder / FILE}: cannot be written: {why}") from None
+        raise ClaimError(f"{folder / FILE}: cannot be written: {os_reason(error)}") from None
 
 
 def load(folder: Path) -> tuple[ClaimsHead, tuple[Outcome, ...]]:
@@ -59,7 +58,6 @@ def load(folder: Path) -> tuple[ClaimsHead, tuple[Outcome, ...]]:
             raise ClaimError(f"{path}: schema {head.schema}; this c10k reads schema {SCHEMA}")
         return head, tuple(msgspec.json.decode(line, type=Outcome) for line in rest)
     except OSError as error:
-        why = (error.strerror or str(error)).lower()
-        raise ClaimError(f"{path}: cannot be read: {why}") from None
+        raise ClaimError(f"{path}: cannot be read: {os_reason(error)}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise ClaimError(f"{path}: not what c10k claims writes: {error}") from None

@@ -3,6 +3,7 @@
 import shutil
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from ..launch import keeper
 from ..model import ClaimsHead
 from ..render import verdicts
 from ..run import begin
+from ..text import timestamp
 from . import words
 from .app import DONE, EARLY, Flag, app
 from .console import print_json, print_line
@@ -25,25 +27,12 @@ from .interrupt import Interruptible
 from .results import Form
 
 
-@app.command(name="claims")
-def claims_(
-    *names: str,
-    quick: Annotated[bool, Flag] = False,
-    python: str | None = None,
-    ladder: Path | None = None,
-    out: Path | None = None,
-    again: Annotated[Path | None, Parameter(name="--show")] = None,
-    form: Form = "terminal",
-) -> int:
-    """Put the talk's claims to the test: each an experiment with a rule fixed in advance.
-
-    Example: c10k claims --quick
-    Example: c10k claims threads_race --python python3.14t
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What claims are tested with.
 
     Parameters
     ----------
-    names
-        Names of claims, or paths of modules that are claims; without any, all of the suite's.
     quick
         Fewer repetitions: about four minutes instead of fifteen.
     python
@@ -58,36 +47,60 @@ def claims_(
     form
         terminal, markdown or json.
     """
-    if again is not None:
-        if names or quick or python or ladder or out:
+
+    quick: Annotated[bool, Flag] = False
+    python: str | None = None
+    ladder: Path | None = None
+    out: Path | None = None
+    again: Annotated[Path | None, Parameter(name="--show")] = None
+    form: Form = "terminal"
+
+
+@app.command(name="claims")
+def claims_(
+    *names: str,
+    options: Annotated[Options, Parameter(name="*")] = Options(),
+) -> int:
+    """Put the talk's claims to the test: each an experiment with a rule fixed in advance.
+
+    Example: c10k claims --quick
+    Example: c10k claims threads_race --python python3.14t
+
+    Parameters
+    ----------
+    names
+        Names of claims, or paths of modules that are claims; without any, all of the suite's.
+    """
+    if options.again is not None:
+        if names or replace(options, again=None, form="terminal") != Options():
             raise UserError("--show makes nothing: give no other option with it but --format")
-        _outcomes(again, form)
+        _outcomes(options.again, options.form)
         return DONE
     launch.raise_descriptor_limit()
     chosen = claims.choose(words.split(names), claims.find(paths.CLAIMS))
-    if python is not None and shutil.which(python) is None:
-        raise UserError(f"--python {python}: no such interpreter")
-    console = Console(stderr=form != "terminal")
-    folder = out or Path("results") / f"{begin.stamp()}-claims"
-    ladder = ladder or paths.SUITE / "results" / "reference-c10k"
+    if options.python is not None and shutil.which(options.python) is None:
+        raise UserError(f"--python {options.python}: no such interpreter")
+    console = Console(stderr=options.form != "terminal")
+    folder = options.out or Path("results") / f"{begin.stamp()}-claims"
+    ladder = options.ladder or paths.SUITE / "results" / "reference-c10k"
     known = claims.begin(
         folder,
         ClaimsHead(
             claims.SCHEMA,
             metadata.version("c10k-bench"),
-            begin.now(),
-            quick,
+            timestamp(),
+            options.quick,
             paths.name_of(ladder),
             machine.environment(paths.SUITE),
         ),
     )
     left = {name: each for name, each in chosen.items() if name not in known}
-    print_line(console, f"{len(left)} claims, at most {4 if quick else 15} minutes")
-    code = _run(left, folder, console, quick=quick, ladder=ladder, python=python)
-    _outcomes(folder, form)
+    print_line(console, f"{len(left)} claims, at most {4 if options.quick else 15} minutes")
+    code = _run(left, folder, console, ladder, options)
+    _outcomes(folder, options.form)
     print_line(console, f"Outcomes: {folder}")
     if code == EARLY:
-        again_with = " ".join(["c10k claims", *names, *(["--quick"] if quick else [])])
+        again_with = " ".join(["c10k claims", *names, *(["--quick"] if options.quick else [])])
         print_line(console, f"Continue: {again_with} --out {folder}")
     return code
 
@@ -96,19 +109,17 @@ def _run(
     left: Mapping[str, ModuleType],
     folder: Path,
     console: Console,
-    *,
-    quick: bool,
     ladder: Path,
-    python: str | None,
+    options: Options,
 ) -> int:
     """Makes the experiments and keeps each outcome; DONE, or EARLY where it was interrupted."""
     try:
         with Interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
             setting = claims.Setting(
-                quick,
-                claims.QUICK if quick else claims.FULL,
+                options.quick,
+                claims.QUICK if options.quick else claims.FULL,
                 ladder,
-                python,
+                options.python,
                 Path(logs),
                 lambda text: print_line(console, f"  {text}"),
             )

@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
@@ -112,21 +113,45 @@ def _sessions(
     return _compared(found, told, form, thresholds)
 
 
+@dataclass(frozen=True, kw_only=True)
+class RaceOptions:
+    """What two servers are raced with.
+
+    Parameters
+    ----------
+    blocks
+        How often both meet every load [default: as many as it takes to claim something].
+    clients
+        Client counts, instead of the workload's: 100 10k, or 100,10k.
+    out
+        The session's folder [default: results/DATE-TIME-WORKLOAD].
+    isolated
+        Each in an environment of its own, with what its file asks for.
+    python
+        The interpreter of these environments (a path, 3.13, python3.14t).
+    unchecked
+        Do not check that the servers echo rightly before they are timed.
+    form
+        terminal, markdown, csv or json.
+    """
+
+    blocks: int | None = None
+    clients: Annotated[list[str] | None, Many] = None
+    fail_on: FailOn = None
+    out: Path | None = None
+    isolated: Annotated[bool, Flag] = False
+    python: str = ""
+    unchecked: Annotated[bool, Flag] = False
+    form: Form = "terminal"
+
+
 @app.command(name="race")
 def race_(
     a: str,
     b: str,
     name: Annotated[str, Parameter(name="workload")] = "race",
     /,
-    *,
-    blocks: int | None = None,
-    clients: Annotated[list[str] | None, Many] = None,
-    fail_on: FailOn = None,
-    out: Path | None = None,
-    isolated: Annotated[bool, Flag] = False,
-    python: str = "",
-    unchecked: Annotated[bool, Flag] = False,
-    form: Form = "terminal",
+    options: Annotated[RaceOptions, Parameter(name="*")] = RaceOptions(),
 ) -> int:
     """Race two servers, or two versions of one, in one session: did it become slower?
 
@@ -144,36 +169,23 @@ def race_(
         The server as it is now.
     name
         A workload's name (c10k list) or the path of its .toml file.
-    blocks
-        How often both meet every load [default: as many as it takes to claim something].
-    clients
-        Client counts, instead of the workload's: 100 10k, or 100,10k.
-    out
-        The session's folder [default: results/DATE-TIME-WORKLOAD].
-    isolated
-        Each in an environment of its own, with what its file asks for.
-    python
-        The interpreter of these environments (a path, 3.13, python3.14t).
-    unchecked
-        Do not check that the servers echo rightly before they are timed.
-    form
-        terminal, markdown, csv or json.
     """
-    thresholds = words.thresholds(fail_on)
+    thresholds = words.thresholds(options.fail_on)
     names = [server.name for server in choosing.choose([a, b], catalog.known().servers)]
     if len(names) != 2:
         raise UserError(f"race takes two servers with different names; these are {len(names)}")
-    options = run.Options(
+    blocks = options.blocks
+    asked = run.Options(
         servers=[a, b],
-        clients=clients,
-        blocks=_blocks(name, clients, thresholds) if blocks is None else blocks,
-        out=out,
-        unchecked=unchecked,
-        isolated=isolated,
-        python=python,
+        clients=options.clients,
+        blocks=_blocks(name, options.clients, thresholds) if blocks is None else blocks,
+        out=options.out,
+        unchecked=options.unchecked,
+        isolated=options.isolated,
+        python=options.python,
     )
-    console = Console(stderr=form != "terminal")
-    begun = run.start(name, options, console, race=True)
+    console = Console(stderr=options.form != "terminal")
+    begun = run.start(name, asked, console, race=True)
     code = run.driven(begun, console)
     print_line(console, f"Session: {begun.folder}")
     if code != DONE:
@@ -181,13 +193,9 @@ def race_(
         then = shlex.join(["c10k", "compare", str(begun.folder), *names])
         complain(f"when it is finished: {then}")
         return code
-    loaded = store.load(begun.folder)
-    return _compared(
-        compare.servers(loaded, names[0], names[1], [figure for figure in thresholds if figure]),
-        [],
-        form,
-        thresholds,
-    )
+    wanted = [figure for figure in thresholds if figure]
+    found = compare.servers(store.load(begun.folder), names[0], names[1], wanted)
+    return _compared(found, [], options.form, thresholds)
 
 
 def _blocks(

@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..text import plain
 
 
@@ -33,4 +33,4 @@ def write(path: Path, text: str, option: str, *, parents: bool = False) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{option} {path}: {(error.strerror or str(error)).lower()}") from None
+        raise UserError(f"{option} {path}: {os_reason(error)}") from None

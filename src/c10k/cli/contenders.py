@@ -15,7 +15,7 @@ from rich.text import Text
 
 from .. import check, launch, paths
 from ..declare import catalog, choosing, template, workload
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..launch import keeper, requirements, runtime
 from ..model import CaseResult, Conformance, Server
 from ..render import conformance
@@ -91,7 +91,7 @@ def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
     except FileExistsError:
         raise UserError(f"{path} already exists; choose another name") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise UserError(f"{path}: cannot be written: {os_reason(error)}") from None
     console = Console()
     print_line(console, f"{path}: a copy of {nearest.name} ({nearest.model}); change it, then")
     print_line(console, f"  c10k check ./{path}")
@@ -184,8 +184,17 @@ def _checked(
         def seen(result: CaseResult, name: str = server.name) -> None:
             console.print(shown.line(name, result), soft_wrap=True)
 
-        options = {"versions": on.depended_on, "python": on.executable, "full": full}
-        found.append(check.anew(server, only, workdir=folder, seen=seen, **options))
+        found.append(
+            check.check(
+                server,
+                only,
+                workdir=folder,
+                full=full,
+                versions=on.depended_on,
+                python=on.executable,
+                seen=seen,
+            )
+        )
     return found, not_run
 
 
@@ -226,17 +235,17 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
         try:
             running = launch.start(chosen, Path(folder) / "log", bind=bind, python=on.executable)
         except (launch.NotServing, ValueError, OSError) as error:
-            raise UserError(f"{chosen.name} on {bind}: {error}") from None
+            raise UserError(f"{chosen.name}: {error}") from None
         try:
             with Interruptible():
                 where = running.address
                 at = where if isinstance(where, str) else "{}:{}".format(*where)
                 print(plain(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it"))
                 sys.stdout.flush()
-                if exposed := launch.exposed(where):
-                    complain(exposed)
+                if exposure := launch.exposure(where):
+                    complain(exposure)
                 running.process.wait()
-                raise UserError(f"{chosen.name}: {running.gone()}")
+                raise UserError(f"{chosen.name}: {running.why_gone()}")
         except KeyboardInterrupt:
             return DONE
         finally:

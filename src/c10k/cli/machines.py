@@ -39,7 +39,40 @@ def doctor(*, as_json: Annotated[bool, Json] = False) -> int:
     return DONE
 
 
-@app.command(name="cluster")
+_HELP = """Say how several machines are started, or which ones a scheduler has.
+
+On one host, which the others reach at 10.0.0.1:
+
+    dask scheduler --host 10.0.0.1 --dashboard-address 127.0.0.1:8787
+
+On the host that is to serve, and on each that is to be a client:
+
+    dask worker 10.0.0.1:8786 --host 10.0.0.1 --name srv --resources server=1
+
+    dask worker 10.0.0.1:8786 --host 10.0.0.2 --name c1 --resources client=1
+
+Or all of them over SSH, in a Python that stays; the first of equals serves:
+
+    from dask.distributed import SSHCluster
+
+    hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
+
+    labels = {"resources": {"server": 1, "client": 1}}
+
+    cluster = SSHCluster(hosts, worker_options=labels)
+
+    print(cluster.scheduler_address)
+
+Then: c10k run quick --scheduler tcp://10.0.0.1:8786
+
+Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1
+or to a network of your own (SSHCluster binds to all), or use TLS; see
+docs/several-machines.md.
+
+Example: c10k cluster tcp://10.0.0.1:8786"""
+
+
+@app.command(name="cluster", help=_HELP)
 def cluster_(
     scheduler: str | None = None,
     /,
@@ -47,36 +80,6 @@ def cluster_(
     as_json: Annotated[bool, Json] = False,
 ) -> int:
     """Say how several machines are started, or which ones a scheduler has.
-
-    On one host, which the others reach at 10.0.0.1:
-
-        dask scheduler --host 10.0.0.1 --dashboard-address 127.0.0.1:8787
-
-    On the host that is to serve, and on each that is to be a client:
-
-        dask worker 10.0.0.1:8786 --host 10.0.0.1 --name srv --resources server=1
-
-        dask worker 10.0.0.1:8786 --host 10.0.0.2 --name c1 --resources client=1
-
-    Or all of them over SSH, in a Python that stays; the first of equals serves:
-
-        from dask.distributed import SSHCluster
-
-        hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-
-        labels = {"resources": {"server": 1, "client": 1}}
-
-        cluster = SSHCluster(hosts, worker_options=labels)
-
-        print(cluster.scheduler_address)
-
-    Then: c10k run quick --scheduler tcp://10.0.0.1:8786
-
-    Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1
-    or to a network of your own (SSHCluster binds to all), or use TLS; see
-    docs/several-machines.md.
-
-    Example: c10k cluster tcp://10.0.0.1:8786
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def report(
     if len(set(names)) < len(names):
         names = list(map(str, folders))
     parts = [
-        html.Part(name, session, judge.judge(session))
+        html.PageSession(name, session, judge.judge(session))
         for name, session in zip(names, stored, strict=True)
     ]
     different = [

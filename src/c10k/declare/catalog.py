@@ -4,7 +4,6 @@ Nothing here imports or runs a contender: what a server is stands in its first l
 and whether its framework is installed is asked of the installed distributions' metadata.
 """
 
-import hashlib
 import importlib.util
 import re
 from importlib import metadata
@@ -165,7 +164,4 @@ def _file_of(point: metadata.EntryPoint) -> Path:
 
 def code(server: Server) -> str:
     """A digest of the server's files, as 16 hexadecimal digits."""
-    digest = hashlib.sha256()
-    for source in paths.sources(server.path):
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
-    return digest.hexdigest()[:16]
+    return paths.digest(paths.sources(server.path))

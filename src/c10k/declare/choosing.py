@@ -109,7 +109,7 @@ def _program(name: str, command: str) -> Server:
 
 def _portable(word: str) -> str:
     """A word of a command as launch.command() reads it: {{ for {, {home} for the home folder."""
-    return paths.homeless(word.replace("{", "{{").replace("}", "}}"), "{home}")
+    return paths.hide_home(word.replace("{", "{{").replace("}", "}}"), "{home}")
 
 
 def _overridden(server: Server, overrides: Sequence[str]) -> Server:
@@ -150,7 +150,7 @@ def _with_requirement(server: Server, override: str) -> Server:
 
 def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
     """Python servers with an environment of their own each, made with python where given."""
-    python = paths.homeless(python)
+    python = paths.hide_home(python)
     return tuple(
         each if each.start else replace(each, isolated=True, python=each.python or python)
         for each in servers

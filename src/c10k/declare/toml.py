@@ -4,6 +4,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from ..errors import os_reason
+
 MOST_BYTES = 1024 * 1024  # of a file: far more than any workload or server has
 
 
@@ -17,7 +19,7 @@ def text(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
-        raise Unreadable((error.strerror or str(error)).lower()) from None
+        raise Unreadable(os_reason(error)) from None
     except ValueError as error:  # a path that holds a NUL
         raise Unreadable(f"no path: {error}") from None
     if len(content) > MOST_BYTES:

@@ -28,7 +28,7 @@ def empty() -> HdrHistogram:
 
 
 def decoded(text: str) -> HdrHistogram:
-    """Raises HistogramError."""
+    """The histogram in a text that this suite has written. Raises HistogramError."""
     try:
         packed = binascii.a2b_base64(text, strict_mode=True)
         unpacked = zlib.decompressobj().decompress(packed[_OUTER.size :], _MOST_BYTES)

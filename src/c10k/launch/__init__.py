@@ -1,14 +1,14 @@
-"""A server on its listening socket, from its build to its end, and what is read of it.
+"""A server on its listening socket, from its build to its end, and the readings of it.
 
 server.py        starts it, waits for the first echo, ends it
 listen.py        the socket that every server gets, and its accept queue
-build.py         the command that starts it, compiled first where it must be
+build.py         the command that starts it, compiled first if need be
 child.py         what a child process does before it becomes a server
-confine.py       where it may write (Landlock)
-keeper.py        a process that ends all of it when the suite is killed
+confine.py       where it can write (Landlock)
+keeper.py        a process that ends all servers when the suite is killed
 log.py           what it wrote on standard error
 requirements.py  what it needs, and whether that is installed
-runtime.py       the interpreter that it runs on, made first when it is isolated
+runtime.py       the interpreter that it runs on, or an environment made for it
 processes.py     its tree of processes, and their CPU time
 watch.py         what it uses and holds, and what else the machine does
 """
@@ -20,7 +20,7 @@ from .child import raise_descriptor_limit as raise_descriptor_limit
 from .listen import BACKLOG as BACKLOG
 from .listen import Backlog as Backlog
 from .listen import backlog as backlog
-from .listen import exposed as exposed
+from .listen import exposure as exposure
 from .listen import listen as listen
 from .log import LOG_BYTES as LOG_BYTES
 from .log import last_line as last_line

@@ -1,6 +1,5 @@
-"""The command that starts a server, built first where it must be."""
+"""The command that starts a server; a server in a compiled language is built first."""
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -18,9 +17,9 @@ class NotServing(Exception):
 
 
 def command(server: Server, python: str = sys.executable) -> list[str]:
-    """The command line that starts a server; builds it first where it must be built.
+    """The command line that starts a server, which is built first if it has a build command.
 
-    -P: no module beside the file can shadow a library. Raises NotServing.
+    Python gets -P, so that no module beside the file can shadow a library. Raises NotServing.
     """
     if not server.start:
         return [python, "-P", str(paths.file_of(server.path))]
@@ -29,9 +28,9 @@ def command(server: Server, python: str = sys.executable) -> list[str]:
 
 
 def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
-    """A command with its places filled in; {{ and }} are braces, any other stays as it is.
+    """A command with its placeholders filled in; {{ and }} are braces, others stay as they are.
 
-    Not str.format: that would read attributes for whoever wrote the file.
+    Not str.format, which would let the author of the file read attributes.
     """
     known = {
         "{{": "{",
@@ -45,12 +44,10 @@ def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
 
 
 def _build(server: Server) -> str:
-    """Builds into the cache, under a name made of the sources and the command."""
-    digest = hashlib.sha256(repr(server.build).encode())
-    for source in paths.sources(server.path):
-        digest.update(source.read_bytes())
+    """The built program in the cache, whose name has a digest of the sources and the command."""
+    digest = paths.digest(paths.sources(server.path), server.build)
     folder = paths.cache() / "built"
-    binary = folder / f"{server.name}-{digest.hexdigest()[:16]}"
+    binary = folder / f"{server.name}-{digest}"
     if binary.exists():
         return str(binary)
     compiler = server.build[0]
@@ -64,5 +61,5 @@ def _build(server: Server) -> str:
         if built.returncode:
             first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
             raise NotServing(f"it does not compile: {first}")
-        out.replace(binary)  # whole or not at all, also when two build at once
+        out.replace(binary)  # it is there whole or not at all, also when two build it at once
     return str(binary)

@@ -1,9 +1,12 @@
 """Confines a server: it writes files only in its own folder, and signals only what it forked.
 
-Landlock (Linux 5.13, signals from 6.12) does it without privileges, and asks nothing while
-bytes are echoed: it decides when a file is opened, changed by name, or a signal sent. What
-the server was given (its socket, its log) stays open to it. Where the kernel has no
+Landlock (Linux 5.13, signals from 6.12) does it without privileges. It checks when a file is
+opened or changed by name, or a signal is sent, so it costs nothing while bytes are echoed. The
+server can still use what it was given open (its socket, its log). Where the kernel has no
 Landlock, nothing is confined.
+
+The system calls are made by ctypes, as the standard library has no function for them and the
+package on PyPI is a development version.
 """
 
 import ctypes
@@ -23,9 +26,9 @@ _SCOPES = 0b11  # abstract UNIX sockets, signals
 
 
 def ruleset(folder: Path) -> int | None:
-    """A descriptor of rules that allow writing in folder alone; None where there is no Landlock.
+    """A descriptor of rules that allow writing in this folder; None where there is no Landlock.
 
-    What programs may expect to write to besides, /dev and shared memory in it, is allowed.
+    Writing to /dev, with shared memory in it, is allowed as well, as programs expect it.
     """
     if _LIBC is None:
         return None
@@ -49,6 +52,6 @@ def ruleset(folder: Path) -> int | None:
 
 
 def enter(rules: int) -> None:
-    """Confines this process and all that it will fork, for good."""
+    """Confines this process and all that it will fork; this cannot be undone."""
     if _LIBC is not None and _LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0) == 0:
         _LIBC.syscall(_RESTRICT, rules, 0)

@@ -1,11 +1,13 @@
 """Cleans up after this process, however it ends.
 
-Whatever is started here carries a mark in its environment, which what it forks inherits.
-A process of its own, the keeper, waits at the end of a pipe. When the pipe closes its
-owner has ended, be it by kill -9: the keeper kills all that carry the mark and removes the
-folder that they had, and the files that it was told of.
+Every process that is started here has a mark in its environment, which its children inherit.
+A separate process, the keeper, waits at the end of a pipe. When the pipe closes, its owner
+has ended, even if by kill -9. Then the keeper kills all processes that carry the mark, and
+removes their folder and the files whose names came through the pipe.
 
-This file is the keeper's program, too; it needs the standard library alone.
+A control group or a PID namespace would do the same, but needs rights that a user may lack.
+
+This file is also the keeper's program, so it imports the standard library only.
 """
 
 import atexit
@@ -25,7 +27,7 @@ _PATIENCE_S = 2.0
 
 
 class Keeper:
-    """This process's mark and folder, and the process that keeps them."""
+    """This process's mark and folder, and the process that cleans them up."""
 
     def __init__(self) -> None:
         self.mark = f"{os.getpid()}-{secrets.token_hex(8)}"
@@ -45,15 +47,15 @@ class Keeper:
         self.files: list[Path] = []
         atexit.register(self.end)
 
-    def part(self) -> tuple[str, Path]:
-        """A mark and a folder for one of those who are started here."""
+    def reserve(self) -> tuple[str, Path]:
+        """A mark and a folder for something that this process is about to start."""
         self.made += 1
         folder = self.folder / str(self.made)
         folder.mkdir()
         return f"{self.mark}.{self.made}.", folder
 
     def remove(self, path: Path) -> None:
-        """At the end, removes this file, too."""
+        """Has this file removed at the end."""
         self.files.append(path.absolute())
         with contextlib.suppress(OSError):
             assert self.process.stdin is not None
@@ -61,11 +63,11 @@ class Keeper:
             self.process.stdin.flush()
 
     def end(self) -> None:
-        """Lets the keeper do its work now; in its place, when it was killed."""
+        """Makes the keeper clean up now, and does it again here in case the keeper was killed."""
         if not self.mark.startswith(f"{os.getpid()}-"):
-            return  # a forked copy: its parent's affair
+            return  # in a forked copy: its parent cleans up
         with contextlib.suppress(ValueError):  # not in the main thread
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # this is the end already
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # already ending
         with contextlib.suppress(OSError):
             assert self.process.stdin is not None
             self.process.stdin.close()
@@ -77,7 +79,7 @@ _keeper: Keeper | None = None
 
 
 def keeper() -> Keeper:
-    """This process's keeper, started when it is first needed; a forked child has its own."""
+    """This process's keeper, started when it is first needed; a forked child gets its own."""
     global _keeper
     if _keeper is None or not _keeper.mark.startswith(f"{os.getpid()}-"):
         _keeper = Keeper()
@@ -85,7 +87,7 @@ def keeper() -> Keeper:
 
 
 def sweep(mark: str) -> None:
-    """Kills every process whose mark begins so, until there is none or two seconds are over."""
+    """Kills every process whose mark has this prefix, until none is left or for two seconds."""
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
         found = carrying(mark)
@@ -98,17 +100,17 @@ def sweep(mark: str) -> None:
 
 
 def carrying(mark: str) -> list[int]:
-    """The processes whose mark begins so."""
+    """The processes whose mark has this prefix."""
     return [pid for pid in _pids() if carries(pid, mark)]
 
 
 def carries(pid: int, mark: str) -> bool:
-    """Whether a process that is not a zombie has a mark that begins so."""
+    """Whether a process has a mark with this prefix; a zombie has no mark."""
     return (found := mark_of(pid)) is not None and found.startswith(mark)
 
 
 def mark_of(pid: int) -> str | None:
-    """The mark in a process's environment; None where there is none, or none to be seen."""
+    """The mark in a process's environment; None where there is none or it cannot be read."""
     try:
         variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -119,7 +121,7 @@ def mark_of(pid: int) -> str | None:
 
 
 def clean(mark: str, places: list[Path]) -> None:
-    """Kills what carries the mark, then removes files and folders."""
+    """Kills all processes that carry the mark, then removes files and folders."""
     sweep(mark)
     for place in places:
         if place.is_dir() and not place.is_symlink():
@@ -137,7 +139,7 @@ def _pids() -> list[int]:
 
 if __name__ == "__main__":
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)  # only the owner's end ends it
-    told = sys.stdin.buffer.read()
-    named = [Path(os.fsdecode(name)) for name in told.split(b"\0") if name]
+        signal.signal(number, signal.SIG_IGN)  # only the end of its owner ends it
+    received = sys.stdin.buffer.read()
+    named = [Path(os.fsdecode(name)) for name in received.split(b"\0") if name]
     clean(sys.argv[1], [*named, Path(sys.argv[2])])

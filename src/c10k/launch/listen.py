@@ -14,17 +14,17 @@ BACKLOG = 4096
 
 
 class Backlog(NamedTuple):
-    """A listening socket's accept queue: connections waiting in it, and its bound."""
+    """A listening socket's accept queue: how many connections wait in it, and its limit."""
 
     length: int
     limit: int
 
 
 def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
-    """The listening socket every server gets. bind: HOST:PORT, [IPV6]:PORT or unix:PATH.
+    """The listening socket that every server gets. bind: HOST:PORT, [IPV6]:PORT or unix:PATH.
 
-    shared: others may listen on the same address (SO_REUSEPORT). Raises OSError when the
-    address is taken or not this machine's, ValueError when it is no address.
+    shared: other sockets may listen on the same address (SO_REUSEPORT). Raises OSError when the
+    address is taken or not one of this machine, ValueError when it is not an address.
     """
     if bind.startswith("unix:"):
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -32,7 +32,7 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     else:
         host, separator, port = bind.rpartition(":")
         if not separator or not port.isdecimal() or int(port) > 65535:
-            raise ValueError(f"{bind!r} is no address: write HOST:PORT, [IPV6]:PORT or unix:PATH")
+            raise ValueError(f"invalid address {bind!r}: write HOST:PORT, [IPV6]:PORT or unix:PATH")
         host = host.strip("[]")
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
@@ -55,18 +55,18 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def exposed(address: tuple[str, int] | str) -> str:
-    """What listening on an address exposes to others, in words; "" for nothing."""
+def exposure(address: tuple[str, int] | str) -> str:
+    """Who else can use a server on this address, as a warning; "" when nobody can."""
     if isinstance(address, str) or ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
         return ""
-    return f"whoever can reach {address[0]} port {address[1]} can use this server, unencrypted"
+    return f"anyone who can reach {address[0]} port {address[1]} can use this server, unencrypted"
 
 
 def _bind_apart(listener: socket.socket, host: str) -> None:
-    """Binds to a port that no client gets of its own accord.
+    """Binds to a port outside the range from which the kernel gives ports to clients.
 
-    Ports of clients that have just left stay taken for a minute: after some trials with
-    20,000 clients the kernel finds none for a listener in the range that it deals out.
+    Ports of clients that have just left stay taken for a minute. After some trials with
+    20,000 clients the kernel finds no port for a listener within that range.
     """
     for _ in range(100):
         try:
@@ -78,17 +78,17 @@ def _bind_apart(listener: socket.socket, host: str) -> None:
 
 
 def backlog(listener: socket.socket) -> Backlog | None:
-    """A listening socket's accept queue; None where the kernel does not tell."""
+    """A listening socket's accept queue; None where the kernel does not report it."""
     if sys.platform != "linux" or listener.family == socket.AF_UNIX:
         return None
-    # For a listening socket tcpi_unacked is the queue's length, tcpi_sacked its bound.
+    # For a listening socket tcpi_unacked is the queue's length, tcpi_sacked its limit.
     info = listener.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
     length, limit = struct.unpack_from("II", info, 24)
     return Backlog(length, limit)
 
 
 def listen_for(server: Server, bind: str) -> list[socket.socket]:
-    """One listening socket, or one a process on the same address."""
+    """One listening socket, or with reuseport one for each process, all on the same address."""
     if server.sharing != "reuseport":
         return [listen(bind)]
     first = listen(bind, shared=True)

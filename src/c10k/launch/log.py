@@ -6,11 +6,11 @@ from pathlib import Path
 from .. import paths
 from ..text import plain
 
-LOG_BYTES = 64 * 1024  # kept of a server's output, the first and the last half
+LOG_BYTES = 64 * 1024  # kept of a server's output
 
 
 def last_line(log: Path) -> str:
-    """The last line that says something, for a reason; at most 200 characters."""
+    """The last line that is not blank, to be quoted in a reason; at most 200 characters."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 4096))
@@ -22,9 +22,10 @@ def last_line(log: Path) -> str:
 
 
 def trim(log: Path) -> None:
-    """Keeps the first and the last half of LOG_BYTES and says how much is left out.
+    """Shortens a log to LOG_BYTES, half from its beginning and half from its end.
 
-    It goes with the results: the home folder's path does not stay in it.
+    A line says how much is left out. The home folder's path is replaced by ~, because the log is
+    published with the results.
     """
     if not log.exists():
         return
@@ -34,6 +35,6 @@ def trim(log: Path) -> None:
         if size > LOG_BYTES:
             file.seek(size - half)
             kept += b"\n[... %d bytes left out ...]\n" % (size - LOG_BYTES) + file.read()
-    published = os.fsencode(paths.homeless(os.fsdecode(kept)))
+    published = os.fsencode(paths.hide_home(os.fsdecode(kept)))
     if size > LOG_BYTES or published != kept:
         log.write_bytes(published)

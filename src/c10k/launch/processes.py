@@ -1,13 +1,19 @@
-"""Processes as the kernel tells of them: whose they are, and what CPU time they have used.
+"""The processes of this machine: which belong together, and how much CPU time each has used.
 
-Every process has a clock of its own, in nanoseconds. It holds the time of all its threads,
-not that of its children: theirs passes on when they are waited for, to the parent's sum,
-which the kernel tells in ticks of 10 ms. So the time that a tree of processes used between
-two readings is what the clocks of those that are still there went on, and what the sums grew
-by, less what those who ended meanwhile had used before.
+Every process has a CPU clock, in nanoseconds. It counts the time of all its threads, but not
+that of its children. When a child is waited for, its time is added to a sum of the parent's,
+which the kernel reports in ticks of 10 ms. So the time that a tree of processes used between
+two readings is the advance of the clocks of those that are still there, plus the growth of
+their sums, minus what the processes that ended meanwhile had used before.
 
-A reading asks each process twice, and costs milliseconds for one with thousands of threads:
-none is taken while a slice is measured.
+On Linux /proc/PID/stat is parsed here and not by psutil. One read gives parent, start,
+session, the time of children, and whether it is a thread of the kernel; psutil has neither
+the last nor the session. psutil.process_iter() reads the same file once for every attribute
+and takes three times as long, and its cpu_times() are in ticks of 10 ms, where the clock is
+exact. Elsewhere psutil is used.
+
+A reading makes two system calls or more for each process, and takes milliseconds for one with
+thousands of threads. So none is taken while a slice is measured.
 """
 
 import os
@@ -23,25 +29,25 @@ import psutil
 
 from . import keeper
 
-Process = tuple[int, int]  # pid and start, as pids come again
+Process = tuple[int, int]  # pid and start time, as pids are used again
 LINUX = sys.platform == "linux"
 TICK_NS = 10**9 // os.sysconf("SC_CLK_TCK")
 _KERNEL_THREAD = 0x00200000  # PF_KTHREAD, in a process's flags
 
 
 class Entry(NamedTuple):
-    """A process as it stands in the kernel's list."""
+    """What the kernel's list has about a process."""
 
     pid: int
-    started: int
+    started: int  # ticks since boot on Linux, else hundredths of a second since 1970
     parent: int
     session: int
     waited_ns: int  # CPU time of the children that it has waited for, and of theirs
-    kernel: bool  # a thread of the kernel's own
+    kernel: bool  # it is a thread of the kernel
 
 
 class Used(NamedTuple):
-    """CPU time of a process and of the children it has waited for, ns, and who its parent is."""
+    """CPU time of a process and of the children it has waited for, in ns, and its parent."""
 
     own_ns: int
     waited_ns: int
@@ -61,28 +67,28 @@ def cpu_ns(pid: int) -> int | None:
 
 
 def threads(pids: Iterable[int]) -> int | None:
-    """Threads of processes now, together; one that is gone has none. None: not told."""
+    """How many threads processes have now, in total; None when no process can be read."""
     return _sum(_threads(pid) for pid in pids)
 
 
 def descriptors(pids: Iterable[int]) -> int | None:
-    """Descriptors that the process with the most of them has open now. None: not told."""
+    """How many descriptors the process with the most has open; None when none can be read."""
     return max((n for pid in pids if (n := _descriptors(pid)) is not None), default=None)
 
 
 def everybody() -> list[int]:
-    """All processes that can be seen."""
+    """The pids of all processes that this one can see."""
     if not LINUX:
         return list(map(int, psutil.pids()))
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()]  # noqa: PTH208
 
 
 def tree(pids: Sequence[int]) -> list[int]:
-    """Processes with all that they have started, those whose parent has ended included.
+    """Processes and all that they have started, also those whose parent has ended.
 
     What a server starts is in the server's session, or has left it and still carries the
-    server's mark in its environment (see keeper.py). For a process that leads no session,
-    and where there is no /proc, its descendants are taken.
+    server's mark in its environment (see keeper.py). For a process that does not lead a
+    session, and where there is no /proc, its descendants are returned.
     """
     roots = set(pids)
     leaders = {pid for pid in roots if _session(pid) == pid}
@@ -96,7 +102,7 @@ def tree(pids: Sequence[int]) -> list[int]:
 
 
 def entry(pid: int) -> Entry | None:
-    """A process's entry; None when it is gone or hidden."""
+    """What the kernel's list has about a process; None when it is gone or hidden."""
     try:
         if LINUX:
             return parsed(Path(f"/proc/{pid}/stat").read_bytes())
@@ -109,8 +115,8 @@ def entry(pid: int) -> Entry | None:
 
 
 def parsed(stat: bytes) -> Entry:
-    """The entry in a line of /proc/PID/stat, whose fields proc(5) numbers from 1."""
-    # The name stands in brackets and may hold anything; the third field is a letter.
+    """The entry in the text of /proc/PID/stat, whose fields proc(5) numbers from 1."""
+    # The second field is the name, in brackets, and may contain anything; the third is a letter.
     before, _, after = stat.rpartition(b")")
     fields = after.split()
     return Entry(
@@ -124,7 +130,7 @@ def parsed(stat: bytes) -> Entry:
 
 
 def usage(entries: Iterable[Entry]) -> dict[Process, Used]:
-    """What processes have used so far; those that are gone are left out."""
+    """The CPU time that processes have used so far; those that are gone are left out."""
     return {
         (each.pid, each.started): Used(clock, each.waited_ns, each.parent)
         for each in entries
@@ -137,11 +143,11 @@ def spent_ns(
     after: Mapping[Process, Used],
     of: Container[int] | None = None,
 ) -> int:
-    """CPU time that processes (None: all; else these pids) used between two readings.
+    """CPU time in ns that processes used between two readings. of: their pids; None means all.
 
-    A process that is new since has used all its time since. One that is gone has left what it
-    had used before to whoever waited for it, its nearest ancestor that is still there: that
-    is not used anew, be it hours.
+    All time of a process that is new counts. The time of a process that ended went to the
+    process that waited for it, its nearest ancestor that is still there. What it had used
+    before the first reading is subtracted there, so that it is not counted twice.
     """
     there = {pid for pid, _ in after}
     parents = {pid: used.parent for (pid, _), used in before.items()}
@@ -164,7 +170,7 @@ def spent_ns(
 
 
 def below(entries: Iterable[Entry], root: int) -> set[int]:
-    """The descendants of a process, and all that is in the sessions which they lead."""
+    """The descendants of a process, and all processes of the sessions that they lead."""
     all_of_them = list(entries)
     found: set[int] = set()
     while True:
@@ -193,10 +199,13 @@ def _descendants(roots: set[int]) -> set[int]:
 
 
 def _threads(pid: int) -> int | None:
-    """Not from /proc/PID/stat, for which the kernel adds up the times of all threads."""
+    """How many threads a process has; None when it is gone or cannot be read.
+
+    Not from /proc/PID/stat, where the kernel adds up the CPU time of all threads.
+    """
     try:
         if LINUX:
-            # The folder's links: itself, its parent, and one a thread
+            # The links of the folder: itself, its parent, and one for each thread
             return Path(f"/proc/{pid}/task").stat().st_nlink - 2
         return int(psutil.Process(pid).num_threads())
     except (OSError, psutil.Error):
@@ -204,7 +213,10 @@ def _threads(pid: int) -> int | None:
 
 
 def _descriptors(pid: int) -> int | None:
-    """Not by listing them, where that can be had: the kernel keeps an object for each it lists."""
+    """How many descriptors a process has open; None when it is gone or cannot be read.
+
+    They are listed only on kernels before 6.2: listing makes an object in the kernel for each.
+    """
     try:
         if LINUX:
             folder = Path(f"/proc/{pid}/fd")

@@ -1,4 +1,4 @@
-"""What a server needs on this interpreter, what is installed of it, and what is missing."""
+"""What a server needs: what of it is installed for this interpreter, and what is missing."""
 
 import shutil
 import sys
@@ -39,13 +39,13 @@ def why_not(server: Server) -> str:
 
 
 def distributions(server: Server) -> set[str]:
-    """The distributions whose versions a row records: the framework and each dependency."""
+    """The distributions whose versions are recorded: the framework and each dependency."""
     names = {Requirement(dependency).name for dependency in server.dependencies}
     return names | {server.framework} - {""}
 
 
 def versions(server: Server) -> dict[str, str]:
-    """The installed version of each of its distributions, by name."""
+    """The installed versions of the server's distributions, by name."""
     found = {}
     for name in sorted(distributions(server)):
         try:
@@ -56,7 +56,7 @@ def versions(server: Server) -> dict[str, str]:
 
 
 def notes(server: Server, python: str = "") -> tuple[str, ...]:
-    """The remarks that apply on an interpreter of this version; without one, on this one."""
+    """The server's notes that apply to this version of Python; "" means the running one."""
     version = python or "{}.{}.{}".format(*sys.version_info[:3])
     return tuple(
         note.text

@@ -1,13 +1,12 @@
 """What a server runs on: this interpreter, or an environment of its own.
 
-An isolated server has an environment made by uv from its PEP 723 block: the interpreter
-that was asked for, or that it prefers, or that its requires-python allows, and its
-dependencies. Environments are kept in the cache under a name made of the interpreter and
-the requirements, so that only the first session waits for them.
+For an isolated server uv makes an environment from its PEP 723 block, with its dependencies
+and the interpreter that the user asked for, that the server prefers, or that its
+requires-python allows. Environments are kept in the cache, named by a digest of interpreter
+and requirements, so only the first session waits for them.
 """
 
 import ast
-import hashlib
 import json
 import os
 import platform
@@ -23,13 +22,13 @@ from typing import Any
 from packaging.specifiers import SpecifierSet
 
 from .. import paths
-from ..errors import UserError
+from ..errors import UserError, os_reason
 from ..model import Runtime, Server
 from . import build, requirements
 
-_TIMEOUT_S = 600.0  # for making one environment, downloads and all
+_TIMEOUT_S = 600.0  # for making one environment, with its downloads
 _REASON_CHARACTERS = 400
-# Run by the interpreter in question: does what a server's first lines do, and looks round.
+# Run by the interpreter in question: executes the server's imports, then reports versions.
 _LOOK = """
 import json, platform, sys
 from importlib import metadata
@@ -51,11 +50,11 @@ print(json.dumps([platform.python_version(), gil, versions]))
 
 
 class CannotRun(UserError):
-    """The server cannot run here; the message is its rows' reason."""
+    """The server cannot run here; the message is the reason in its rows."""
 
 
 def prepare(server: Server) -> Runtime:
-    """What this server will run on, made first when it is isolated. Raises CannotRun."""
+    """What this server will run on: its build or environment is made first. Raises CannotRun."""
     if server.start:
         if reason := requirements.why_not(server):
             raise CannotRun(reason)
@@ -77,13 +76,16 @@ def prepare(server: Server) -> Runtime:
 
 
 def look(server: Server, python: str) -> Runtime:
-    """What an interpreter is and has once it has imported what this server imports."""
+    """An interpreter's version, lock and distributions after the server's imports.
+
+    After them, because importing an extension can switch the lock on. Raises CannotRun.
+    """
     asked = json.dumps([_imports(server), sorted(requirements.distributions(server))])
     try:
         done = _run([python, "-P", "-c", _LOOK, asked])
         version, gil, versions = json.loads(done.splitlines()[-1])
     except (ValueError, IndexError):
-        raise CannotRun(f"{python} does not say what it is") from None
+        raise CannotRun(f"{python} does not report its version") from None
     return Runtime(python, version, gil, versions, requirements.notes(server, version))
 
 
@@ -92,17 +94,17 @@ def _imports(server: Server) -> list[str]:
     try:
         tree = ast.parse(paths.file_of(server.path).read_bytes())
     except (SyntaxError, ValueError, OSError):
-        return []  # it will say so itself when it is started
+        return []  # the interpreter reports the fault when the server is started
     return [
         ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
     ]
 
 
 def _environment(server: Server) -> Path:
-    """The interpreter of the server's environment."""
+    """The interpreter of the server's environment, made first if it is not there."""
     base = _interpreter(server)
-    digest = hashlib.sha256(repr((base, sorted(server.dependencies))).encode()).hexdigest()[:16]
-    folder = paths.cache() / "environments" / digest
+    made_of = (base, sorted(server.dependencies))
+    folder = paths.cache() / "environments" / paths.digest(value=made_of)
     python = folder / "bin" / "python"
     if python.exists():
         return python
@@ -118,13 +120,13 @@ def _environment(server: Server) -> Path:
                 made.rename(folder)
     except OSError as error:
         raise CannotRun(
-            f"its environment cannot be made: {error.strerror or error} ({folder.parent})"
+            f"its environment cannot be made: {os_reason(error)} ({folder.parent})"
         ) from None
     return python
 
 
 def _interpreter(server: Server) -> tuple[str, str]:
-    """Path and version of the interpreter for its environment."""
+    """Path and version of the interpreter for the server's environment. Raises CannotRun."""
     if shutil.which("uv", path=_path()) is None:
         remedy = paths.pip_install("uv")
         raise CannotRun(f"an environment of its own is made by uv: {remedy}")
@@ -147,7 +149,10 @@ def _interpreter(server: Server) -> tuple[str, str]:
 
 
 def _find(request: str) -> tuple[str, str] | None:
-    """Path and version of an interpreter on this machine: a path, 3.13, python3.14t, >=3.12."""
+    """Path and version of an interpreter on this machine, or None.
+
+    request: a path, or what uv understands: 3.13, python3.14t, >=3.12.
+    """
     wanted = str(paths.file_of(request)) if request.startswith("~/") else request
     try:
         path = _run(["uv", "--no-config", "python", "find", "--system", wanted]).strip()
@@ -161,7 +166,7 @@ def _uv(*words: str) -> None:
 
 
 def _run(words: list[str]) -> str:
-    """The output of a command. Raises CannotRun with what it complained of, in one line."""
+    """The output of a command. Raises CannotRun with the command's complaint on one line."""
     environment: dict[str, Any] = {
         **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
         "PATH": _path(),
@@ -181,21 +186,21 @@ def _run(words: list[str]) -> str:
     except subprocess.TimeoutExpired:
         raise CannotRun(f"{words[0]} did not end within {_TIMEOUT_S:.0f} s") from None
     except OSError as error:
-        raise CannotRun(f"{words[0]}: {error.strerror or error}") from None
+        raise CannotRun(f"{words[0]}: {os_reason(error)}") from None
     if done.returncode:
         raise CannotRun(_one_line(done.stderr) or f"{words[0]} failed ({done.returncode})")
     return done.stdout
 
 
 def _one_line(text: str) -> str:
-    """A resolver's complaint without its ornaments."""
+    """A complaint of uv on one line, without its ornaments, cut to a readable length."""
     words = (word for word in text.split() if word not in ("error:", "cause:", "×", "╰─▶", "│"))
     line = " ".join(words)
     return line if len(line) <= _REASON_CHARACTERS else line[:_REASON_CHARACTERS] + "…"
 
 
 def _path() -> str:
-    """PATH, with uv beside this interpreter, and with what pyenv's shims hide."""
+    """PATH, and before it this interpreter's folder, where uv is, and those of pyenv's Pythons."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     hidden: Iterable[Path] = sorted(pyenv.glob("versions/*/bin"), reverse=True)
     folders = [str(Path(sys.executable).parent), *map(str, hidden)]

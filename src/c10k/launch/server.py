@@ -1,17 +1,18 @@
-"""Starts a server on its listening socket; limits, affinity, stop.
+"""Starts a server on its listening socket, waits until it serves, and stops it.
 
-The launcher makes the listening socket and hands it over as standard input, so every
-server gets the same one: bound, listening with backlog 4096, TCP_NODELAY set (accepted
-sockets inherit it). The launcher keeps its own copy, through which it can read the
-accept queue at any time, and for the same reason must watch the server's process
-itself: the kernel goes on accepting for a socket that someone still holds.
+The launcher makes the listening socket and hands it over as standard input, so every server
+gets the same one: bound, listening with backlog 4096, TCP_NODELAY set (accepted sockets
+inherit it). The launcher keeps a copy of it, through which it can read the accept queue at
+any time. As long as someone holds the socket the kernel accepts connections for it, so the
+launcher must watch the server's process to notice its end.
 
-A server runs in a session of its own, so that whatever it forks ends with it, asks the
-kernel to be killed when its parent dies, and is confined to writing in a folder of its own
-(see confine.py; for what has left its session, or when the suite is killed, keeper.py).
-Several copies of a server get either the
-same listening socket or one each, bound to the same address with SO_REUSEPORT, between
-which the kernel spreads the clients.
+A server runs in a session of its own, so that everything it forks can be killed with it. The
+kernel kills it when its parent dies. It can write in a folder of its own only (confine.py).
+Processes that have left its session, or that remain when the suite is killed, are killed by
+the keeper (keeper.py).
+
+Several copies of a server get either the same listening socket, or one each, bound to the
+same address with SO_REUSEPORT, between which the kernel distributes the clients.
 """
 
 import contextlib
@@ -30,6 +31,7 @@ from typing import IO, NamedTuple
 
 import psutil
 
+from ..errors import os_reason
 from ..model import Server
 from . import confine, keeper
 from .build import NotServing, command
@@ -39,10 +41,10 @@ from .log import last_line, trim
 
 READY_S = 10.0
 STOP_S = 2.0
-REAP_S = 0.5  # from a process's last close to its end
-_CALM_S = 0.2  # without work: a process has started and waits
+REAP_S = 0.5  # from when a process closes its last socket to its end
+_CALM_S = 0.2  # without CPU use, after which a process has started and waits
 
-_LOG_LIMIT_BYTES = 64 * 1024 * 1024  # the kernel's bound while it runs (RLIMIT_FSIZE)
+_LOG_LIMIT_BYTES = 64 * 1024 * 1024  # while it runs, kept by the kernel (RLIMIT_FSIZE)
 
 
 class Stopped(NamedTuple):
@@ -54,15 +56,15 @@ class Stopped(NamedTuple):
 
 @dataclass
 class Running:
-    """A started server, one process or several. Its owner must call stop(), whatever happens."""
+    """A started server of one or several processes. Its owner must call stop() in any case."""
 
     server: Server
     processes: list[subprocess.Popen[bytes]]
-    listeners: list[socket.socket]  # one, or one a process
+    listeners: list[socket.socket]  # one, or one for each process
     stdout: IO[bytes]
     log: Path
-    mark: str  # of all its processes, in their environment (see keeper.py)
-    folder: Path  # its own, the only place where it may write
+    mark: str  # in the environment of all its processes (see keeper.py)
+    folder: Path  # the only one in which it can write
     pinned: frozenset[int] | None = None
     ready_s: float = field(default=0.0)  # from start to the first echo
 
@@ -104,20 +106,20 @@ class Running:
         return client
 
     def backlog(self) -> Backlog | None:
-        """The accept queue as the kernel counts it, all together; None where it does not tell."""
+        """The accept queue, summed over all listening sockets; None where it is not reported."""
         queues = [queue for each in self.listeners if (queue := backlog(each))]
         if not queues:
             return None
         return Backlog(sum(q.length for q in queues), sum(q.limit for q in queues))
 
     def said(self) -> bytes:
-        """What it wrote on standard output, where it should say nothing; at most 4 KiB."""
+        """What it wrote on standard output, which should be nothing; at most 4 KiB."""
         return os.pread(self.stdout.fileno(), 4096, 0)
 
-    def gone(self, wait_s: float = 0.0) -> str:
-        """Why the server is no longer there, in words; "" while all of it runs.
+    def why_gone(self, wait_s: float = 0.0) -> str:
+        """How a process of the server ended, and its last words; "" while all of them run.
 
-        wait_s: its sockets close a moment before it is reaped.
+        wait_s: how long to wait for the end, as its sockets close a moment earlier.
         """
         if wait_s and len(self.processes) == 1:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -134,7 +136,7 @@ class Running:
         return ""
 
     def stop(self) -> Stopped:
-        """Ends the server and all it started: SIGTERM, two seconds, then SIGKILL.
+        """Ends the server and all that it started: SIGTERM, then SIGKILL after two seconds.
 
         A second call does nothing.
         """
@@ -153,9 +155,9 @@ class Running:
         took_s = time.monotonic() - began
         for process in self.processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, signal.SIGKILL)  # what it forked, and itself if need be
+                os.killpg(process.pid, signal.SIGKILL)  # itself and what it forked
             process.wait()
-        keeper.sweep(self.mark)  # what had left its session
+        keeper.sweep(self.mark)  # what has left its session
         shutil.rmtree(self.folder, ignore_errors=True)
         address = self.address
         for listener in self.listeners:
@@ -165,7 +167,7 @@ class Running:
             Path(address).unlink(missing_ok=True)
         try:
             trim(self.log)
-        except OSError:  # what could not be looked through is not published
+        except OSError:  # a log that could not be searched for the home folder is not published
             with contextlib.suppress(OSError):
                 os.truncate(self.log, 0)
         return Stopped(took_s, killed)
@@ -182,8 +184,8 @@ def start(
 ) -> Running:
     """Starts a server and waits for its first echo.
 
-    log takes its standard error. cpus: the cores it may use; None leaves
-    them as they are. Raises NotServing when it does not echo within ready_s seconds.
+    log: the file for its standard error. cpus: the cores that it may use, None for those of
+    this process. Raises NotServing when it does not echo within ready_s seconds.
     """
     words = command(server, python)
     try:
@@ -203,12 +205,12 @@ def start(
 
 
 def _open(server: Server, log: Path, bind: str, cpus: Sequence[int] | None) -> Running:
-    """What a server will need, before any process of it is there."""
-    mark, folder = keeper.keeper().part()
+    """A server with all that it needs, before its processes are started."""
+    mark, folder = keeper.keeper().reserve()
     try:
         listeners = listen_for(server, bind)
     except OSError as error:
-        raise NotServing(f"it has nothing to listen on: {error.strerror or error}") from None
+        raise NotServing(f"cannot listen on {bind}: {os_reason(error)}") from None
     if isinstance(socket_file := listeners[0].getsockname(), str):
         keeper.keeper().remove(Path(socket_file))
     stdout = tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the server runs
@@ -227,7 +229,7 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
     }
     try:
         with running.log.open("ab") as errors:
-            errors.truncate(0)  # appended to, as several processes may write it
+            errors.truncate(0)  # opened to append, as several processes may write to it
             for index in range(running.server.processes):
                 running.processes.append(
                     subprocess.Popen(
@@ -255,7 +257,7 @@ def serving(
     cpus: Sequence[int] | None = None,
     python: str = sys.executable,
 ) -> Iterator[Running]:
-    """start() and stop() as a with block."""
+    """A started server, which is stopped at the end of the with block."""
     running = start(server, log, bind=bind, cpus=cpus, python=python)
     try:
         yield running
@@ -264,7 +266,7 @@ def serving(
 
 
 def _await_echo(running: Running, deadline: float) -> None:
-    """One byte there and back. The connection waits in the accept queue until it is served."""
+    """Waits until one byte comes back. Until then the connection is in the accept queue."""
     with running.connect() as client:
         client.sendall(b"?")
         client.settimeout(0.05)
@@ -273,13 +275,13 @@ def _await_echo(running: Running, deadline: float) -> None:
                 first = client.recv(1)
                 if first == b"?":
                     return
-                said = f"it said {first!r} unasked" if first else "it closed the first connection"
-                raise NotServing(running.gone(REAP_S) or f"no first echo: {said}")
+                said = f"it sent {first!r} instead" if first else "it closed the first connection"
+                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {said}")
             except TimeoutError:
                 pass
             except OSError as error:
-                raise NotServing(running.gone(REAP_S) or f"no first echo: {error}") from None
-            if reason := running.gone():
+                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {error}") from None
+            if reason := running.why_gone():
                 raise NotServing(reason)
             if time.monotonic() > deadline:
                 last = last_line(running.log)
@@ -287,11 +289,20 @@ def _await_echo(running: Running, deadline: float) -> None:
 
 
 def _await_calm(running: Running, deadline: float) -> None:
-    """Until no process works any more: which one answers an echo cannot be chosen."""
-    before: list[float] = []
-    while before != (before := [sum(psutil.Process(pid).cpu_times()[:2]) for pid in running.pids]):
+    """Waits until no process uses CPU any more, which is when all of them have started.
+
+    An echo would not show that: which process answers it cannot be chosen.
+    """
+    previous, current = None, _cpu_s(running)
+    while current != previous:
         time.sleep(_CALM_S)
-        if reason := running.gone():
+        if reason := running.why_gone():
             raise NotServing(reason)
         if time.monotonic() > deadline:
             raise NotServing("its processes did not come to rest after they were started")
+        previous, current = current, _cpu_s(running)
+
+
+def _cpu_s(running: Running) -> list[float]:
+    """CPU time that each of the server's processes has used so far, in s."""
+    return [sum(psutil.Process(pid).cpu_times()[:2]) for pid in running.pids]

@@ -1,9 +1,13 @@
-"""What the server uses and holds, what its machine holds for it, and what else the machine does.
+"""What the server uses and holds, what the kernel holds for it, and what else the machine does.
 
-Nothing here is read while a slice is measured but the length of the accept queue, which is
-one question to the kernel about the suite's own socket: whoever watches must not disturb.
-The server's CPU time is read just before the slice and just after it. Between the two
-readings lies a little more than the slice, so what it used is taken as a rate.
+While a slice is measured only the length of the accept queue is read, by one system call on
+the suite's own socket, because reading more would disturb the trial. The server's CPU time is
+read just before the slice and just after it. The time between these two readings is a little
+longer than the slice, so the CPU time is taken as a rate.
+
+On Linux /proc is read here and not by psutil. psutil has neither page tables, nor the memory
+of the kernel's stacks and of sockets, nor the counters of TCP; its PSS includes mapped files;
+and it numbers cores by their position, which is wrong when a core is offline.
 """
 
 import functools
@@ -42,18 +46,18 @@ __all__ = ["Surroundings", "Watch", "descriptors", "memory", "threads"]
 
 
 def memory(pids: Iterable[int]) -> Memory | None:
-    """What processes hold together, and the kernel for the whole machine.
+    """What processes hold together, and what the kernel holds for the whole machine.
 
-    A process that is gone holds nothing; None when none is there, or the system does not tell.
+    A process that is gone holds nothing. None when all are gone, or the system does not say.
 
-    pss_bytes leaves mapped files out: the interpreter's pages are shared with the client's
+    pss_bytes leaves mapped files out. The interpreter's pages are shared with the client's
     process, so their part of the PSS falls when that process starts, whatever the server
-    does. Stacks of threads are in it as far as they were touched. The kernel's stacks, its
-    objects (slab) and the sockets' buffers are told for the whole machine only, so the
-    clients' side is in them. Bytes that wait in a socket's buffer are partly slab as well;
-    so a reading is taken when none wait.
+    does. It includes the touched part of the threads' stacks. The kernel reports its stacks,
+    its objects (slab) and the buffers of sockets for the whole machine only, so they include
+    those of the clients. Bytes that wait in a socket's buffer are partly counted as slab as
+    well, so a reading is taken when none wait.
     """
-    machine = {  # first, as the kernel makes objects for what is looked at below
+    machine = {  # first, because reading the files below makes objects in the kernel
         "kernel_stacks_bytes": _number_after("/proc/meminfo", "KernelStack:", 1024),
         "sockets_bytes": _number_after("/proc/net/sockstat", "TCP:.* mem", _page_bytes()),
         "slab_bytes": _number_after("/proc/meminfo", "Slab:", 1024),
@@ -82,7 +86,7 @@ def memory(pids: Iterable[int]) -> Memory | None:
 
 
 def available_bytes() -> int:
-    """Memory that the machine can still give without swapping; cheap enough for any moment."""
+    """Memory in bytes that is available without swapping; cheap enough to read at any time."""
     if LINUX and (found := re.search(rb"MemAvailable:\s+(\d+)", os.pread(_meminfo(), 512, 0))):
         return int(found[1]) * 1024
     return int(psutil.virtual_memory().available)
@@ -90,12 +94,12 @@ def available_bytes() -> int:
 
 @functools.cache
 def _meminfo() -> int:
-    """A descriptor that stays open: opening a file costs more than reading its first lines."""
+    """A descriptor that stays open, as opening the file costs more than reading its beginning."""
     return os.open("/proc/meminfo", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def listen_overflows() -> int | None:
-    """Connections that this machine's listeners dropped because their accept queue was full."""
+    """How many connections the machine's listeners have dropped because their queue was full."""
     try:
         lines = Path("/proc/net/netstat").read_text().splitlines()
     except OSError:
@@ -113,15 +117,15 @@ def listen_overflows() -> int | None:
 class Core(NamedTuple):
     """How a core has spent its time since boot, in ticks, as /proc/stat counts it."""
 
-    idle: int  # waiting for a device included
-    interrupts: int  # hard and soft ones, where they are not booked with who was interrupted
-    hard: int  # of these, the hard ones
+    idle: int  # including time that it waited for a device
+    interrupts: int  # hard and soft, unless they count as time of the interrupted process
+    hard: int  # the hard ones of these
     stolen: int  # by the hypervisor
     total: int
 
 
 def cores_of(stat: str) -> dict[int, Core]:
-    """What /proc/stat tells, by core."""
+    """The contents of /proc/stat, by core."""
     found = {}
     for line in stat.splitlines():
         if not line.startswith("cpu"):
@@ -136,25 +140,25 @@ def cores_of(stat: str) -> dict[int, Core]:
 def busy_cores(
     before: Mapping[int, Core], after: Mapping[int, Core], cpus: Iterable[int], elapsed_ns: int
 ) -> float | None:
-    """How many of some cores were busy, whoever kept them busy; None where it is not told.
+    """How many of these cores were busy, with anything; None where the system does not say.
 
-    All that was not idle: the kernel times idleness, but mostly samples what a core does.
+    It is what was not idle: the kernel measures idle time, but only samples most other kinds.
     """
     wanted = set(cpus)
     if not wanted or elapsed_ns <= 0 or not wanted <= before.keys() & after.keys():
         return None
     if all(before[cpu].total == after[cpu].total for cpu in wanted):
-        return None  # some machines show a /proc/stat that stands still
+        return None  # on some machines /proc/stat never changes
     idle_ns = sum(after[cpu].idle - before[cpu].idle for cpu in wanted) * TICK_NS
     return min(max(0.0, len(wanted) - idle_ns / elapsed_ns), float(len(wanted)))
 
 
 def interrupts_apart(config: str | None, cores: Mapping[int, Core]) -> bool | None:
-    """Whether the time of interrupts is not in the clock of the process that they interrupt.
+    """Whether the CPU clock of a process leaves out the interrupts that occur while it runs.
 
-    The kernel's configuration tells (CONFIG_IRQ_TIME_ACCOUNTING). Where that cannot be read,
-    time of hard interrupts shows it: a kernel that only samples what a core does cannot see
-    any. None: not known.
+    The kernel's configuration says so (CONFIG_IRQ_TIME_ACCOUNTING). Where it cannot be read,
+    any time of hard interrupts shows it, because a kernel that only samples never sees such
+    time. None: unknown.
     """
     if config is not None and "CONFIG_" in config:
         return "CONFIG_IRQ_TIME_ACCOUNTING=y" in config.splitlines()
@@ -183,7 +187,7 @@ def _cores() -> dict[int, Core]:
 
 
 class _Reading(NamedTuple):
-    """The CPU time that a server's processes have used, and the state of its cores."""
+    """The CPU time that a server's processes have used, and the state of the machine's cores."""
 
     at_ns: int  # the middle of the reading, time.perf_counter_ns()
     used: dict[Process, Used]
@@ -200,10 +204,10 @@ class Watch:
         queue: Callable[[], tuple[int, int] | None],
         cpus: Sequence[int] = (),
     ) -> None:
-        """Reads what is there before any client.
+        """Takes the readings from before any client comes.
 
-        queue tells the accept queue's length and bound, or None where nothing does. cpus:
-        the cores that the server is pinned to, alone.
+        queue returns the accept queue's length and limit, or None where they are unknown.
+        cpus: the cores that the server is pinned to, and has for itself.
         """
         self.pids = pids
         self.queue = queue
@@ -222,44 +226,47 @@ class Watch:
 
     @property
     def begin_ns(self) -> int | None:
-        """When begin() read, time.perf_counter_ns(); None: it has not."""
+        """The time.perf_counter_ns() of the reading in begin(); None before it."""
         return self.first.at_ns if self.first else None
 
     @property
     def end_ns(self) -> int | None:
-        """When end() read."""
+        """The time.perf_counter_ns() of the reading in end(); None before it."""
         return self.last.at_ns if self.last else None
 
     def queue_look(self) -> None:
-        """The accept queue's length now: all that may be read while a slice is measured."""
+        """Reads the accept queue's length: the only reading allowed while a slice is measured."""
         if seen := self.queue():
             self.accept_queue_max = _larger(self.accept_queue_max, seen[0])
             self.accept_queue_limit = seen[1]
 
     def connected(self) -> None:
-        """All clients have echoed once and wait."""
+        """Reads what is held when all clients have had one echo and wait."""
         pids = tree(self.pids)
         self.after = memory(pids)
         self._count(pids, held=True)
 
     def begin(self) -> None:
-        """The slice is about to start."""
+        """Reads the CPU time just before the slice."""
         self.first = self._read(tree(self.pids))
 
     def end(self) -> None:
-        """The slice has ended."""
+        """Reads the CPU time just after the slice."""
         pids = tree(self.pids)
         self.last = self._read(pids)
         self._count(pids)
 
     def loaded(self) -> None:
-        """The result is there, the clients still are."""
+        """Reads what is held after the slice, while the clients are still connected."""
         pids = tree(self.pids)
         self.at_load = memory(pids)
         self._count(pids, held=True)
 
     def use(self, duration_s: float | None = None) -> ServerUse:
-        """What was seen; CPU for a slice of that length (None: as long as between readings)."""
+        """All readings of the trial, with the CPU time of a slice of that length.
+
+        None: of all the time between begin() and end().
+        """
         overflows = listen_overflows()
         if overflows is not None and self.overflows_before is not None:
             overflows -= self.overflows_before
@@ -288,7 +295,7 @@ class Watch:
         )
 
     def busy(self, cpus: Iterable[int]) -> float | None:
-        """busy_cores() of any of this machine's cores, between begin() and end()."""
+        """How many of these cores were busy between begin() and end(); see busy_cores()."""
         if not (self.first and self.last):
             return None
         elapsed_ns = self.last.cores_at_ns - self.first.cores_at_ns
@@ -312,7 +319,7 @@ class Watch:
 
 
 class Scene(NamedTuple):
-    """Everything that could be seen of a machine's processes at one moment."""
+    """The state of all visible processes and of the cores at one moment."""
 
     at_ns: int
     used: dict[Process, Used]
@@ -322,21 +329,21 @@ class Scene(NamedTuple):
 
 
 class Others(NamedTuple):
-    """Cores that other processes kept busy, and how far off that may be."""
+    """How many cores other processes kept busy, and the greatest error of that."""
 
     cores: float
-    within: float
+    within: float  # cores
 
 
 def others(before: Scene, after: Scene) -> Others | None:
-    """What others used between two scenes; None where nothing tells.
+    """How many cores other processes used between two scenes; None where it is unknown.
 
-    Where the kernel's threads are seen, every process is: what the others' clocks went on is
-    known to the microsecond, and what their children used that have ended, to two ticks for
-    each who waited for some. In a PID namespace, or where /proc hides what others run, the
-    cores' own books tell of all together: what was neither idle, nor stolen, nor an
-    interrupt, less what ours used. That is the least that others can have used, as
-    interrupts may be in our clocks, too; the kernel's threads are among the others there.
+    Where the threads of the kernel are visible, every process is. Then the advance of the other
+    processes' clocks is known to the microsecond, and the time of their children that have
+    ended to two ticks for each process that waited for some. In a PID namespace, or where
+    /proc hides the processes of other users, the cores' own counters are used: all that was
+    neither idle, nor stolen, nor an interrupt, minus what our processes used. That is a lower
+    bound, as our clocks may include interrupts as well. It includes the kernel's threads.
     """
     elapsed_ns = after.at_ns - before.at_ns
     if elapsed_ns <= 0 or not after.used:
@@ -369,18 +376,18 @@ def others(before: Scene, after: Scene) -> Others | None:
 
 
 class Surroundings:
-    """What the machine did besides us, from the moment this is made to noise().
+    """What the machine did besides the suite, from the making of this object to noise().
 
-    Ours are this process, what it started, the sessions that those lead, and whatever
-    carries this process's mark. Threads of the kernel are nobody's: what they do (network
-    interrupts, mostly) the trial itself causes.
+    The suite is this process, what it started, the sessions that those processes lead, and all
+    that carries this process's mark. Threads of the kernel do not count as others, because what
+    they do (mostly network interrupts) is caused by the trial itself.
     """
 
     def __init__(self) -> None:
         self.before = _scene()
 
     def noise(self) -> Noise:
-        """The shares since; a share is None where the system does not tell."""
+        """What the machine did so far; a field is None where the system does not say."""
         after = _scene()
         found = others(self.before, after)
         return Noise(
@@ -392,7 +399,7 @@ class Surroundings:
 
 
 def stolen_share(before: Scene, after: Scene) -> float | None:
-    """Of the cores' time, what the hypervisor took."""
+    """The share of the cores' time that the hypervisor took; None where it is unknown."""
     common = before.cores.keys() & after.cores.keys()
     if not common or after.at_ns <= before.at_ns:
         return None
@@ -401,7 +408,7 @@ def stolen_share(before: Scene, after: Scene) -> float | None:
 
 
 def _scene() -> Scene:
-    """Everything that can be seen now."""
+    """The scene at this moment."""
     me = os.getpid()
     entries = [each for pid in everybody() if (each := entry(pid))]
     ours = {me} | below(entries, me)
@@ -418,7 +425,7 @@ def _scene() -> Scene:
 
 
 def _number_after(path: str, pattern: str, unit: int) -> int | None:
-    """The number behind a name in one of the kernel's text files, in bytes."""
+    """The number after a name in one of the kernel's text files, times unit; None without one."""
     try:
         match = re.search(rf"^{pattern}\s+(\d+)", Path(path).read_text(), re.MULTILINE)
     except OSError:

@@ -3,10 +3,10 @@
 from ..model import Goal, Judged
 
 
-def enough(judged: Judged, goal: Goal, blocks: int, elapsed_s: float, block_s: float) -> str:
-    """Why no further block is to be run, in words; "" when one is.
+def why_enough(judged: Judged, goal: Goal, blocks: int, elapsed_s: float, block_s: float) -> str:
+    """Why no further block is needed, in words; "" when one is.
 
-    block_s: how long one takes, so that a session does not overrun its time.
+    block_s: how long a block takes, so that a session does not overrun its time.
     """
     width = widest(judged)
     known = f"within {width:.1%} of its ratio" if width < float("inf") else "not known yet"

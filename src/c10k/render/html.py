@@ -1,12 +1,11 @@
 """Sessions → one self-contained page: limits and the machine first, then the numbers.
 
-No script or style from elsewhere, so that it opens from a file:// address. Filters hide
-table rows and the marks of pictures alike; their state is in the address after the #.
+It loads no script or style from elsewhere, so it opens from a file:// address. Filters hide
+rows of tables and marks of pictures alike; their state is in the address after the #.
 """
 
 import base64
 import hashlib
-import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -19,8 +18,8 @@ from ..text import entries, plain
 from . import columns, numbers, pictures, sentences, table, verdicts
 
 
-class Part(Struct, frozen=True):
-    """One session as the page shows it."""
+class PageSession(Struct, frozen=True):
+    """A session for the page, with the name that it has there."""
 
     name: str
     session: Session
@@ -28,11 +27,11 @@ class Part(Struct, frozen=True):
 
 
 def render(
-    parts: Sequence[Part],
+    shown: Sequence[PageSession],
     differences: Sequence[str] = (),
     outcomes: verdicts.Outcomes | None = None,
 ) -> str:
-    """The page. differences: how the later sessions' environments differ from the first's."""
+    """The page. differences: between the first session's environment and those of the others."""
     from jinja2 import Environment  # late: only a report needs it
 
     folder = resources.files(__package__) / "page"
@@ -42,9 +41,9 @@ def render(
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
     servers = {
         server.name: server
-        for part in parts
-        for server in part.session.plan.servers
-        if server.name != part.judged.control
+        for each in shown
+        for server in each.session.plan.servers
+        if server.name != each.judged.control
     }
     styles = pictures.looks(sorted({pictures.family(name) for name in servers}))
     described = {
@@ -57,34 +56,36 @@ def render(
         }
         for name, server in servers.items()
     }
-    counts = sorted({row.clients for part in parts for row in part.judged.rows})
+    counts = sorted({row.clients for each in shown for row in each.judged.rows})
     known = json.dumps(described).replace("<", "\\u003c")
     script = f"const SERVERS = {known};\n" + (folder / "page.js").read_text(encoding="utf-8")
     return template.render(
-        title=" and ".join(dict.fromkeys(part.judged.workload.title for part in parts)),
+        title=" and ".join(dict.fromkeys(each.judged.workload.title for each in shown)),
         style=(folder / "page.css").read_text(encoding="utf-8"),
         script=script,
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         servers=described,
         filters=_filters(described, counts),
-        parts=[_part(part, index, len(parts) > 1) for index, part in enumerate(parts)],
-        pictures=_pictures(parts),
-        together=_together(parts) if len(parts) > 1 else "",
+        sessions=[_session(each, index, len(shown) > 1) for index, each in enumerate(shown)],
+        pictures=_pictures(shown),
+        together=_together(shown) if len(shown) > 1 else None,
         differences=differences,
         claims=_claims(outcomes) if outcomes else {},
     )
 
 
 def _plain(value: object) -> object:
-    """What an expression of the page shows; Markup is the page's own."""
-    return plain(value) if type(value) is str else value
+    """The value of an expression in the template. What is marked as HTML is our own, and stays."""
+    marked = hasattr(value, "__html__")
+    return plain(value) if isinstance(value, str) and not marked else value
 
 
-def _part(part: Part, index: int, several: bool) -> dict[str, Any]:
-    judged = part.judged
+def _session(shown: PageSession, index: int, several: bool) -> dict[str, Any]:
+    """What the template shows of one session: its verdict, limits, environment and tables."""
+    judged = shown.judged
     return {
         "id": f"s{index}",
-        "name": part.name if several else "",
+        "name": shown.name if several else "",
         "heading": sentences.heading(judged),
         "verdict": verdict(judged),
         "remarks": sentences.remarks(judged),
@@ -113,37 +114,38 @@ def _claims(outcomes: verdicts.Outcomes) -> dict[str, Any]:
     }
 
 
-def _pictures(parts: Sequence[Part]) -> list[tuple[str, str, pictures.Picture]]:
+def _pictures(shown: Sequence[PageSession]) -> list[tuple[str, str, pictures.Picture]]:
     """(id, session, picture), the same picture of all sessions next to each other."""
     drawn = [
-        (f"s{index}", part.name if len(parts) > 1 else "", picture)
-        for index, part in enumerate(parts)
-        for picture in pictures.pictures(part.session, part.judged)
+        (f"s{index}", each.name if len(shown) > 1 else "", picture)
+        for index, each in enumerate(shown)
+        for picture in pictures.pictures(each.session, each.judged)
     ]
     order = list(dict.fromkeys(picture.name for *_, picture in drawn))
     return sorted(drawn, key=lambda each: order.index(each[2].name))
 
 
 def verdict(judged: Judged) -> str:
-    """The session in a paragraph: only what its intervals and counts support."""
+    """The session's result in a paragraph: only what its intervals and counts support."""
     rows = [row for row in judged.rows if row.server != judged.control]
     closed = [row for row in rows if row.load.facts.closed_loop]
     said = [*_fastest(closed), *_starved(closed)]
     said += _retried([row for row in rows if not row.load.facts.waits_at_barrier])
     failed = dict.fromkeys(f"{r.server} at {r.clients:,}" for r in rows if r.status == "failed")
     if failed:
-        said.append(f"Failed: {_listed(list(failed))}; the reasons stand below.")
+        said.append(f"Failed: {_listed(list(failed))}; the reasons are below.")
     for point in judged.breaking:
         held = f"{point.server} met the service level up to {point.holds or 0:,} clients"
-        broke = "as far as was tried" if point.fails is None else f"then broke: {point.broke}"
+        broke = "the most that was tried" if point.fails is None else f"then broke: {point.broke}"
         said.append(f"{held}, {broke}.")
-    return " ".join(said) or "This session claims no difference; what it saw stands below."
+    return " ".join(said) or "This session claims no difference; its figures are below."
 
 
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
-    """Who nothing was shown to be faster than, at the least, the greatest and 10,000 clients.
+    """The fastest servers at the lowest count, at 10,000 and at the highest count of clients.
 
-    A server that was told apart from none is not named: of it nothing is known.
+    Those are the servers than which no other was shown to be faster. A server that could not be
+    distinguished from any other is not named, as nothing is known about its rank.
     """
     counts = sorted({row.clients for row in closed})
     for clients in counts:
@@ -161,6 +163,7 @@ def _fastest(closed: Sequence[Row]) -> Iterable[str]:
 
 
 def _retried(storms: Sequence[Row]) -> Iterable[str]:
+    """How many clients had to connect again, for each count that came at once."""
     for clients in sorted({row.clients for row in storms}):
         made = [
             f"{row.server} {row.retried.median:,.0f}"
@@ -168,11 +171,12 @@ def _retried(storms: Sequence[Row]) -> Iterable[str]:
             if row.clients == clients and row.retried and row.retried.median
         ]
         if made:
-            come = f"When {numbers.people(clients)} came at once, so many had to try again"
+            come = f"When {numbers.people(clients)} came at once, this many had to try again"
             yield f"{come}: {_listed(made)}."
 
 
 def _starved(closed: Sequence[Row]) -> Iterable[str]:
+    """Which servers left clients without any echo, and the worst of them."""
     starved = [row for row in closed if row.clients_without_echo]
     if starved:
         worst = max(starved, key=lambda row: row.clients_without_echo or 0)
@@ -189,7 +193,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(judged: Judged, shown: table.Table) -> dict[str, Any]:
-    """A table with what its lines are filtered by."""
+    """A table, and by which server and client count each of its lines is filtered."""
     heads = [title for title, _ in shown.headings]
     where = {name: heads.index(name) if name in heads else None for name in ("server", "clients")}
     lines = []
@@ -210,7 +214,7 @@ def _table(judged: Judged, shown: table.Table) -> dict[str, Any]:
 def _filters(
     servers: Mapping[str, Mapping[str, str]], counts: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """What can be filtered by, each with its values."""
+    """The filters, each with its values; none for a key that has one value only."""
     found = []
     for key in ("framework", "model", "tier"):
         values = sorted({server[key] for server in servers.values()})
@@ -219,27 +223,30 @@ def _filters(
     return [each for each in found if len(each["values"]) > 1]
 
 
-def _together(parts: Sequence[Part]) -> str:
+def _together(shown: Sequence[PageSession]) -> dict[str, Any]:
     """One table of all sessions: the figure of each server under each load that they share."""
-    cells: dict[tuple[str, int, str], dict[str, Row]] = {}
-    for part in parts:
-        for row in part.judged.rows:
-            if row.server != part.judged.control:
-                cells.setdefault((row.load.label, row.clients, row.server), {})[part.name] = row
-    names = [part.name for part in parts]
-    head = "".join(f"<th scope=col class=right>{html.escape(plain(name))}</th>" for name in names)
-    lines = []
-    for (load, clients, server), found in cells.items():
-        if len(found) < 2:
-            continue
-        figures = "".join(f"<td class=right>{_primary(found.get(name))}</td>" for name in names)
-        lines.append(
-            f'<tr data-server="{html.escape(plain(server))}" data-clients="{clients}">'
-            f"<td>{html.escape(load)}</td><td class=right>{clients:,}</td>"
-            f"<th scope=row>{html.escape(plain(server))}</th>{figures}</tr>"
-        )
-    first = "<th scope=col>load</th><th scope=col class=right>clients</th><th scope=col>server</th>"
-    return f"<table><thead><tr>{first}{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    rows: dict[tuple[str, int, str], dict[str, Row]] = {}
+    for each in shown:
+        for row in each.judged.rows:
+            if row.server != each.judged.control:
+                rows.setdefault((row.load.label, row.clients, row.server), {})[each.name] = row
+    names = [each.name for each in shown]
+    return {
+        "headings": [
+            *(("load", False), ("clients", True), ("server", False)),
+            *((name, True) for name in names),
+        ],
+        "lines": [
+            {
+                "cells": [load, f"{clients:,}", server, *(_primary(of.get(n)) for n in names)],
+                "status": "",
+                "server": server,
+                "clients": clients,
+            }
+            for (load, clients, server), of in rows.items()
+            if len(of) > 1
+        ],
+    }
 
 
 def _primary(row: Row | None) -> str:
@@ -248,7 +255,7 @@ def _primary(row: Row | None) -> str:
     key = row.load.facts.primary
     spread: Spread | None = getattr(row, key)
     if spread is None:
-        return html.escape(row.status if row.status != "ok" else numbers.UNKNOWN)
+        return row.status if row.status != "ok" else numbers.UNKNOWN
     low, high = (numbers.scaled(key, each) for each in (spread.least, spread.greatest))
     text = f"{numbers.scaled(key, spread.median)} {numbers.SHOWN[key].unit}"
-    return html.escape(columns.marked(row, key, text)) + f" ({low} to {high})"
+    return columns.marked(row, key, text) + f" ({low} to {high})"

@@ -1,16 +1,15 @@
-"""Begins a session, or goes on with one that ended early; then runs it.
+"""Begins a session or resumes one that ended early, and runs it.
 
     with begin(workload, folder) as begun:
         begun.run()
 
-The command and the programs of benchmarks/ start their sessions here, so that all of them
-are planned, checked, refused and stored alike.
+The command and the programs in benchmarks/ start their sessions here, so all sessions are
+planned, checked, refused and stored in the same way.
 """
 
 import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
@@ -23,13 +22,14 @@ from ..judge import judge
 from ..machine import differences
 from ..model import Goal, Measurement, Runtime, Server, Session, Trial, Workload
 from ..plan import precision, search
+from ..text import timestamp
 from . import executor, prepare, session, store
 from .executor import MEMORY_SHARE, Machines
 from .local import LocalMachine
 
 
 def _silent(line: str) -> None:
-    """Says nothing."""
+    """Prints nothing: the default of say."""
 
 
 def begin(
@@ -46,10 +46,10 @@ def begin(
 ) -> "Begun":
     """Plans a session, checks its servers and makes its folder. Raises UserError.
 
-    servers: instead of those that the workload names. seed: draws the order of each block;
-    drawn where it is None. goal: adds blocks until it is met. machines: where it runs, this
-    machine where None. memory_share: of the free memory, what a trial may take. checked: false
-    leaves the conformance check out. say is given what there is to say on the way, a line each.
+    servers: instead of those that the workload names. seed: determines the order within each
+    block; None draws one. goal: adds blocks until it is reached. machines: where the session
+    runs; None means this machine. memory_share: the share of the free memory that a trial may
+    use. checked: False skips the conformance check. say is called with each line of progress.
     """
     machines = machines or LocalMachine()
     if goal and workload.search:
@@ -63,7 +63,7 @@ def begin(
     head = Session(
         schema=store.SCHEMA,
         c10k=metadata.version("c10k-bench"),
-        started_at=now(),
+        started_at=timestamp(),
         plan=planned,
         environment=machines.environment(),
         conformance=prepare.conformance(planned.servers, runtimes, say) if checked else {},
@@ -83,14 +83,14 @@ def resume(
     memory_share: float = MEMORY_SHARE,
     say: Callable[[str], None] = _silent,
 ) -> "Begun":
-    """Goes on with a session that ended early, as it was planned. Raises UserError.
+    """Continues a session that ended early, as it was planned. Raises UserError.
 
-    force: also where the machine or a server's code has changed; the session says so.
+    force: also when the machine or a server's code has changed; the session records that.
     """
     machines = machines or LocalMachine()
     begun = store.unfinished(folder)
     for line in choosing.foreign(begun.plan.servers):
-        say(f"! as the session says, this is run: {line}")
+        say(f"! the session contains a command, which is run: {line}")
     runtimes, cannot = prepare.runtimes(begun.plan.servers, say)
     changed = changes(
         begun,
@@ -101,14 +101,14 @@ def resume(
     if changed and not force:
         raise UserError(
             f"{folder}: changed since it began: {'; '.join(changed)}. "
-            "--force goes on and marks the session as mixed"
+            "--force continues and marks the session as mixed"
         )
     head, writer = store.resume(folder, changed)
     return Begun(folder, head, writer, machines, runtimes, cannot, memory_share, say)
 
 
 class Begun:
-    """A session whose folder is open. As a with block: folder and machines are let go of."""
+    """A session whose folder is open. A with block releases its folder and its machines."""
 
     def __init__(
         self,
@@ -121,7 +121,7 @@ class Begun:
         memory_share: float,
         say: Callable[[str], None],
     ) -> None:
-        """cannot: servers that cannot run here, and why."""
+        """cannot: the servers that cannot run here, by name, and why."""
         self.folder = folder
         self.head = head
         self.plan = head.plan
@@ -147,7 +147,7 @@ class Begun:
 
     @property
     def note(self) -> str:
-        """Where server and clients are, in a few words."""
+        """Where server and clients run, in a few words."""
         return self.execute.note
 
     def run(
@@ -155,10 +155,11 @@ class Begun:
         before: Callable[[Trial], None] = lambda trial: None,
         after: Callable[[Measurement], None] = lambda measurement: None,
     ) -> None:
-        """Runs what is left, and more until the goal is met; then the session is finished.
+        """Runs what is left, adds trials until the goal is reached, and finishes the session.
 
-        before is given a trial that is about to run; after, what came of each attempt. What is
-        raised (an interrupt, StoreError, Lost) leaves a session that can be resumed.
+        before is called with a trial that is about to run, after with the measurement of an
+        attempt. An exception (an interrupt, StoreError, Lost) leaves a session that can be
+        resumed.
         """
         self.began_s = time.monotonic()
         session.run(
@@ -170,10 +171,10 @@ class Begun:
             before=before,
             after=after,
         )
-        self.writer.finish(now())
+        self.writer.finish(timestamp())
 
     def _more(self, measured: Sequence[Measurement]) -> Sequence[Trial]:
-        """Further trials of a search, or further blocks until the goal is met."""
+        """The next trials of a search, or the next block until the goal is reached."""
         goal = self.head.goal
         if self.plan.workload.search:
             return search.following(self.plan, measured)
@@ -183,13 +184,14 @@ class Begun:
         following = plan.block(self.plan, blocks)
         judged = judge(replace(self.head, measurements=tuple(measured)))
         elapsed_s = time.monotonic() - self.began_s
-        if reason := precision.enough(judged, goal, blocks, elapsed_s, plan.expected_s(following)):
+        block_s = plan.expected_s(following)
+        if reason := precision.why_enough(judged, goal, blocks, elapsed_s, block_s):
             self.say(reason)
             return ()
         return following
 
     def _expected_s(self, cannot: Collection[str], why_unfit: executor.WhyUnfit) -> float:
-        """About how long what is left takes, in s."""
+        """About how long the trials that are left take, in s."""
         runnable = [each for each in self.left if each.server not in cannot and not why_unfit(each)]
         expected_s = plan.expected_s(runnable)
         wanted = self.plan.workload.search
@@ -206,9 +208,9 @@ def changes(
     code: Mapping[str, str],
     runtimes: Mapping[str, Runtime],
 ) -> list[str]:
-    """What is no longer as it was when the session began, one line each.
+    """What has changed since the session began, one line each.
 
-    environment: the differences of the machine; code and runtimes: of the servers, now.
+    environment: the differences of the machine. code, runtimes: those of the servers now.
     """
     found = list(environment)
     for server in session.plan.servers:
@@ -227,11 +229,6 @@ def changes(
     return list(dict.fromkeys(found))
 
 
-def now() -> str:
-    """The time for a session's head: UTC, ISO 8601, whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def stamp() -> str:
-    """The time for a folder's name."""
+    """The local time, as part of a folder's name."""
     return time.strftime("%Y%m%d-%H%M%S")

@@ -1,10 +1,9 @@
-"""One trial: its server, its workers, what came of it; the same wherever they are."""
+"""One trial: its server, its workers and its measurement; the same on one machine or several."""
 
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
@@ -12,6 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from .. import launch
+from ..errors import os_reason
 from ..model import (
     Cause,
     Conformance,
@@ -25,13 +25,14 @@ from ..model import (
     Status,
     Trial,
 )
+from ..text import timestamp
 from . import causes, drive, events, merge
 
-MEMORY_SHARE = 0.5  # of the free memory, that a trial may take before it is stopped
+MEMORY_SHARE = 0.5  # of the free memory, which a trial may use before it is stopped
 
 
 class Rules(NamedTuple):
-    """What holds of every trial of a session, wherever it runs."""
+    """What applies to every trial of a session, wherever it runs."""
 
     runtimes: Mapping[str, Runtime]  # what each server that can run here runs on
     refuse: Callable[[Trial], None] = lambda trial: None  # raises Refusal
@@ -39,15 +40,15 @@ class Rules(NamedTuple):
 
 
 class Placement(Struct, frozen=True):
-    """Where one trial runs, as its measurement says it."""
+    """Where one trial runs, as its measurement records it."""
 
     workers: int
-    pinned: str  # cores of the server and of the workers, in words
-    one_core: bool = False  # server and workers share one
+    pinned: str  # the cores of the server and of the workers, in words
+    one_core: bool = False  # server and workers share a core
 
 
 class Refusal(Exception):
-    """Why a trial is not run. status: 'not run' (it cannot be here) or 'failed' (its fault)."""
+    """Why a trial is not run. status: 'failed' if that is the server's fault, else 'not run'."""
 
     def __init__(self, reason: str, *, failed: bool = False) -> None:
         super().__init__(reason)
@@ -55,7 +56,7 @@ class Refusal(Exception):
 
 
 class Lost(Exception):
-    """What trials run on is gone; the session ends early, and can be resumed."""
+    """A machine of the session is gone. The session ends early, and can be resumed."""
 
 
 # Says why a trial does not fit what the session runs on; "" when it does.
@@ -67,10 +68,10 @@ def refusals(
     why_unfit: WhyUnfit,
     conformance: Mapping[str, Conformance],
 ) -> Callable[[Trial], None]:
-    """What raises Refusal for a trial that is not to run.
+    """A function that raises Refusal for a trial that must not run.
 
-    cannot: servers that cannot run here, and why. A server that fails its conformance check
-    is not timed.
+    cannot: servers that cannot run here, and why. A server that failed its conformance check is
+    not timed.
     """
 
     def refuse(trial: Trial) -> None:
@@ -86,55 +87,56 @@ def refusals(
 
 
 class Site(drive.Watched, Protocol):
-    """A server under test, wherever it serves, and what is read beside it."""
+    """A running server under test, on any machine, and the readings of its trial."""
 
-    host: str  # its name; "" for this machine alone
+    host: str  # the name of its host; "" when the session runs on this machine only
     address: tuple[str, int] | str
-    barrier: merge.Connected | None  # what it saw; None: not there yet
+    barrier: merge.Connected | None  # what was seen at the barrier; None before it
 
     def use(self, duration_s: float | None) -> ServerUse:
-        """What the server used in a slice of that length, and held; None: there was no slice."""
+        """What the server held, and used in a slice of that length; None: there was no slice."""
 
     def busiest(self, cpus: Sequence[int]) -> float:
-        """How busy the busiest of these of its cores was in the slice; 0 where nothing is added.
+        """The busy share of the busiest of these cores in the slice; 0 where it is not needed.
 
-        Where the kernel keeps interrupts out of a process's clock, that clock misses most of
-        what a client costs its core: to send over loopback is to receive in an interrupt.
+        It is needed where the CPU clock of a process leaves out interrupts. Sending over
+        loopback means receiving in an interrupt, so the clock of a client then misses most of
+        the time that the client costs its core.
         """
 
     def noise(self) -> Noise:
-        """What else its machine did since the barrier."""
+        """What else the server's machine did since the barrier."""
 
     def stop(self) -> None:
-        """Ends the server and all it started; its log is there afterwards."""
+        """Ends the server and all that it started; its log is complete afterwards."""
 
 
 class Machines(Protocol):
     """What a session runs on: this machine, or several."""
 
-    exposed: bool  # its servers serve whoever can reach their hosts
+    exposed: bool  # anyone who can reach the hosts can use the servers
 
     def environment(self) -> dict[str, Any]:
-        """What its results depend on, to be published with them."""
+        """The properties of the machines on which results depend, to be published with them."""
 
     def fit_rule(self, planned: Plan, memory_share: float) -> WhyUnfit:
-        """What says why a trial does not fit. memory_share: of the free memory, for a trial."""
+        """A function that returns why a trial does not fit. memory_share: of the free memory."""
 
     def executor(self, planned: Plan, logs: Path, rules: Rules) -> "Executor[Any]":
-        """What runs the plan's trials."""
+        """The executor that runs the plan's trials."""
 
     def close(self) -> None:
-        """Lets go of the machines; nothing of ours is left on them."""
+        """Releases the machines; no process of the session is left on them."""
 
 
 Place = TypeVar("Place", bound=Placement)
 
 
 class Executor(ABC, Generic[Place]):
-    """Runs a trial: all that is the same wherever its server and its clients are."""
+    """Runs a trial. A subclass says where its server and its clients run."""
 
     note: str  # where server and clients are, in a few words
-    client_cpus: tuple[int, ...] = ()  # of this machine, that workers are pinned to
+    client_cpus: tuple[int, ...] = ()  # the cores of this machine that workers are pinned to
 
     def __init__(self, plan: Plan, logs: Path, rules: Rules) -> None:
         self.plan = plan
@@ -144,26 +146,27 @@ class Executor(ABC, Generic[Place]):
 
     @abstractmethod
     def place(self, trial: Trial) -> Place:
-        """Where the trial runs. Raises Refusal where it cannot."""
+        """Where the trial runs. Raises Refusal when it cannot."""
 
     @abstractmethod
     def serve(self, placement: Place, trial: Trial, log: Path) -> Site:
-        """Its server, serving. Raises launch.NotServing or drive.ClientFailed."""
+        """The trial's server, which is serving. Raises launch.NotServing or ClientFailed."""
 
     @abstractmethod
     def crew(
         self, placement: Place, site: Site, trial: Trial, seed: int
     ) -> AbstractContextManager[drive.Crew]:
-        """The workers of a trial, none of which is left after the with block."""
+        """The workers of a trial; none is left running after the with block."""
 
     def __call__(self, trial: Trial) -> Measurement:
+        """Runs a trial; whatever goes wrong is in its measurement. Raises Refusal or Lost."""
         self.rules.refuse(trial)
         runtime = self.rules.runtimes[trial.server]
         placement = self.place(trial)
         measurement = Measurement(
             trial,
             "failed",
-            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            started_at=timestamp(),
             versions=runtime.versions,
             python=runtime.python,
             gil=runtime.gil,
@@ -180,7 +183,7 @@ class Executor(ABC, Generic[Place]):
             finally:
                 site.stop()
                 if log.exists() and not log.stat().st_size:
-                    log.unlink()  # a server that said nothing leaves nothing
+                    log.unlink()  # an empty log is not kept
         except launch.NotServing as error:
             reason = str(error)
             return replace(measurement, reason=reason, cause=causes.of_words(reason))
@@ -190,7 +193,7 @@ class Executor(ABC, Generic[Place]):
             return replace(measurement, reason=out_of(error), cause=causes.of_error(error))
 
     def _seed(self, trial: Trial) -> int:
-        """Of the schedule: the same for all servers of a block, another in the next."""
+        """The seed of the schedule: the same for all servers of a block, another in the next."""
         return (self.plan.seed + 1000 * trial.block) % 2**62
 
     def _load(self, placement: Place, site: Site, measurement: Measurement) -> Measurement:
@@ -205,7 +208,7 @@ class Executor(ABC, Generic[Place]):
             failed = replace(_failed(measurement, error), server=site.use(None))
             return _with_barrier(failed, site.barrier)
         barrier = seen.arrived or site.barrier
-        assert barrier is not None  # else it had failed
+        assert barrier is not None  # else ClientFailed was raised
         measured = replace(
             _with_barrier(measurement, barrier),
             duration_s=seen.duration_s,
@@ -253,12 +256,12 @@ def _failed(measurement: Measurement, error: events.ClientFailed) -> Measurement
 
 
 def out_of(error: OSError) -> str:
-    """Why a trial failed when it was the suite itself that ran out of something."""
-    return f"the suite cannot run it: {error.strerror or error}"
+    """The reason of a trial that failed because the suite itself ran out of something."""
+    return f"the suite cannot run it: {os_reason(error)}"
 
 
 def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> Measurement:
-    """What the barrier saw, when the trial came that far."""
+    """The measurement with what was seen at the barrier, if the trial came that far."""
     if barrier is None:
         return measurement
     return replace(
@@ -271,13 +274,16 @@ def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> 
     )
 
 
-def faults(measured: Measurement, altered: Mapping[str, int], unsent: int = 0) -> str:
-    """What a trial that came to its end did wrong, in words; "" for nothing."""
+def faults(measured: Measurement, fault_counts: Mapping[str, int], unsent: int = 0) -> str:
+    """What was wrong with a trial that came to its end, in words; "" for nothing.
+
+    fault_counts: how many echoes had each fault (altered, doubled, misdirected ...).
+    """
     wrong = []
     clients = measured.trial.load.clients
     if measured.served != clients:
         wrong.append(f"{measured.served} of {clients} clients served")
-    wrong += [f"{count} echoes {fault}" for fault, count in altered.items()]
+    wrong += [f"{count} echoes {fault}" for fault, count in fault_counts.items()]
     if measured.lost:
         wrong.append(f"{measured.lost} echoes lost (none within the drain)")
     if unsent:

@@ -84,7 +84,7 @@ class LocalSite:
             raise
 
     def look(self) -> None:
-        if reason := self.running.gone():
+        if reason := self.running.why_gone():
             raise events.ClientFailed(reason)
         stop_for_memory(self.free_bytes, self.memory_share)
 

@@ -1,4 +1,4 @@
-"""What a session needs before its first trial: what each server runs on, and its check."""
+"""Before the first trial: what each server runs on, and its conformance check."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..model import Conformance, Runtime, Server
 def runtimes(
     servers: Sequence[Server], say: Callable[[str], None]
 ) -> tuple[dict[str, Runtime], dict[str, str]]:
-    """What each server runs on, by name; and why others cannot run here."""
+    """What each server runs on, by name; and for servers that cannot run here, why."""
     found: dict[str, Runtime] = {}
     cannot: dict[str, str] = {}
     for server in servers:
@@ -36,9 +36,10 @@ def _in_words(on: Runtime) -> str:
 def conformance(
     servers: Sequence[Server], on: Mapping[str, Runtime], say: Callable[[str], None]
 ) -> dict[str, Conformance]:
-    """Each server's check, remembered from an earlier one where nothing has changed.
+    """The check of each server that can run here; an earlier one where nothing has changed.
 
-    What is entered under several names is checked once, as one process. Raises UserError.
+    A server that is entered under several names is checked once, as one process. Raises
+    UserError when the cache cannot be written.
     """
     folder = paths.cache() / "checks"
     made: dict[Server, Conformance] = {}
@@ -52,7 +53,7 @@ def conformance(
         if alone not in made:
             versions = runs_on.depended_on
             known = check.remembered(alone, versions, folder)
-            made[alone] = known or check.anew(
+            made[alone] = known or check.check(
                 alone, workdir=folder, versions=versions, python=runs_on.executable
             )
             unchanged = " (unchanged since)" if known else ""

@@ -1,8 +1,8 @@
-"""Runs a plan, block by block, and stores what came of each trial at once.
+"""Runs a plan, block by block, and stores the measurement of each trial at once.
 
-A trial never raises for what a server or a client did: that is its measurement. What
-does raise (an interrupt, a full disk) ends the session early, with everything measured
-so far on disk and nothing left running.
+What a server or a client does wrong is part of the measurement and never an exception. An
+exception (an interrupt, a full disk) ends the session early: all measurements so far are on
+disk, and no process is left running.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,11 +27,11 @@ def run(
     before: Callable[[Trial], None] = lambda trial: None,
     after: Callable[[Measurement], None] = lambda measurement: None,
 ) -> None:
-    """Runs every trial of the plan that is not among those done, storing each at once.
+    """Runs every trial of the plan that is not among those done.
 
-    A trial that something disturbed is repeated, and each attempt is stored. At the end of
-    the plan, more is given all measurements and asked for further trials, until it has none.
-    before is given a trial that is about to run; after, what came of each attempt.
+    A trial that was disturbed is repeated, and each attempt is stored. At the end of the plan
+    more is called with all measurements and returns further trials, until it returns none.
+    before is called with a trial that is about to run, after with the measurement of an attempt.
     """
     last = plan.workload.repeats  # the number of the last attempt that is allowed
     measured = list(done)
@@ -58,5 +58,5 @@ def run(
 
 
 def _next_attempt(measurement: Measurement, last: int) -> int:
-    """The number of the attempt that follows this one; beyond the last when none does."""
+    """The number of the attempt that follows this one; greater than last when none follows."""
     return measurement.attempt + 1 if gates.by_chance(measurement.gates) else last + 1
