@@ -1,7 +1,7 @@
 """What the programs here have kept, as Markdown: for their own last lines, and for docs/.
 
-tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being a key
-of KINDS. What has not been measured yet says so, with the command that would.
+tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being
+a key of KINDS. What has not been measured yet says so, with the command that would.
 """
 
 import json

@@ -5,8 +5,8 @@
 
 A process of its own, because frameworks disturb each other in one: gevent's loop reaps the
 children of others, and a Twisted reactor starts once. What is timed is what the
-framework's function says its operations took, read within the running loop; the first
-round warms up and is left out.
+framework's function does within its running loop, in `with timed:`; the first round
+warms up and is left out.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import resource
 import sys
 from pathlib import Path
 
-from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Timed
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # curio_here
 
@@ -38,13 +38,20 @@ def own_bytes():
 def memory(framework, units):
     """Bytes that one unit takes which does nothing but wait."""
     readings = []
-    framework.hold(100, own_bytes)  # what is made once is there
-    framework.hold(units, lambda: readings.append(own_bytes()))
+    framework.run(lambda: framework.hold(100, own_bytes))  # what is made once is there
+    framework.run(lambda: framework.hold(units, lambda: readings.append(own_bytes())))
     (own, kernel), (own_held, kernel_held) = readings
     return {
         "bytes_per_unit": (own_held - own) / units,
         "kernel_stack_bytes_per_unit": (kernel_held - kernel) / units,
     }
+
+
+def seconds(run, function, *arguments):
+    """What the timed stretch of a primitive takes."""
+    timed = Timed()
+    run(lambda: function(timed, *arguments))
+    return timed.seconds
 
 
 def main():
@@ -72,8 +79,11 @@ def main():
         print(json.dumps({"no_such_thing": primitive.title}))
         return
     operations = given.operations or primitive.operations
-    took = [function(operations, *primitive.arguments) for _ in range(given.rounds + 1)][1:]
-    print(json.dumps({"operations": operations, "seconds": took}))
+    took = [
+        seconds(framework.run, function, operations, *primitive.arguments)
+        for _ in range(given.rounds + 1)
+    ]
+    print(json.dumps({"operations": operations, "seconds": took[1:]}))
 
 
 if __name__ == "__main__":
