@@ -1,5 +1,6 @@
 """Guards the pages: what they quote is fresh, what they name exists, what exists is named."""
 
+import configparser
 import importlib.util
 import re
 import tomllib
@@ -78,7 +79,23 @@ def test_the_extras_cover_the_servers():
 
 
 def test_tox_has_the_jobs_that_the_makefile_calls():
-    """The Makefile holds no job of its own."""
+    """The Makefile holds no job of its own: the list that `tox run` goes through, and `bench`."""
     makefile = (ROOT / "Makefile").read_text()
-    assert "tox run" in makefile
-    assert "c10k run" in makefile
+    jobs = configparser.ConfigParser(interpolation=None)
+    jobs.read(ROOT / "tox.ini")
+    assert re.search(r"/tox run$", makefile, re.MULTILINE)  # without -e: the whole list
+    listed = [name.strip() for name in jobs["tox"]["env_list"].split(",")]
+    for job in listed:
+        assert re.fullmatch(r"py3\d+", job) or f"testenv:{job}" in jobs, job
+    (bench,) = re.findall(r"^bench:.*\n\t(.*)$", makefile, re.MULTILINE)
+    assert bench.removeprefix("$(VENV)/bin/") in jobs["testenv:bench"]["commands"]
+
+
+def test_every_job_that_a_page_names_is_in_tox():
+    """`tox -e NAME`, wherever it stands."""
+    jobs = configparser.ConfigParser(interpolation=None)
+    jobs.read(ROOT / "tox.ini")
+    for page in PAGES:
+        named = re.findall(r"tox (?:run )?-e ([\w,-]+)", page.read_text())
+        for job in ",".join(named).split(",") if named else ():
+            assert re.fullmatch(r"py3\d+", job) or f"testenv:{job}" in jobs, f"{page.name}: {job}"

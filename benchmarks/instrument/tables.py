@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from c10k.render.numbers import UNKNOWN
+
 Found = dict[str, Any]
-UNKNOWN = "–"
 
 
-def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def grid(headings: Sequence[str], rows: Iterable[Iterable[str]], align: str = "") -> str:
+    """A Markdown table; align has l or r for each column, and all are to the left without it."""
+    ruled = ["---:" if side == "r" else "---" for side in align or "l" * len(headings)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, ruled, *rows))
 
 
 def kept(path: Path, command: str) -> Found | str:

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 
+from tabulate import tabulate
+
 
 def pytest_benchmark_update_machine_info(config, machine_info):
     """A machine's name is nobody's business."""
@@ -21,9 +23,6 @@ def pytest_terminal_summary(terminalreporter):
     if not seen:
         return
     frameworks = list(dict.fromkeys(name for marks in seen.values() for name in marks))
-    terminalreporter.write_line("")
-    terminalreporter.write_line(f"| primitive | {' | '.join(frameworks)} |")
-    terminalreporter.write_line("| --- |" + " --- |" * len(frameworks))
-    for primitive, marks in seen.items():
-        cells = " | ".join(marks.get(framework, "") for framework in frameworks)
-        terminalreporter.write_line(f"| {primitive} | {cells} |")
+    rows = [(name, *(marks.get(each, "") for each in frameworks)) for name, marks in seen.items()]
+    table = tabulate(rows, headers=("primitive", *frameworks), tablefmt="github")
+    terminalreporter.write_line(f"\n{table}")
