@@ -1,6 +1,7 @@
 """What the experiments share: servers on chosen cores, loads on them, blocks in random order."""
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -32,6 +33,16 @@ def servers(*names: str) -> list[Server]:
 def working() -> list[Server]:
     """Every server at work that can run here."""
     return [server for server in catalog.find(WORKING) if not requirements.why_not(server)]
+
+
+def has_threads(name: str) -> bool:
+    """Whether this server's unit of concurrency is a thread."""
+    return any(server.name == name and server.unit == "thread" for server in _known())
+
+
+@functools.cache
+def _known() -> tuple[Server, ...]:
+    return (*catalog.find(paths.SERVERS), *catalog.find(WORKING))
 
 
 def shuffled(items: Sequence, block: int) -> list:

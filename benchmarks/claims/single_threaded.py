@@ -2,8 +2,9 @@
 
 import contextlib
 import time
+from typing import NamedTuple
 
-from _loading import CANONICAL, loaded, receive, send, servers, serving, working
+from _loading import CANONICAL, has_threads, loaded, receive, send, servers, serving, working
 from msgspec.structs import replace
 
 from c10k.claims import always, figure, part
@@ -28,6 +29,13 @@ BUSY, MOST_S = 1.05, 20.0
 OFFLOADING, OFFLOADED_MS = 20, 100
 
 
+class Sample(NamedTuple):
+    """One figure of a server."""
+
+    server: str
+    what: str
+
+
 def measure(setting):
     samples = {}
     for block in range(setting.repetitions):
@@ -35,12 +43,13 @@ def measure(setting):
             setting.say(f"{server.name}, repetition {block + 1}")
             with serving(setting, server, None) as running:
                 threads, busy = echoing(running, 0.5 if setting.quick else 2.0)
-            samples.setdefault(f"{server.name} threads", []).append(threads)
-            samples.setdefault(f"{server.name} cores", []).append(busy)
+            samples.setdefault(Sample(server.name, "threads"), []).append(threads)
+            samples.setdefault(Sample(server.name, "cores"), []).append(busy)
         for server in working():
             setting.say(f"{server.name}, repetition {block + 1}")
             with serving(setting, server, None) as running:
-                samples.setdefault(f"{server.name} offloading", []).append(offloading(running))
+                threads = offloading(running)
+            samples.setdefault(Sample(server.name, "offloading"), []).append(threads)
     return samples
 
 
@@ -73,8 +82,7 @@ def offloading(running):
 
 
 def decide(samples):
-    for key, values in samples.items():
-        name, what = key.split()
+    for (name, what), values in samples.items():
         alone = [each == 1 for each in values]
         beside = [figure("threads", values)]
         match what:
@@ -86,6 +94,6 @@ def decide(samples):
             case _:
                 words = f"{name} keeps at most one core busy"
                 one = part(words, values, below=BUSY, name="cores busy")
-        if name.startswith("threads"):  # shown beside the others
+        if has_threads(name):  # shown beside the others
             one = replace(one, decision="")
         yield one

@@ -2,6 +2,7 @@
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from _loading import Crowd, moved, pinned, servers, serving, shuffled
 
@@ -34,6 +35,14 @@ COSTS = {  # cost → in words, unit
 }
 
 
+class Sample(NamedTuple):
+    """What a server paid for so many clients."""
+
+    server: str
+    clients: int
+    cost: str  # of COSTS
+
+
 def measure(setting):
     samples = {}
     server_cpus, client_cpus = pinned()
@@ -44,7 +53,8 @@ def measure(setting):
                 setting.say(f"{server.name}, {clients:,} clients, repetition {block + 1}")
                 with serving(setting, server, server_cpus) as running, moved(client_cpus):
                     for cost, value in costs(running, clients).items():
-                        samples.setdefault(f"{server.name} {clients} {cost}", []).append(value)
+                        sample = Sample(server.name, clients, cost)
+                        samples.setdefault(sample, []).append(value)
     return samples
 
 
@@ -111,8 +121,8 @@ def decide(samples):
     for other in OTHERS:
         for clients in COUNTS:
             for cost, (words, unit) in COSTS.items():
-                ours = samples.get(f"{THREADS} {clients} {cost}", ())
-                theirs = samples.get(f"{other} {clients} {cost}", ())
+                ours = samples.get(Sample(THREADS, clients, cost), ())
+                theirs = samples.get(Sample(other, clients, cost), ())
                 pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
                 if not theirs:
                     continue
