@@ -16,7 +16,7 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,7 @@ def headline(path: Path) -> str:
     """A line a server with what matters most of a session of c10k.toml."""
     judged = judge.judge(store.load(path))
     totals = all(row.total for row in judged.memory)
-    memory = {row.server: row.total if totals else row.pss for row in judged.memory}
+    memory = {row.server: (row.total if totals else None) or row.pss for row in judged.memory}
 
     def cell(server: str, load: str, clients: int, shown: Cell) -> str:
         row = next(
@@ -118,7 +118,8 @@ def claimed(path: Path) -> str:
 
 def stored(path: Path) -> dict[str, Any]:
     """The newest file of a storage of pytest-benchmark."""
-    return json.loads(max(path.glob("*/*.json")).read_text())
+    found: dict[str, Any] = json.loads(max(path.glob("*/*.json")).read_text())
+    return found
 
 
 def medians(path: Path) -> str:
@@ -207,17 +208,25 @@ def held(path: Path) -> list[Measurement]:
     return [m for m in store.load(path).measurements if m.status == "ok" and m.served]
 
 
-def kernel_bytes(trials: Sequence[Measurement]) -> float:
+def median(values: Iterable[float | None]) -> float:
+    """Of the values that are known."""
+    return statistics.median(value for value in values if value is not None)
+
+
+def slab_bytes(trial: Measurement) -> float | None:
     """What the kernel holds of one end of a connection; both ends were on one machine."""
-    return statistics.median(
-        (m.server.after.slab_bytes - m.server.before.slab_bytes) / m.served / 2 for m in trials
+    before, after = (
+        held.slab_bytes if held else None for held in (trial.server.before, trial.server.after)
     )
+    if before is None or after is None or not trial.served:
+        return None
+    return (after - before) / trial.served / 2
 
 
 def million(path: Path) -> str:
     """A million connections on the server's host, a line a server, from what was measured."""
     trials, gib = held(path), 2**30
-    kernel = kernel_bytes(trials)
+    kernel = median(map(slab_bytes, trials))
     loaded = {
         row.server: row.server_cpu_us_per_message
         for row in judge.judge(store.load(HEADLINE)).rows
@@ -235,9 +244,10 @@ def million(path: Path) -> str:
     rows = []
     for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
         mine = [m for m in trials if m.trial.server == server]
-        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
-        rate = statistics.median(m.served / m.connect_s for m in mine)
-        cost = loaded[server].median if loaded.get(server) else None
+        own = median(map(figures.own_memory_per_client_bytes, mine))
+        rate = median(m.served / m.connect_s for m in mine if m.served and m.connect_s)
+        busy = loaded.get(server)
+        cost = busy.median if busy else None
         rows.append(
             (
                 server,
@@ -255,7 +265,7 @@ def million(path: Path) -> str:
 def crowd(path: Path) -> str:
     """The same million on the clients' hosts."""
     trials = held(path)
-    worker = statistics.median(m.client_bytes_per_connection for m in trials)
+    worker = median(m.client_bytes_per_connection for m in trials)
     costs = json.loads((ROOT / "results" / "reference-client-cost.json").read_text())["rows"]
     cost = next(r["client_cpu_us_per_message"] for r in costs if r["clients"] == 10_000)
     each = MANY / CLIENT_HOSTS
@@ -266,7 +276,10 @@ def crowd(path: Path) -> str:
             f"{size * MANY / 2**30:.1f} GiB",
             f"{size * each / 2**30:.1f} GiB",
         )
-        for what, size in (("worker's memory", worker), ("kernel's memory", kernel_bytes(trials)))
+        for what, size in (
+            ("worker's memory", worker),
+            ("kernel's memory", median(map(slab_bytes, trials))),
+        )
     ]
     rows.append(("descriptors", "1", f"{MANY:,}", f"{each:,.0f}"))
     rows += [

@@ -10,14 +10,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from c10k import check, launch, machine, paths
 from c10k.claims import Setting
 from c10k.declare import catalog, choosing
 from c10k.launch import requirements, runtime
 from c10k.model import Server
+
+Item = TypeVar("Item")
 
 CANONICAL = "@canonical"
 WORKING = paths.SERVERS / "working"
@@ -45,9 +48,10 @@ def _known() -> tuple[Server, ...]:
     return (*catalog.find(paths.SERVERS), *catalog.find(WORKING))
 
 
-def shuffled(items: Sequence, block: int) -> list:
+def shuffled(items: Iterable[Item], block: int) -> list[Item]:
     """The items in an order that is random, and the same whenever block is."""
-    return random.Random(block).sample(list(items), len(items))
+    order = list(items)
+    return random.Random(block).sample(order, len(order))
 
 
 @contextlib.contextmanager
@@ -91,6 +95,7 @@ def loaded(
         preexec_fn=launch.child_setup(cpus or None),
     )
     with client:
+        assert client.stdin and client.stdout  # pipes, as asked for
         try:
             client.stdin.write(json.dumps(plan).encode() + b"\n")
             client.stdin.close()
@@ -156,7 +161,8 @@ class Crowd:
                 raise RuntimeError("a lone message got no echo")
 
     def _waits_s(self, numbers: Sequence[int], timeout_s: float) -> list[float]:
-        sent, waits = {}, []
+        sent: dict[int, float] = {}
+        waits: list[float] = []
         for number in numbers:
             sent[number] = time.perf_counter()
             self.sockets[number].send(b"crowd".ljust(64))

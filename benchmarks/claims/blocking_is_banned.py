@@ -49,7 +49,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server_cpus, _ = pinned()
     for server in shuffled(working(), 0):
         setting.say(server.name)

@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 
 def measure(setting):
     session = store.load(setting.ladder)
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
 
     def add(what, value):
         sample = Sample(name, load.clients, load.rate, what)
@@ -89,8 +89,8 @@ def decide(samples):
         if server is None or server.tier == "floor":
             continue
 
-        def found(what, where=(name, clients, rate)):
-            return samples.get(Sample(*where, what), ())
+        def found(what, name=name, clients=clients, rate=rate):
+            return samples.get(Sample(name, clients, rate, what), ())
 
         if rate:
             yield at_a_rate(server, clients, rate, found)

@@ -8,7 +8,7 @@ from _loading import CANONICAL, has_threads, loaded, receive, send, servers, ser
 from msgspec.structs import replace
 
 from c10k.claims import always, figure, part
-from c10k.launch import watch
+from c10k.launch import processes
 
 WORDS = "Asynchronous servers are single-threaded."
 EXPERIMENT = """
@@ -37,7 +37,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for server in servers(CANONICAL):
             setting.say(f"{server.name}, repetition {block + 1}")
@@ -57,15 +57,15 @@ def echoing(running, seconds):
     """The most threads that a server had under load, and the cores that it kept busy."""
     with loaded(running, 100, MOST_S):
         time.sleep(0.5)  # it is warm
-        before, (began, used_before) = watch.threads(running.pids), clocks(running)
+        before, (began, used_before) = processes.threads(running.pids), clocks(running)
         time.sleep(seconds)
-        (ended, used), after = clocks(running), watch.threads(running.pids)
-    return max(before, after), (used - used_before) / (ended - began)
+        (ended, used), after = clocks(running), processes.threads(running.pids)
+    return max(filter(None, (before, after))), (used - used_before) / (ended - began)
 
 
 def clocks(running):
     """The time and the server's CPU time, ns."""
-    return time.monotonic_ns(), watch.cpu_ns(running.pid)
+    return time.monotonic_ns(), processes.cpu_ns(running.pid)
 
 
 def offloading(running):
@@ -75,7 +75,7 @@ def offloading(running):
         for client in clients:
             send(client, "offload", OFFLOADED_MS)
         time.sleep(OFFLOADED_MS / 2000)
-        threads = watch.threads(running.pids)
+        threads = processes.threads(running.pids)
         for client in clients:
             receive(client)
     return threads

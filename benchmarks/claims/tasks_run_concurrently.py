@@ -33,7 +33,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for name in ("threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
             setting.say(f"{name}, repetition {block + 1}")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from _loading import Crowd, moved, pinned, servers, serving, shuffled
 
 from c10k.claims import figure, part
-from c10k.launch import watch
+from c10k.launch import processes, watch
 
 WORDS = "Threads cost more per client: in memory, in starting, in switches."
 EXPERIMENT = """
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server_cpus, client_cpus = pinned()
     others = OTHERS[:1] if setting.quick else OTHERS
     for clients in COUNTS:
@@ -60,10 +60,10 @@ def measure(setting):
 
 def costs(running, clients):
     """What one server pays for its clients; 0 where it could not be seen."""
-    held, used_ns = held_bytes(running.pids), watch.cpu_ns(running.pid)
+    held, used_ns = held_bytes(running.pids), processes.cpu_ns(running.pid)
     crowd = Crowd(running, clients)
     try:
-        started_ns = watch.cpu_ns(running.pid)
+        started_ns = processes.cpu_ns(running.pid)
         now_held = held_bytes(running.pids)
         before = switches(running.pid)
         sent, echoes = together(crowd, clients)
@@ -76,7 +76,7 @@ def costs(running, clients):
         raise RuntimeError(f"{running.server.name}: {sent - echoes} echoes never came")
     return {
         "memory": (now_held - held) / clients / 1024 if held and now_held else 0.0,
-        "starting": (started_ns - used_ns) / clients / 1000 if used_ns else 0.0,
+        "starting": (started_ns - used_ns) / clients / 1000 if used_ns and started_ns else 0.0,
         "switches": (between - before) / echoes * 1000,
         "lone": (after - between) / LONE * 1000,
     }

@@ -40,7 +40,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for python in filter(None, (sys.executable, setting.python)):
             setting.say(f"threads on {python}, repetition {block + 1}")

@@ -35,7 +35,7 @@ class Sample(NamedTuple):
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server = catalog.read(WORKING / "threads_working.py")
     if cores(2) is None:
         return samples

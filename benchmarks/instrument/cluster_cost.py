@@ -49,18 +49,18 @@ AGAINST = {  # variant → the local run that it is compared with
 
 def declared(blocks: int) -> Workload:
     """One load on one server, which is entered under the name of each variant."""
-    times = {"connecting": 64, "connect_timeout_s": 10.0, "drain_s": 5.0}
-    title = "What Dask changes of the figures"
     return Workload(
         "cluster-cost",
-        title,
+        "What Dask changes of the figures",
         (SERVER,),
         blocks,
         (LOAD,),
         reference=SERVER,
         control=False,
         repeats=0,
-        **times,
+        connecting=64,
+        connect_timeout_s=10.0,
+        drain_s=5.0,
     )
 
 

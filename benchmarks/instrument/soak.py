@@ -27,6 +27,7 @@ SERVERS = ("asyncio_streams", "threads_sockets", "trio_streams")
 BLOCKS = 200  # more than fit
 EVERY_S = 2.0
 FIRST_S = 10.0  # until everything that is imported late is there
+Reading = tuple[int, int, int]  # memory in bytes, descriptors and threads of a process
 ALLOWED_SHARE, ALLOWED_BYTES = 0.10, 8 << 20
 
 
@@ -39,15 +40,15 @@ def declared(slice_s: float) -> through.Declared:
     return through.Declared("Soak", SERVERS, loads, BLOCKS, repeats=0)
 
 
-def reading(process: psutil.Process) -> tuple[int, int, int]:
-    """Memory in bytes, descriptors and threads of a process."""
+def reading(process: psutil.Process) -> Reading:
     held = process.memory_full_info().uss
     return held, process.num_fds(), process.num_threads()
 
 
-def watch(engine: psutil.Process, minutes: float) -> tuple[list, dict[int, list]]:
+def watch(engine: psutil.Process, minutes: float) -> tuple[list[Reading], dict[int, list[Reading]]]:
     """Readings of the engine, and of each client worker by its process."""
-    own, clients = [], {}
+    own: list[Reading] = []
+    clients: dict[int, list[Reading]] = {}
     until = time.monotonic() + minutes * 60
     time.sleep(FIRST_S)
     while time.monotonic() < until:
@@ -62,7 +63,7 @@ def watch(engine: psutil.Process, minutes: float) -> tuple[list, dict[int, list]
     return own, clients
 
 
-def ends(readings: list[tuple[int, int, int]]) -> dict[str, list[float]]:
+def ends(readings: list[Reading]) -> dict[str, list[float]]:
     """Each figure's median in the first and in the last fifth."""
     fifth = max(1, len(readings) // 5)
     names = ("memory_bytes", "descriptors", "threads")

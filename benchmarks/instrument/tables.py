@@ -25,7 +25,8 @@ def kept(path: Path, command: str) -> Found | str:
     """The figures, or the line that says that there are none yet."""
     if not path.exists():
         return f"Not measured yet: `python benchmarks/instrument/{command}`.\n"
-    return json.loads(path.read_text())
+    found: Found = json.loads(path.read_text())
+    return found
 
 
 def number(value: float | None) -> str:

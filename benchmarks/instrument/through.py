@@ -160,8 +160,8 @@ def percentile_us(latency: Latency | None, percent: float) -> float | None:
     if not recorded.get_total_count():
         return None
     if percent == 100:
-        return recorded.get_max_value() / 1000
-    return recorded.get_value_at_percentile(percent) / 1000
+        return float(recorded.get_max_value() / 1000)
+    return float(recorded.get_value_at_percentile(percent) / 1000)
 
 
 def conditions(found: Session) -> dict[str, object]:

@@ -15,7 +15,9 @@ import json
 import re
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Timed
 
@@ -25,19 +27,19 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # curio_here
 KNOWN = {each.name: each for each in (*PRIMITIVES, *GENERATORS)}
 
 
-def own_bytes():
+def own_bytes() -> tuple[int, int]:
     """This process's anonymous memory (heap, stacks), and the kernel's stacks of all threads."""
-    mine = Path("/proc/self/smaps_rollup").read_text()
-    machine = Path("/proc/meminfo").read_text()
-    return (
-        int(re.search(r"^Pss_Anon:\s+(\d+)", mine, re.MULTILINE)[1]) * 1024,
-        int(re.search(r"^KernelStack:\s+(\d+)", machine, re.MULTILINE)[1]) * 1024,
-    )
+    return _bytes("/proc/self/smaps_rollup", "Pss_Anon"), _bytes("/proc/meminfo", "KernelStack")
 
 
-def memory(framework, units):
+def _bytes(path: str, name: str) -> int:
+    (kib,) = re.findall(rf"^{name}:\s+(\d+) kB", Path(path).read_text(), re.MULTILINE)
+    return int(kib) * 1024
+
+
+def memory(framework: ModuleType, units: int) -> dict[str, float]:
     """Bytes that one unit takes which does nothing but wait."""
-    readings = []
+    readings: list[tuple[int, int]] = []
     framework.run(lambda: framework.hold(100, own_bytes))  # what is made once is there
     framework.run(lambda: framework.hold(units, lambda: readings.append(own_bytes())))
     (own, kernel), (own_held, kernel_held) = readings
@@ -47,14 +49,14 @@ def memory(framework, units):
     }
 
 
-def seconds(run, function, *arguments):
+def seconds(run: Callable[..., object], function: Callable[..., object], *given: int) -> float:
     """What the timed stretch of a primitive takes."""
     timed = Timed()
-    run(lambda: function(timed, *arguments))
+    run(lambda: function(timed, *given))
     return timed.seconds
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )

@@ -5,6 +5,6 @@ import uvloop
 from .asyncio_ import *  # noqa: F403
 
 
-def run(main):
+def run(main):  # type: ignore[no-redef]  # in the place of asyncio's
     """Runs a coroutine function on a loop of its own."""
     return uvloop.run(main())

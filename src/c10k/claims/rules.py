@@ -30,8 +30,6 @@ def figure(
     if most is not None:
         low, high = _within(values, most)
         return Figure(name, statistics.median(values), low, high, len(values), unit)
-    low: float | None
-    high: float | None
     if min(values) > 0:
         found = stats.median_interval([math.log(value) for value in values])
         median, low, high = (
