@@ -16,25 +16,26 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from c10k import claims, judge
 from c10k.judge import figures
-from c10k.model import Measurement
-from c10k.render import html, markdown, pictures, verdicts
-from c10k.render.columns import figure, marked
-from c10k.render.numbers import significant
+from c10k.model import Measurement, Row
+from c10k.render import columns, html, markdown, pictures, verdicts
+from c10k.render.numbers import UNKNOWN, significant
 from c10k.render.sentences import heading as table_heading
 from c10k.run import store
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
 import tables as instrument  # noqa: E402 - the programs there render what they keep
+from tables import grid  # noqa: E402
 
 HEADLINE = ROOT / "results" / "reference-c10k"
 CLAIMS = ROOT / "results" / "reference-claims"
+Cell = Callable[[Row], str]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -44,55 +45,49 @@ def table(path: Path) -> str:
     return markdown.render(judge.judge(store.load(path)))
 
 
+def column(title: str) -> Cell:
+    """The text of a row's cell in the column of a session's table that has this title."""
+    found = columns.column_titled(title)
+    assert found is not None
+    return found.cell
+
+
 def headline(path: Path) -> str:
     """A line a server with what matters most of a session of c10k.toml."""
     judged = judge.judge(store.load(path))
     totals = all(row.total for row in judged.memory)
-    memory = {row.server: row.total if totals else row.pss for row in judged.memory}
+    memory = {row.server: (row.total if totals else None) or row.pss for row in judged.memory}
 
-    def cell(server: str, kind: str, clients: int, key: str, scale: float = 1.0) -> str:
+    def cell(server: str, load: str, clients: int, shown: Cell) -> str:
         row = next(
             r
             for r in judged.rows
-            if (r.server, r.clients) == (server, clients) and r.load.startswith(kind)
+            if (r.server, r.clients) == (server, clients) and r.load.startswith(load)
         )
-        value = getattr(row, key)
-        told = (
-            marked(row, key, f"{value:,}")
-            if isinstance(value, int)
-            else figure(key, scale, varied=True)(row)
-        )
-        return told if row.status == "ok" else f"{told} {row.status}"
+        return shown(row) if row.status == "ok" else f"{shown(row)} {row.status}"
 
-    columns = (
-        ("messages/s, 1 client", "closed", 1, "messages_per_s", 1.0),
-        ("100 clients", "closed", 100, "messages_per_s", 1.0),
-        ("10,000", "closed", 10_000, "messages_per_s", 1.0),
-        ("19,900", "closed", 19_900, "messages_per_s", 1.0),
-        (
-            "no echo, of 10,000, worst block",
-            "closed",
-            10_000,
-            "clients_without_echo",
-            1.0,
-        ),
-        ("p99 ms, 10,000 clients, 1,000/s", "open 64 B 1,000/s", 10_000, "latency_p99_us", 1e-3),
-        ("p99 ms, 10,000/s", "open 64 B 10,000/s", 10_000, "latency_p99_us", 1e-3),
-        ("storm of 10,000: p99 s", "storm", 10_000, "latency_p99_us", 1e-6),
-        ("churn/s", "churn", 10_000, "messages_per_s", 1.0),
-    )
+    rate, no_echo = column("messages/s"), column("no echo, worst")
+    p99_ms, p99_s = (columns.figure("latency_p99_us", scale, varied=True) for scale in (1e-3, 1e-6))
+    cells = {
+        "messages/s, 1 client": ("closed", 1, rate),
+        "100 clients": ("closed", 100, rate),
+        "10,000": ("closed", 10_000, rate),
+        "19,900": ("closed", 19_900, rate),
+        "no echo, of 10,000, worst block": ("closed", 10_000, no_echo),
+        "p99 ms, 10,000 clients, 1,000/s": ("open 64 B 1,000/s", 10_000, p99_ms),
+        "p99 ms, 10,000/s": ("open 64 B 10,000/s", 10_000, p99_ms),
+        "storm of 10,000: p99 s": ("storm", 10_000, p99_s),
+        "churn/s": ("churn", 10_000, rate),
+    }
     size = "KiB a client" if totals else "KiB a client, its own"
-    lines = [
-        f"| server | {' | '.join(name for name, *_ in columns)} | {size} |",
-        "| --- |" + " ---: |" * (len(columns) + 1),
-    ]
+    rows = []
     for server in dict.fromkeys(row.server for row in judged.rows):
-        cells = [cell(server, *column[1:]) for column in columns]
-        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else "–"
+        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else UNKNOWN
         name = f"the same again ({server})" if server == judged.control else server
-        lines.append(f"| {name} | {' | '.join(cells)} | {held} |")
+        rows.append((name, *(cell(server, *each) for each in cells.values()), held))
     notes = [f"- {line}" for line in judged.warnings]
-    return "\n".join([f"{table_heading(judged)}.", "", *notes, "", *lines]) + "\n"
+    found = grid(("server", *cells, size), rows, "l" + "r" * (len(cells) + 1))
+    return "\n".join([f"{table_heading(judged)}.", "", *notes, "", found])
 
 
 def source(path: Path) -> str:
@@ -102,18 +97,18 @@ def source(path: Path) -> str:
 
 def cost(path: Path) -> str:
     """What benchmarks/instrument/client_cost.py --json printed."""
-    lines = [
-        "| connections | client µs/message | C client µs/message | ratio | B/connection |",
-        "| ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in json.loads(path.read_text())["rows"]:
-        lines.append(
-            f"| {row['clients']:,} | {row['client_cpu_us_per_message']:.2f} "
-            f"| {row['c_client_cpu_us_per_message']:.2f} "
-            f"| {row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f}) "
-            f"| {row['client_bytes_per_connection']:,.0f} |"
+    headings = ("connections", "client µs/message", "C client µs/message", "ratio", "B/connection")
+    rows = [
+        (
+            f"{row['clients']:,}",
+            f"{row['client_cpu_us_per_message']:.2f}",
+            f"{row['c_client_cpu_us_per_message']:.2f}",
+            f"{row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f})",
+            f"{row['client_bytes_per_connection']:,.0f}",
         )
-    return "\n".join(lines) + "\n"
+        for row in json.loads(path.read_text())["rows"]
+    ]
+    return grid(headings, rows, "rrrrr")
 
 
 def claimed(path: Path) -> str:
@@ -123,7 +118,8 @@ def claimed(path: Path) -> str:
 
 def stored(path: Path) -> dict[str, Any]:
     """The newest file of a storage of pytest-benchmark."""
-    return json.loads(max(path.glob("*/*.json")).read_text())
+    found: dict[str, Any] = json.loads(max(path.glob("*/*.json")).read_text())
+    return found
 
 
 def medians(path: Path) -> str:
@@ -140,32 +136,31 @@ def medians(path: Path) -> str:
             case name:
                 found.setdefault(each["group"], {})[name] = median
     named = list(dict.fromkeys(name for row in found.values() for name in row))
-    lines = [f"| µs | {' | '.join(named)} |", "| --- |" + " ---: |" * len(named)]
-    for group, row in found.items():
-        cells = [row.get(name, "no such thing") for name in named]
-        lines.append(f"| {group} | {' | '.join(cells)} |")
-    lines += ["", "| µs | generators |", "| --- | ---: |"]
-    lines += [f"| {group} | {median} |" for group, median in generators.items()]
-    return "\n".join(lines) + "\n"
+    rows = [
+        (group, *(row.get(name, "no such thing") for name in named)) for group, row in found.items()
+    ]
+    of_frameworks = grid(("µs", *named), rows, "l" + "r" * len(named))
+    return of_frameworks + "\n" + grid(("µs", "generators"), generators.items(), "lr")
 
 
 def units(path: Path) -> str:
     """What `tox -e micro` stored of memory: bytes a waiting unit, with the kernel's stacks."""
-    lines = ["| framework | bytes a unit | kernel stack |", "| --- | ---: | ---: |"]
-    for each in stored(path)["benchmarks"]:
-        about = each["extra_info"]
-        if "bytes_per_unit" in about:
-            lines.append(
-                f"| {about['framework']} | {about['bytes_per_unit']:,.0f} "
-                f"| {about['kernel_stack_bytes_per_unit']:,.0f} |"
-            )
-    return "\n".join(lines) + "\n"
+    rows = [
+        (
+            about["framework"],
+            f"{about['bytes_per_unit']:,.0f}",
+            f"{about['kernel_stack_bytes_per_unit']:,.0f}",
+        )
+        for about in (each["extra_info"] for each in stored(path)["benchmarks"])
+        if "bytes_per_unit" in about
+    ]
+    return grid(("framework", "bytes a unit", "kernel stack"), rows, "lrr")
 
 
 def faults(path: Path) -> str:
     """Each fault with its promise and what was seen."""
     rows = json.loads(path.read_text())["faults"]
-    return grid(("fault", "promise", "seen"), rows)
+    return grid(("fault", "promise", "seen"), [map(markdown.escape, row) for row in rows])
 
 
 def soak(path: Path) -> str:
@@ -181,13 +176,6 @@ def soak(path: Path) -> str:
         rows.append((who, f"{first / 2**20:.1f} → {last / 2**20:.1f}", *counts))
     told = f"{found['minutes']:g} minutes, {found['trials']} trials, {found['left_running']} left"
     return f"{told}\n\n" + grid(("process", "memory, MiB", "descriptors", "threads"), rows)
-
-
-def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    told = [[markdown.escape(str(cell)) for cell in row] for row in rows]
-    lines = [headings, ["---"] * len(headings), *told]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def compared(path: Path) -> str:
@@ -220,87 +208,116 @@ def held(path: Path) -> list[Measurement]:
     return [m for m in store.load(path).measurements if m.status == "ok" and m.served]
 
 
-def kernel_bytes(trials: Sequence[Measurement]) -> float:
+def median(values: Iterable[float | None]) -> float:
+    """Of the values that are known."""
+    return statistics.median(value for value in values if value is not None)
+
+
+def slab_bytes(trial: Measurement) -> float | None:
     """What the kernel holds of one end of a connection; both ends were on one machine."""
-    return statistics.median(
-        (m.server.after.slab_bytes - m.server.before.slab_bytes) / m.served / 2 for m in trials
+    before, after = (
+        held.slab_bytes if held else None for held in (trial.server.before, trial.server.after)
     )
+    if before is None or after is None or not trial.served:
+        return None
+    return (after - before) / trial.served / 2
 
 
 def million(path: Path) -> str:
     """A million connections on the server's host, a line a server, from what was measured."""
     trials, gib = held(path), 2**30
-    kernel = kernel_bytes(trials)
+    kernel = median(map(slab_bytes, trials))
     loaded = {
         row.server: row.server_cpu_us_per_message
         for row in judge.judge(store.load(HEADLINE)).rows
         if row.clients == 10_000 and row.load.startswith("closed")
     }
-    lines = [
-        "| server | its own KiB a client | GiB with the kernel's part | connects/s | minutes to "
-        f"connect | CPU µs/message | cores at {PER_SECOND:,}/s |",
-        "| --- |" + " ---: |" * 6,
-    ]
+    headings = (
+        "server",
+        "its own KiB a client",
+        "GiB with the kernel's part",
+        "connects/s",
+        "minutes to connect",
+        "CPU µs/message",
+        f"cores at {PER_SECOND:,}/s",
+    )
+    rows = []
     for server in dict.fromkeys(m.trial.server for m in sorted(trials, key=lambda m: m.trial.key)):
         mine = [m for m in trials if m.trial.server == server]
-        own = statistics.median(map(figures.own_memory_per_client_bytes, mine))
-        rate = statistics.median(m.served / m.connect_s for m in mine)
-        cost = loaded[server].median if loaded.get(server) else None
-        cells = [
-            f"{own / 1024:.1f}",
-            f"{(own + kernel) * MANY / gib:.1f}",
-            f"{rate:,.0f}",
-            f"{MANY / rate / 60:.1f}",
-            f"{cost:.1f}" if cost else "–",
-            f"{cost * PER_SECOND / 1e6:.1f}" if cost else "–",
-        ]
-        lines.append(f"| {server} | {' | '.join(cells)} |")
-    return "\n".join(lines) + "\n"
+        own = median(map(figures.own_memory_per_client_bytes, mine))
+        rate = median(m.served / m.connect_s for m in mine if m.served and m.connect_s)
+        busy = loaded.get(server)
+        cost = busy.median if busy else None
+        rows.append(
+            (
+                server,
+                f"{own / 1024:.1f}",
+                f"{(own + kernel) * MANY / gib:.1f}",
+                f"{rate:,.0f}",
+                f"{MANY / rate / 60:.1f}",
+                f"{cost:.1f}" if cost else UNKNOWN,
+                f"{cost * PER_SECOND / 1e6:.1f}" if cost else UNKNOWN,
+            )
+        )
+    return grid(headings, rows, "lrrrrrr")
 
 
 def crowd(path: Path) -> str:
     """The same million on the clients' hosts."""
     trials = held(path)
-    worker = statistics.median(m.client_bytes_per_connection for m in trials)
+    worker = median(m.client_bytes_per_connection for m in trials)
     costs = json.loads((ROOT / "results" / "reference-client-cost.json").read_text())["rows"]
     cost = next(r["client_cpu_us_per_message"] for r in costs if r["clients"] == 10_000)
     each = MANY / CLIENT_HOSTS
-    lines = [
-        f"| of the clients | of one | of a million | on each of {CLIENT_HOSTS} hosts |",
-        "| --- | ---: | ---: | ---: |",
+    rows = [
+        (
+            what,
+            f"{size / 1024:.1f} KiB",
+            f"{size * MANY / 2**30:.1f} GiB",
+            f"{size * each / 2**30:.1f} GiB",
+        )
+        for what, size in (
+            ("worker's memory", worker),
+            ("kernel's memory", median(map(slab_bytes, trials))),
+        )
     ]
-    for what, size in (("worker's memory", worker), ("kernel's memory", kernel_bytes(trials))):
-        lines.append(
-            f"| {what} | {size / 1024:.1f} KiB | {size * MANY / 2**30:.1f} GiB "
-            f"| {size * each / 2**30:.1f} GiB |"
+    rows.append(("descriptors", "1", f"{MANY:,}", f"{each:,.0f}"))
+    rows += [
+        (
+            f"source addresses, {name}",
+            f"1/{ports:,}",
+            str(math.ceil(MANY / ports)),
+            str(math.ceil(each / ports)),
         )
-    lines.append(f"| descriptors | 1 | {MANY:,} | {each:,.0f} |")
-    for name, ports in PORTS.items():
-        lines.append(
-            f"| source addresses, {name} | 1/{ports:,} | {math.ceil(MANY / ports)} "
-            f"| {math.ceil(each / ports)} |"
+        for name, ports in PORTS.items()
+    ]
+    rows.append(
+        (
+            f"cores at {PER_SECOND:,} messages/s",
+            f"{cost:.1f} µs a message",
+            f"{cost * PER_SECOND / 1e6:.1f}",
+            f"{cost * PER_SECOND / CLIENT_HOSTS / 1e6:.1f}",
         )
-    lines.append(
-        f"| cores at {PER_SECOND:,} messages/s | {cost:.1f} µs a message "
-        f"| {cost * PER_SECOND / 1e6:.1f} | {cost * PER_SECOND / CLIENT_HOSTS / 1e6:.1f} |"
     )
-    return "\n".join(lines) + "\n"
+    headings = ("of the clients", "of one", "of a million", f"on each of {CLIENT_HOSTS} hosts")
+    return grid(headings, rows, "lrrr")
 
 
 def through_dask(path: Path) -> str:
     """What benchmarks/instrument/cluster_cost.py --json printed."""
-    lines = [
-        "| figure | the same load | ratio | verdict | blocks | starts within ms |",
-        "| --- | --- | ---: | --- | ---: | ---: |",
-    ]
-    for row in json.loads(path.read_text())["rows"]:
-        ratio = f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        spread = "–" if row["start_spread_ms"] is None else f"{row['start_spread_ms']:.1f}"
-        lines.append(
-            f"| {row['figure']} | {row['variant']} to {row['against']} | {ratio} "
-            f"| {row['verdict']} | {row['blocks']} | {spread} |"
+    headings = ("figure", "the same load", "ratio", "verdict", "blocks", "starts within ms")
+    rows = [
+        (
+            row["figure"],
+            f"{row['variant']} to {row['against']}",
+            f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+            row["verdict"],
+            str(row["blocks"]),
+            UNKNOWN if row["start_spread_ms"] is None else f"{row['start_spread_ms']:.1f}",
         )
-    return "\n".join(lines) + "\n"
+        for row in json.loads(path.read_text())["rows"]
+    ]
+    return grid(headings, rows, "llrlrr")
 
 
 KINDS = {

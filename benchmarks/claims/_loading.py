@@ -1,6 +1,7 @@
 """What the experiments share: servers on chosen cores, loads on them, blocks in random order."""
 
 import contextlib
+import functools
 import json
 import os
 import random
@@ -9,14 +10,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from c10k import check, launch, machine, paths
 from c10k.claims import Setting
 from c10k.declare import catalog, choosing
 from c10k.launch import requirements, runtime
 from c10k.model import Server
+
+Item = TypeVar("Item")
 
 CANONICAL = "@canonical"
 WORKING = paths.SERVERS / "working"
@@ -34,9 +38,20 @@ def working() -> list[Server]:
     return [server for server in catalog.find(WORKING) if not requirements.why_not(server)]
 
 
-def shuffled(items: Sequence, block: int) -> list:
+def has_threads(name: str) -> bool:
+    """Whether this server's unit of concurrency is a thread."""
+    return any(server.name == name and server.unit == "thread" for server in _known())
+
+
+@functools.cache
+def _known() -> tuple[Server, ...]:
+    return (*catalog.find(paths.SERVERS), *catalog.find(WORKING))
+
+
+def shuffled(items: Iterable[Item], block: int) -> list[Item]:
     """The items in an order that is random, and the same whenever block is."""
-    return random.Random(block).sample(list(items), len(items))
+    order = list(items)
+    return random.Random(block).sample(order, len(order))
 
 
 @contextlib.contextmanager
@@ -81,6 +96,7 @@ def loaded(
         preexec_fn=launch.child_setup(cpus or None),
     )
     with client:
+        assert client.stdin and client.stdout  # pipes, as asked for
         try:
             client.stdin.write(json.dumps(plan).encode() + b"\n")
             client.stdin.close()
@@ -146,7 +162,8 @@ class Crowd:
                 raise RuntimeError("a lone message got no echo")
 
     def _waits_s(self, numbers: Sequence[int], timeout_s: float) -> list[float]:
-        sent, waits = {}, []
+        sent: dict[int, float] = {}
+        waits: list[float] = []
         for number in numbers:
             sent[number] = time.perf_counter()
             self.sockets[number].send(b"crowd".ljust(64))

@@ -3,8 +3,9 @@
 import contextlib
 import time
 from statistics import median
+from typing import NamedTuple
 
-from _loading import Crowd, pinned, receive, send, serving, shuffled, working
+from _loading import Crowd, has_threads, pinned, receive, send, serving, shuffled, working
 from msgspec.structs import replace
 
 from c10k.claims import figure, part
@@ -39,8 +40,16 @@ WORKS = {
 }
 
 
+class Sample(NamedTuple):
+    """One figure of a server while its handlers did a work."""
+
+    server: str
+    work: str  # of WORKS
+    what: str
+
+
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server_cpus, _ = pinned()
     for server in shuffled(working(), 0):
         setting.say(server.name)
@@ -51,7 +60,8 @@ def measure(setting):
             for block in range(setting.repetitions):
                 for name in shuffled(WORKS, block):
                     for what, value in once(crowd, asking, *WORKS[name]).items():
-                        samples.setdefault(f"{server.name} {name} {what}", []).append(value)
+                        sample = Sample(server.name, name, what)
+                        samples.setdefault(sample, []).append(value)
     return samples
 
 
@@ -74,10 +84,10 @@ def once(crowd, asking, work, milliseconds, handlers):
 
 
 def decide(samples):
-    for name in dict.fromkeys(key.split()[0] for key in sorted(samples)):
+    for name in sorted({sample.server for sample in samples}):
 
         def found(work, what, name=name):
-            return samples.get(f"{name} {work} {what}", ())
+            return samples.get(Sample(name, work, what), ())
 
         def of_the_others(words, work, found=found, **bound):
             return part(
@@ -110,4 +120,4 @@ def decide(samples):
         compared = of_the_others("", "wait", below=0.1)
         parts.append(replace(compared, what=f"{name}: a sleep as it teaches", decision=""))
         for one in parts:
-            yield replace(one, decision="") if name.startswith("threads") else one
+            yield replace(one, decision="") if has_threads(name) else one

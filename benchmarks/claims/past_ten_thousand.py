@@ -1,6 +1,7 @@
 """Asynchronous servers support more than 10,000 clients, and threads do not."""
 
 import math
+from typing import NamedTuple
 
 from c10k import paths
 from c10k.claims import always, figure
@@ -33,12 +34,22 @@ ROUNDS = 10  # echoes a client, on average: with fewer, who had none is chance
 EVEN = 0.8  # a service in random order has 0.91 after ten rounds
 
 
+class Sample(NamedTuple):
+    """One figure of a server under one of the ladder's loads."""
+
+    server: str
+    clients: int
+    rate: float  # messages/s of the open loop; 0: closed
+    what: str
+
+
 def measure(setting):
     session = store.load(setting.ladder)
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
 
     def add(what, value):
-        samples.setdefault(f"{name} {load.clients} {load.rate:g} {what}", []).append(float(value))
+        sample = Sample(name, load.clients, load.rate, what)
+        samples.setdefault(sample, []).append(float(value))
 
     for trial in session.measurements:
         load, name = trial.trial.load, trial.trial.server
@@ -73,19 +84,18 @@ def kept(trial):
 
 def decide(samples):
     known = {server.name: server for server in catalog.find(paths.SERVERS)}
-    loads = dict.fromkeys(tuple(key.split()[:3]) for key in samples)
-    for name, clients, rate in sorted(loads, key=lambda load: (load[0], *map(float, load[1:]))):
+    for name, clients, rate in sorted({(each.server, each.clients, each.rate) for each in samples}):
         server = known.get(name)
         if server is None or server.tier == "floor":
             continue
 
-        def found(what, where=f"{name} {clients} {rate}"):
-            return samples.get(f"{where} {what}", ())
+        def found(what, name=name, clients=clients, rate=rate):
+            return samples.get(Sample(name, clients, rate, what), ())
 
-        if float(rate):
-            yield at_a_rate(server, int(clients), float(rate), found)
+        if rate:
+            yield at_a_rate(server, clients, rate, found)
         else:
-            yield from at_its_limit(server, int(clients), found)
+            yield from at_its_limit(server, clients, found)
 
 
 def at_a_rate(server, clients, rate, found):
@@ -113,6 +123,6 @@ def at_its_limit(server, clients, found):
 def asked(server, words, denied, seen, beside):
     """A part of the claim: what it says of event-driven servers, and denies of threads."""
     does, rest = words
-    if server.model.startswith("thread"):
+    if server.unit == "thread":
         does, seen = denied, [not each for each in seen]
     return always(f"{server.name} {does} {rest}", seen, beside=beside)

@@ -2,12 +2,13 @@
 
 import contextlib
 import time
+from typing import NamedTuple
 
-from _loading import CANONICAL, loaded, receive, send, servers, serving, working
+from _loading import CANONICAL, has_threads, loaded, receive, send, servers, serving, working
 from msgspec.structs import replace
 
 from c10k.claims import always, figure, part
-from c10k.launch import watch
+from c10k.launch import processes
 
 WORDS = "Asynchronous servers are single-threaded."
 EXPERIMENT = """
@@ -28,19 +29,27 @@ BUSY, MOST_S = 1.05, 20.0
 OFFLOADING, OFFLOADED_MS = 20, 100
 
 
+class Sample(NamedTuple):
+    """One figure of a server."""
+
+    server: str
+    what: str
+
+
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for server in servers(CANONICAL):
             setting.say(f"{server.name}, repetition {block + 1}")
             with serving(setting, server, None) as running:
                 threads, busy = echoing(running, 0.5 if setting.quick else 2.0)
-            samples.setdefault(f"{server.name} threads", []).append(threads)
-            samples.setdefault(f"{server.name} cores", []).append(busy)
+            samples.setdefault(Sample(server.name, "threads"), []).append(threads)
+            samples.setdefault(Sample(server.name, "cores"), []).append(busy)
         for server in working():
             setting.say(f"{server.name}, repetition {block + 1}")
             with serving(setting, server, None) as running:
-                samples.setdefault(f"{server.name} offloading", []).append(offloading(running))
+                threads = offloading(running)
+            samples.setdefault(Sample(server.name, "offloading"), []).append(threads)
     return samples
 
 
@@ -48,15 +57,15 @@ def echoing(running, seconds):
     """The most threads that a server had under load, and the cores that it kept busy."""
     with loaded(running, 100, MOST_S):
         time.sleep(0.5)  # it is warm
-        before, (began, used_before) = watch.threads(running.pids), clocks(running)
+        before, (began, used_before) = processes.threads(running.pids), clocks(running)
         time.sleep(seconds)
-        (ended, used), after = clocks(running), watch.threads(running.pids)
-    return max(before, after), (used - used_before) / (ended - began)
+        (ended, used), after = clocks(running), processes.threads(running.pids)
+    return max(filter(None, (before, after))), (used - used_before) / (ended - began)
 
 
 def clocks(running):
     """The time and the server's CPU time, ns."""
-    return time.monotonic_ns(), watch.cpu_ns(running.pid)
+    return time.monotonic_ns(), processes.cpu_ns(running.pid)
 
 
 def offloading(running):
@@ -66,15 +75,14 @@ def offloading(running):
         for client in clients:
             send(client, "offload", OFFLOADED_MS)
         time.sleep(OFFLOADED_MS / 2000)
-        threads = watch.threads(running.pids)
+        threads = processes.threads(running.pids)
         for client in clients:
             receive(client)
     return threads
 
 
 def decide(samples):
-    for key, values in samples.items():
-        name, what = key.split()
+    for (name, what), values in samples.items():
         alone = [each == 1 for each in values]
         beside = [figure("threads", values)]
         match what:
@@ -86,6 +94,6 @@ def decide(samples):
             case _:
                 words = f"{name} keeps at most one core busy"
                 one = part(words, values, below=BUSY, name="cores busy")
-        if name.startswith("threads"):  # shown beside the others
+        if has_threads(name):  # shown beside the others
             one = replace(one, decision="")
         yield one

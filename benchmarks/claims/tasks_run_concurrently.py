@@ -1,6 +1,7 @@
 """Tasks run concurrently: 10,000 sleeps of random length end in order and on time."""
 
 import json
+from typing import NamedTuple
 
 from _loading import unit
 
@@ -24,38 +25,47 @@ order; supported when that was so each time, refuted when never, else it depends
 AWAY_MS, DISORDERED = 50, 0.01
 
 
+class Sample(NamedTuple):
+    """One figure of a framework's sleeps."""
+
+    framework: str
+    what: str
+
+
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for name in ("threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
             setting.say(f"{name}, repetition {block + 1}")
             found = json.loads(unit("sleeps.py", name, 10_000, block))
             for what, value in found.items():
-                samples.setdefault(f"{name} {what}", []).append(value)
+                samples.setdefault(Sample(name, what), []).append(value)
     return samples
 
 
 def decide(samples):
-    for name in dict.fromkeys(key.split()[0] for key in samples):
+    for name in dict.fromkeys(sample.framework for sample in samples):
+
+        def found(what, name=name):
+            return samples.get(Sample(name, what), ())
+
         yield part(
             f"{name}: on time",
-            samples.get(f"{name} away_p99_ms", ()),
+            found("away_p99_ms"),
             below=AWAY_MS,
             name="99 % ended within",
             unit="ms",
             beside=[
-                figure("the latest after its time", samples.get(f"{name} latest_ms", ()), "ms"),
-                figure(
-                    "the earliest before its time", samples.get(f"{name} earliest_ms", ()), "ms"
-                ),
+                figure("the latest after its time", found("latest_ms"), "ms"),
+                figure("the earliest before its time", found("earliest_ms"), "ms"),
             ],
         )
-        disordered = samples.get(f"{name} disordered", ())
+        disordered = found("disordered")
         yield always(
             f"{name}: in order",
             [share < DISORDERED for share in disordered],
             beside=[
                 figure("share out of order", disordered, most=1),
-                figure("ends that came due meanwhile", samples.get(f"{name} overdue", ())),
+                figure("ends that came due meanwhile", found("overdue")),
             ],
         )

@@ -2,11 +2,12 @@
 
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from _loading import Crowd, moved, pinned, servers, serving, shuffled
 
 from c10k.claims import figure, part
-from c10k.launch import watch
+from c10k.launch import processes, watch
 
 WORDS = "Threads cost more per client: in memory, in starting, in switches."
 EXPERIMENT = """
@@ -34,8 +35,16 @@ COSTS = {  # cost → in words, unit
 }
 
 
+class Sample(NamedTuple):
+    """What a server paid for so many clients."""
+
+    server: str
+    clients: int
+    cost: str  # of COSTS
+
+
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server_cpus, client_cpus = pinned()
     others = OTHERS[:1] if setting.quick else OTHERS
     for clients in COUNTS:
@@ -44,16 +53,17 @@ def measure(setting):
                 setting.say(f"{server.name}, {clients:,} clients, repetition {block + 1}")
                 with serving(setting, server, server_cpus) as running, moved(client_cpus):
                     for cost, value in costs(running, clients).items():
-                        samples.setdefault(f"{server.name} {clients} {cost}", []).append(value)
+                        sample = Sample(server.name, clients, cost)
+                        samples.setdefault(sample, []).append(value)
     return samples
 
 
 def costs(running, clients):
     """What one server pays for its clients; 0 where it could not be seen."""
-    held, used_ns = held_bytes(running.pids), watch.cpu_ns(running.pid)
+    held, used_ns = held_bytes(running.pids), processes.cpu_ns(running.pid)
     crowd = Crowd(running, clients)
     try:
-        started_ns = watch.cpu_ns(running.pid)
+        started_ns = processes.cpu_ns(running.pid)
         now_held = held_bytes(running.pids)
         before = switches(running.pid)
         sent, echoes = together(crowd, clients)
@@ -66,7 +76,7 @@ def costs(running, clients):
         raise RuntimeError(f"{running.server.name}: {sent - echoes} echoes never came")
     return {
         "memory": (now_held - held) / clients / 1024 if held and now_held else 0.0,
-        "starting": (started_ns - used_ns) / clients / 1000 if used_ns else 0.0,
+        "starting": (started_ns - used_ns) / clients / 1000 if used_ns and started_ns else 0.0,
         "switches": (between - before) / echoes * 1000,
         "lone": (after - between) / LONE * 1000,
     }
@@ -111,8 +121,8 @@ def decide(samples):
     for other in OTHERS:
         for clients in COUNTS:
             for cost, (words, unit) in COSTS.items():
-                ours = samples.get(f"{THREADS} {clients} {cost}", ())
-                theirs = samples.get(f"{other} {clients} {cost}", ())
+                ours = samples.get(Sample(THREADS, clients, cost), ())
+                theirs = samples.get(Sample(other, clients, cost), ())
                 pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
                 if not theirs:
                     continue

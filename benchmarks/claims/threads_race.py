@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+from typing import NamedTuple
 
 from _loading import unit
 from msgspec.structs import replace
@@ -26,38 +27,47 @@ without a switch in between loses none: supported when none is ever lost, refute
 every repetition. With a switch in between it loses updates by construction, on every framework;
 that is shown for comparison and decides nothing.
 """
-DECIDES_NOTHING = ("under a lock", "with a switch in between")
+LOCKED = "under a lock"  # as units/counter.py calls its ways
+DECIDES_NOTHING = (LOCKED, "with a switch in between")
+
+
+class Sample(NamedTuple):
+    """Updates that units of one kind lost in one way."""
+
+    framework: str  # or threads
+    way: str
+    interpreter: str = ""  # in words, where what is found holds for it only
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
         for python in filter(None, (sys.executable, setting.python)):
             setting.say(f"threads on {python}, repetition {block + 1}")
             found = json.loads(unit("counter.py", "threads", python=python))
             for way, lost in found["lost"].items():
-                key = f"threads|{way}, Python {found['python']}"
-                samples.setdefault(key, []).append(lost)
+                sample = Sample("threads", way, f"Python {found['python']}")
+                samples.setdefault(sample, []).append(lost)
         for framework in ("gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
             setting.say(f"{framework}, repetition {block + 1}")
             found = json.loads(unit("counter.py", framework))
             for way, lost in found["lost"].items():
-                samples.setdefault(f"{framework}|{way}", []).append(lost)
+                samples.setdefault(Sample(framework, way), []).append(lost)
     return samples
 
 
 def decide(samples):
-    locked = [lost for key, values in samples.items() if "under a lock" in key for lost in values]
+    locked = [lost for sample, each in samples.items() if sample.way == LOCKED for lost in each]
     sound = bool(locked) and not any(locked)
-    for key, lost in samples.items():
-        framework, way = key.split("|")
+    for (framework, way, interpreter), lost in samples.items():
         beside = [figure("updates lost", lost, most=math.inf)]
         if framework == "threads":
-            one = always(f"threads lose updates {way}", lost, name="lost some", beside=beside)
+            what = ", ".join(filter(None, (f"threads lose updates {way}", interpreter)))
+            one = always(what, lost, name="lost some", beside=beside)
         else:
             none = [not each for each in lost]
             one = always(f"{framework} loses none {way}", none, name="lost none", beside=beside)
-        if any(words in way for words in DECIDES_NOTHING):
+        if way in DECIDES_NOTHING:
             yield replace(one, decision="")
         else:
             yield one if sound else replace(one, decision="not resolved")

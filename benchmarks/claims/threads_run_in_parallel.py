@@ -4,6 +4,7 @@ import subprocess
 import sys
 import threading
 import time
+from typing import NamedTuple
 
 from _loading import WORKING, ask, cores, serving, shuffled
 
@@ -22,25 +23,34 @@ refuted when fewer. With --python the same on that interpreter (a free-threaded 
 lock). On a machine with one core: not resolved.
 """
 CLIENTS, WORK_MS = 4, 5
+SPEEDUP, RATES = "speedup", {1: "rate-1", 2: "rate-2"}  # cores → answers a second on them
+
+
+class Sample(NamedTuple):
+    """One figure of a kind of work."""
+
+    work: str  # hold or free
+    what: str
+    interpreter: str = ""  # in words, where it is another than this one
 
 
 def measure(setting):
-    samples = {}
+    samples: dict[Sample, list[float]] = {}
     server = catalog.read(WORKING / "threads_working.py")
     if cores(2) is None:
         return samples
     for block in range(setting.repetitions):
         for python in filter(None, (sys.executable, setting.python)):
-            where = "" if python == sys.executable else f" {interpreter(python)}"
+            where = "" if python == sys.executable else interpreter(python)
             for work in shuffled(("hold", "free"), block):
-                setting.say(f"{work}{where}, repetition {block + 1}")
+                setting.say(f"{' '.join(filter(None, (work, where)))}, repetition {block + 1}")
                 rates = {}
                 for count in shuffled((1, 2), block):
                     with serving(setting, server, cores(count), python) as running:
                         rates[count] = rate(running, work, 1.0)
-                    key = f"{work} rate-{count}{where}"
-                    samples.setdefault(key, []).append(rates[count])
-                samples.setdefault(f"{work} speedup{where}", []).append(rates[2] / rates[1])
+                    samples.setdefault(Sample(work, RATES[count], where), []).append(rates[count])
+                speedup = rates[2] / rates[1]
+                samples.setdefault(Sample(work, SPEEDUP, where), []).append(speedup)
     return samples
 
 
@@ -81,12 +91,10 @@ def rate(running, work, seconds):
 
 def decide(samples):
     in_words = {"hold": "holds the interpreter's lock", "free": "releases the interpreter's lock"}
-    for key, values in samples.items():
-        work, what, *where = key.split(" ", 2)
-        if what != "speedup":
+    for (work, what, where), values in samples.items():
+        if what != SPEEDUP:
             continue
-        on = f" on {where[0]}" if where else ""
-        tail = f" {where[0]}" if where else ""
+        on = f" on {where}" if where else ""
         yield part(
             f"a handler that {in_words[work]} runs in parallel{on}",
             values,
@@ -94,7 +102,7 @@ def decide(samples):
             name="answers on two cores over those on one",
             unit="×",
             beside=[
-                figure(f"on {count}", samples.get(f"{work} rate-{count}{tail}", ()), "answers/s")
-                for count in (1, 2)
+                figure(f"on {count}", samples.get(Sample(work, rate, where), ()), "answers/s")
+                for count, rate in RATES.items()
             ],
         )

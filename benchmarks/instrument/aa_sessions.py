@@ -22,6 +22,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import tables
 import through
@@ -91,7 +92,7 @@ def compare(sides: Sides, series: Path | None = None) -> dict[str, object]:
     }
 
 
-def summary(pairs: Sequence[dict]) -> dict[str, object]:
+def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, object]:
     """The share of false rows among those that are judged, and the gate's false alarms."""
     from scipy.stats import binomtest  # late: slow to import
 

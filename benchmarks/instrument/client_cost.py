@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import one_client
 
@@ -25,8 +26,13 @@ C_CLIENT = Path(__file__).with_name("epoll_client.c")
 
 def ours(port: int, clients: int, seconds: float, core: int | None) -> tuple[float, float]:
     """CPU µs per message of the shared client, and its memory per connection, bytes."""
-    plan = {"port": port, "clients": clients, "message_bytes": MESSAGE_BYTES}
-    plan |= {"duration_s": seconds, "warmup_s": 0.5}
+    plan = {
+        "port": port,
+        "clients": clients,
+        "message_bytes": MESSAGE_BYTES,
+        "duration_s": seconds,
+        "warmup_s": 0.5,
+    }
     events = one_client.shared(plan, core)
     result = events[-1]
     return result["cpu_ns"] / result["messages"] / 1000, events[0]["bytes_per_connection"]
@@ -36,7 +42,7 @@ def in_c(binary: Path, port: int, clients: int, seconds: float, core: int | None
     """CPU µs per message of the C client."""
     words = ["127.0.0.1", str(port), str(clients), str(MESSAGE_BYTES), str(seconds)]
     result = one_client.run([str(binary), *words], core)[-1]
-    return result["cpu_ns"] / result["messages"] / 1000
+    return float(result["cpu_ns"] / result["messages"] / 1000)
 
 
 def build(folder: Path) -> Path:
@@ -46,7 +52,7 @@ def build(folder: Path) -> Path:
     return binary
 
 
-def measure(rounds: int, seconds: float) -> list[dict]:
+def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
     """A row for each number of clients."""
     launch.raise_descriptor_limit()
     pinning = machine.cores()

@@ -17,7 +17,6 @@ It needs two cores, and takes no more.
 import argparse
 import json
 import os
-import random
 import subprocess
 import sys
 import tempfile
@@ -25,34 +24,82 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
-from c10k import judge, launch, paths, plan
+from msgspec.structs import replace
+
+from c10k import judge, launch, machine, paths
 from c10k.declare import catalog
 from c10k.judge import figures, ranking, stats
-from c10k.launch import runtime
-from c10k.model import Load, Measurement, Trial, Workload
-from c10k.plan import blocks
-from c10k.run import cluster, executor, local
+from c10k.model import Load, Measurement, Plan, Trial, Workload
+from c10k.run import begin, cluster, executor, local, store
 
 LOAD = Load("closed", 100, 64, 1, warmup_s=0.5, duration_s=2.0)
 SERVER = "asyncio_streams"  # one that is the limit itself, so that its rate is a figure
 FIGURES = ("messages_per_s", "latency_p50_us", "server_cpu_us_per_message")
-CONTROL = "here again"
+HERE, CONTROL, TWO = "here", "here again", "here, two"
+HOSTS = {"one host": 1, "two hosts": 2}  # variant → its client hosts
 AGAINST = {  # variant → the local run that it is compared with
-    CONTROL: "here",
-    "one host": "here",
-    "two hosts": "here, two",
-    "here, two": "here",
+    CONTROL: HERE,
+    "one host": HERE,
+    "two hosts": TWO,
+    TWO: HERE,
 }
 
 
-def planned() -> blocks.Plan:
-    """One load on one server; its trials are run by every variant."""
-    times = {"connecting": 64, "connect_timeout_s": 10.0, "drain_s": 5.0}
-    workload = Workload(
-        "", "", (SERVER,), 1, (LOAD,), reference=SERVER, control=False, repeats=0, **times
+def declared(blocks: int) -> Workload:
+    """One load on one server, which is entered under the name of each variant."""
+    return Workload(
+        "cluster-cost",
+        "What Dask changes of the figures",
+        (SERVER,),
+        blocks,
+        (LOAD,),
+        reference=SERVER,
+        control=False,
+        repeats=0,
+        connecting=64,
+        connect_timeout_s=10.0,
+        drain_s=5.0,
     )
-    return plan.make(workload, [catalog.read(paths.SERVERS / f"{SERVER}.py")], seed=1)
+
+
+class Variants(local.LocalMachine):
+    """This machine; a server's name says whether it is used directly, or as a cluster."""
+
+    def __init__(self, clusters: Mapping[str, cluster.Cluster]) -> None:
+        self.clusters = clusters
+
+    def executor(self, planned: Plan, logs: Path, rules: executor.Rules) -> local.LocalExecutor:
+        return InVariants(planned, logs, rules, self.clusters)
+
+
+class InVariants(local.LocalExecutor):
+    """Runs a trial in the variant that its server is named after."""
+
+    def __init__(
+        self,
+        planned: Plan,
+        logs: Path,
+        rules: executor.Rules,
+        clusters: Mapping[str, cluster.Cluster],
+    ) -> None:
+        super().__init__(planned, logs, rules, pinning(1))
+        self.others: dict[str, executor.Executor[Any]] = {
+            TWO: local.LocalExecutor(planned, logs, rules, pinning(2)),
+            **{name: each.executor(planned, logs, rules) for name, each in clusters.items()},
+        }
+
+    def __call__(self, trial: Trial) -> Measurement:
+        other = self.others.get(trial.server)
+        return other(trial) if other else super().__call__(trial)
+
+
+def pinning(workers: int) -> machine.Pinning:
+    """The cores that a cluster takes, too: the first for clients, the second for the server."""
+    first, second, *_ = sorted(os.sched_getaffinity(0))
+    note = f"server on core {second}, clients on core {first}"
+    return machine.Pinning((second,), (first,), workers, note)
 
 
 def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
@@ -96,27 +143,24 @@ def _dask(stack: ExitStack, folder: Path, words: list[str], cores: list[int]) ->
 def measure(blocks: int) -> dict[str, list[Measurement]]:
     """One trial a block of each variant, in an order drawn anew."""
     launch.raise_descriptor_limit()
-    whole = planned()
-    runtimes = {server.name: runtime.prepare(server) for server in whole.servers}
-    common = {"runtimes": runtimes, "refuse": lambda trial: None}
-    seen: dict[str, list[Measurement]] = {}
+    server = catalog.read(paths.SERVERS / f"{SERVER}.py")
+    names = (HERE, CONTROL, TWO, *HOSTS)
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="c10k-cluster-")))
-        first, second, *_ = sorted(os.sched_getaffinity(0))
-        pins = {"client_cpus": (first,), "server_cpus": (second,), "pinned": ""}
-        here, two = (
-            local.LocalExecutor(whole, folder, workers=workers, **pins, **common)
-            for workers in (1, 2)
+        clusters = {name: start(stack, folder, clients) for name, clients in HOSTS.items()}
+        begun = begin.begin(
+            declared(blocks),
+            folder / "session",
+            servers=[replace(server, name=name) for name in names],
+            seed=1,
+            machines=Variants(clusters),
+            checked=False,
         )
-        variants: dict[str, executor.Executor] = {"here": here, CONTROL: here, "here, two": two}
-        for name, clients in (("one host", 1), ("two hosts", 2)):
-            variants[name] = start(stack, folder, clients).executor(whole, folder, **common)
-        order = random.Random(1)
-        for block in range(blocks):
-            for name in order.sample(list(variants), len(variants)):
-                trial = Trial(block, 0, SERVER, LOAD)
-                seen.setdefault(name, []).append(variants[name](trial))
-    return seen
+        with begun:
+            begun.run()
+        # No gate counts: what else runs beside the trials is Dask, which is looked at.
+        trials = [replace(m, gates=()) for m in store.load(begun.folder).measurements]
+    return {name: [m for m in trials if m.trial.server == name] for name in names}
 
 
 def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:

@@ -25,7 +25,7 @@ import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tables
 import through
@@ -44,6 +44,7 @@ KERNEL_STACK_BYTES = 16 * 1024  # THREAD_SIZE of these machines
 KERNEL_STACKS_KNOWN = platform.machine() in ("x86_64", "aarch64")
 BURN_US = 200.0
 
+Line = dict[str, Any]  # of the table
 Read = Callable[[Measurement], float | None]
 
 
@@ -139,7 +140,7 @@ MEMORY = (
 CHILDREN = ("in_children", "behind_a_shell")
 
 
-def row(name: str, figure: str, unit: str, predicted: float, values: Sequence[float]) -> dict:
+def row(name: str, figure: str, unit: str, predicted: float, values: Sequence[float]) -> Line:
     """One line of the table: what was to come, and what came."""
     return {
         "case": name,
@@ -164,7 +165,7 @@ def seen(found: Session, server: str, kind: str, read: Read) -> dict[int, float]
     return {block: value for block, value in values.items() if value is not None}
 
 
-def cases(found: Session, wanted: Sequence[Case], way_us: Mapping[str, float]) -> list[dict]:
+def cases(found: Session, wanted: Sequence[Case], way_us: Mapping[str, float]) -> list[Line]:
     """The lines of cases of one session; way_us: the C floor's median in each loop."""
     rows = []
     for case in wanted:
@@ -185,7 +186,7 @@ def ways(found: Session) -> dict[str, float]:
     return {kind: statistics.median(values) for kind, values in known.items() if values}
 
 
-def kept(rows: Sequence[MemoryRow]) -> list[dict]:
+def kept(rows: Sequence[MemoryRow]) -> list[Line]:
     """What the judge says that each server of known memory costs a client."""
     by_server = {each.server: each for each in rows}
     lines = []
@@ -206,7 +207,7 @@ def kept(rows: Sequence[MemoryRow]) -> list[dict]:
     return lines
 
 
-def burnt(found: Session) -> list[dict]:
+def burnt(found: Session) -> list[Line]:
     """The CPU time per message that a burn in children added."""
     lines = []
     for place in CHILDREN:
@@ -224,7 +225,7 @@ def burnt(found: Session) -> list[dict]:
 def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, object]:
     """All sessions, made or there already, and their lines."""
 
-    def run(name: str, servers: Sequence[str], loads: Sequence[dict]) -> Session:
+    def run(name: str, servers: Sequence[str], loads: Sequence[Mapping[str, object]]) -> Session:
         warmup_s = 0.1 if quick else 0.5
         timed = [{"duration_s": slice_s, "warmup_s": warmup_s, **load} for load in loads]
         about, repeats = f"Ground truth: {name}", 0 if quick else 2

@@ -25,7 +25,9 @@ from typing import Any
 import through
 
 from c10k import cli, launch
+from c10k.model import Measurement, Trial
 from c10k.run import drive, local
+from c10k.run.executor import Executor
 
 NEVER_S = 100.0  # longer than any trial here, short enough to find one that hangs
 LOOKS = ("LOOK_S", "QUEUE_LOOK_S")  # of c10k.drive: how often the engine looks, within a slice
@@ -121,11 +123,11 @@ def main() -> None:
     """c10k's command line; every trial runs in the arm of its server's name."""
     call = local.LocalExecutor.__call__
 
-    def in_its_arm(executor: local.LocalExecutor, trial: Any) -> Any:
+    def in_its_arm(executor: Executor[Any], trial: Trial) -> Measurement:
         with ARMS[arm_of(trial.server)](executor.logs.parent):
             return call(executor, trial)
 
-    local.LocalExecutor.__call__ = in_its_arm  # type: ignore[method-assign]
+    local.LocalExecutor.__call__ = in_its_arm  # type: ignore[assignment, method-assign]
     cli.main()
 
 

@@ -85,12 +85,13 @@ def change(plain: Sequence[float], other: Sequence[float], latency: bool) -> dic
     if latency:
         allowed = max(LATENCY_US, SHARE * statistics.median(plain))
         found = stats.median_interval([b - a for a, b in pairs])
-        ends = (found.median, found.low, found.high)
+        median, low, high = found.median, found.low, found.high
     else:
         allowed = SHARE
         found = stats.median_interval([math.log(b / a) for a, b in pairs])
-        ends = tuple(math.expm1(min(each, 700.0)) for each in (found.median, found.low, found.high))
-    median, low, high = ends
+        median, low, high = (
+            math.expm1(min(each, 700.0)) for each in (found.median, found.low, found.high)
+        )
     known = math.isfinite(found.low)  # else there were too few blocks
     return {
         "unit": "µs" if latency else "share",

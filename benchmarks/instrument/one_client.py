@@ -4,6 +4,8 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from c10k import launch, paths
 
@@ -19,7 +21,7 @@ def arguments(about: str, rounds: int, seconds: float) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shared(plan: dict, core: int | None) -> list[dict]:
+def shared(plan: Mapping[str, object], core: int | None) -> list[dict[str, Any]]:
     """The events of the shared client, every echo of which was whole."""
     command = [sys.executable, str(paths.CLIENT), "--plan", "-"]
     events = run(command, core, json.dumps(plan) + "\n")
@@ -29,7 +31,7 @@ def shared(plan: dict, core: int | None) -> list[dict]:
     return events
 
 
-def run(command: list[str], core: int | None, given: str = "") -> list[dict]:
+def run(command: list[str], core: int | None, given: str = "") -> list[dict[str, Any]]:
     """The JSON lines of a client that runs on one core."""
     done = subprocess.run(
         command,

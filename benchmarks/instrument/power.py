@@ -15,6 +15,7 @@ b: it says how exact b is.
 """
 
 import itertools
+import math
 import statistics
 import sys
 from collections import defaultdict
@@ -32,7 +33,8 @@ from c10k.model import Session
 REFERENCE = "burns_0ns"
 TWIN = "twin_burns_0ns"
 BURNS_NS = {"burns_450ns": 450, "burns_900ns": 900}
-LOAD = {"kind": "closed", "clients": 100, "warmup_s": 0.3, "duration_s": 1.2}
+LOAD = {"kind": "closed", "clients": 100, "warmup_s": 0.3}
+SLICE_S = 1.2
 LENGTHS = (7, 14)  # blocks of the sessions that the long one is cut into
 
 
@@ -116,7 +118,7 @@ def claimed(
             "estimated_median": through.median([r.median for r in known]),
             "found": sum(r.verdict == "slower" for r in rows),
             "wrong_way": sum(r.verdict == "faster" for r in rows),
-            "covered": sum(r.low <= truth <= r.high for r in known),
+            "covered": sum((r.low or 0) <= truth <= (r.high or math.inf) for r in known),
         }
     twins = [each[TWIN].verdict for each in judged if TWIN in each]
     return {
@@ -143,7 +145,7 @@ def _extra_ns(whole: Session, server: str) -> list[float]:
     return [1000 * (costs[server][block] - costs[REFERENCE][block]) for block in both]
 
 
-def _blocks(whole: Session, figure) -> dict[str, dict[int, float]]:
+def _blocks(whole: Session, figure: figures.Figure) -> dict[str, dict[int, float]]:
     """A figure of the good trials: server → block → value."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:
@@ -157,7 +159,7 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, help="of the long run (280; with --quick 3)")
     options = parser.parse_args()
     blocks = options.blocks or (3 if options.quick else 280)
-    slice_s = 0.3 if options.quick else LOAD["duration_s"]
+    slice_s = 0.3 if options.quick else SLICE_S
     whole = through.session(
         options.keep / "session",
         declared(blocks, slice_s, 0 if options.quick else 2),

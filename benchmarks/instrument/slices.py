@@ -44,7 +44,7 @@ def row(server: str, trials: Sequence[Measurement]) -> dict[str, object]:
     clients = trials[0].trial.load.clients
     expected = clients / trip_s
     good = [m for m in trials if through.usable(m) and m.messages_per_s is not None]
-    errors = [m.messages_per_s / expected - 1 for m in good]
+    errors = [rate / expected - 1 for m in good if (rate := m.messages_per_s) is not None]
     worst = max(errors, key=abs, default=None)
 
     return {

@@ -11,49 +11,44 @@ that is asked from trial to trial, and within the longest slice.
 
 import argparse
 import json
-import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import psutil
+import through
 
 from c10k.launch import keeper
 from c10k.run import store
 
-WORKLOAD = """
-title = "Soak"
-servers = ["asyncio_streams", "threads_sockets", "trio_streams"]
-blocks = 200
-control = false
-repeats = 0
-[[load]]
-kind = "closed"
-clients = [100, 1000]
-duration_s = 1.0
-[[load]]
-kind = "open"
-rate = 5000
-clients = 1000
-duration_s = {slice_s}
-"""
+SERVERS = ("asyncio_streams", "threads_sockets", "trio_streams")
+BLOCKS = 200  # more than fit
 EVERY_S = 2.0
 FIRST_S = 10.0  # until everything that is imported late is there
+Reading = tuple[int, int, int]  # memory in bytes, descriptors and threads of a process
 ALLOWED_SHARE, ALLOWED_BYTES = 0.10, 8 << 20
 
 
-def reading(process: psutil.Process) -> tuple[int, int, int]:
-    """Memory in bytes, descriptors and threads of a process."""
+def declared(slice_s: float) -> through.Declared:
+    """Many trials, and slices of that length between them."""
+    loads = (
+        {"kind": "closed", "clients": [100, 1000], "duration_s": 1.0},
+        {"kind": "open", "rate": 5000, "clients": 1000, "duration_s": slice_s},
+    )
+    return through.Declared("Soak", SERVERS, loads, BLOCKS, repeats=0)
+
+
+def reading(process: psutil.Process) -> Reading:
     held = process.memory_full_info().uss
     return held, process.num_fds(), process.num_threads()
 
 
-def watch(engine: psutil.Process, minutes: float) -> tuple[list, dict[int, list]]:
+def watch(engine: psutil.Process, minutes: float) -> tuple[list[Reading], dict[int, list[Reading]]]:
     """Readings of the engine, and of each client worker by its process."""
-    own, clients = [], {}
+    own: list[Reading] = []
+    clients: dict[int, list[Reading]] = {}
     until = time.monotonic() + minutes * 60
     time.sleep(FIRST_S)
     while time.monotonic() < until:
@@ -68,7 +63,7 @@ def watch(engine: psutil.Process, minutes: float) -> tuple[list, dict[int, list]
     return own, clients
 
 
-def ends(readings: list[tuple[int, int, int]]) -> dict[str, list[float]]:
+def ends(readings: list[Reading]) -> dict[str, list[float]]:
     """Each figure's median in the first and in the last fifth."""
     fifth = max(1, len(readings) // 5)
     names = ("memory_bytes", "descriptors", "threads")
@@ -99,15 +94,11 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="c10k-soak-") as scratch:
         workload = Path(scratch) / "soak.toml"
-        workload.write_text(WORKLOAD.format(slice_s=options.slice))
+        workload.write_text(declared(options.slice).toml())
         folder = Path(scratch) / "session"
-        command = [sys.executable, "-m", "c10k", "run", str(workload), "--out", str(folder)]
-        run = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-        try:
+        words = [*through.COMMAND, "run", str(workload), "--out", str(folder)]
+        with through.running(words) as run:
             own, clients = watch(psutil.Process(run.pid), options.minutes)
-        finally:
-            run.send_signal(signal.SIGTERM)
-            run.wait()
         trials = len(store.load(folder).measurements)
     longest = max(clients.values(), key=len)
     found = {

@@ -1,7 +1,7 @@
 """What the programs here have kept, as Markdown: for their own last lines, and for docs/.
 
-tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, where KIND is a
-of KINDS. What has not been measured yet says so, with the command that would.
+tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being
+a key of KINDS. What has not been measured yet says so, with the command that would.
 """
 
 import json
@@ -10,21 +10,23 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from c10k.render.numbers import UNKNOWN
+
 Found = dict[str, Any]
-UNKNOWN = "–"
 
 
-def grid(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+def grid(headings: Sequence[str], rows: Iterable[Iterable[str]], align: str = "") -> str:
+    """A Markdown table; align has l or r for each column, and all are to the left without it."""
+    ruled = ["---:" if side == "r" else "---" for side in align or "l" * len(headings)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headings, ruled, *rows))
 
 
 def kept(path: Path, command: str) -> Found | str:
     """The figures, or the line that says that there are none yet."""
     if not path.exists():
         return f"Not measured yet: `python benchmarks/instrument/{command}`.\n"
-    return json.loads(path.read_text())
+    found: Found = json.loads(path.read_text())
+    return found
 
 
 def number(value: float | None) -> str:

@@ -13,7 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,12 +92,13 @@ def session(
                 path = Path(scratch) / f"{folder.name}.toml"
                 path.write_text(declared.toml())
                 words = [str(path), "--unchecked", "--seed", str(seed), "--out", str(folder)]
-            done = _run([*command, "run", *words])
-        if done.returncode == EARLY:
+            with running([*command, "run", *words]) as process:
+                code = process.wait()
+        if code == EARLY:
             print(f"interrupted; the same command goes on with {folder}", file=sys.stderr)
             sys.exit(EARLY)
-        if done.returncode != DONE:
-            sys.exit(f"c10k run {' '.join(words)}: exited with {done.returncode}")
+        if code != DONE:
+            sys.exit(f"c10k run {' '.join(words)}: exited with {code}")
     found = store.load(folder)
     if found.altered:
         sys.exit(f"{folder}: its trials are no longer those that it was finished with")
@@ -107,11 +109,20 @@ def session(
     return forgiven(found) if quick else found
 
 
-def _run(words: Sequence[str]) -> subprocess.CompletedProcess:
-    # Whoever ends this program ends the command with it, and the command what it has started.
+@contextmanager
+def running(words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs at most as long as the block; it prints to standard error.
+
+    Whoever ends this program with SIGTERM ends the block, and so the command with all that it
+    has started.
+    """
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        return subprocess.run(words, stdout=sys.stderr, check=False)
+        with subprocess.Popen(words, stdout=sys.stderr) as process:
+            try:
+                yield process
+            finally:
+                process.terminate()
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -144,8 +155,8 @@ def percentile_us(latency: Latency | None, percent: float) -> float | None:
     if not recorded.get_total_count():
         return None
     if percent == 100:
-        return recorded.get_max_value() / 1000
-    return recorded.get_value_at_percentile(percent) / 1000
+        return float(recorded.get_max_value() / 1000)
+    return float(recorded.get_value_at_percentile(percent) / 1000)
 
 
 def conditions(found: Session) -> dict[str, object]:

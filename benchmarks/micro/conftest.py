@@ -1,16 +1,22 @@
 """The coverage table at the end of a run; what a stored file says of the machine."""
 
 from collections import defaultdict
+from typing import Any
+
+import pytest
+from tabulate import tabulate
 
 
-def pytest_benchmark_update_machine_info(config, machine_info):
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
     """A machine's name is nobody's business."""
     machine_info.pop("node", None)
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A row a primitive, a mark a framework: measured, or no such thing."""
-    seen = defaultdict(dict)
+    seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome, mark in (("passed", "yes"), ("skipped", "no such thing"), ("failed", "FAILED")):
         for report in terminalreporter.stats.get(outcome, ()):
             if "test_primitive[" not in report.nodeid:
@@ -21,9 +27,6 @@ def pytest_terminal_summary(terminalreporter):
     if not seen:
         return
     frameworks = list(dict.fromkeys(name for marks in seen.values() for name in marks))
-    terminalreporter.write_line("")
-    terminalreporter.write_line(f"| primitive | {' | '.join(frameworks)} |")
-    terminalreporter.write_line("| --- |" + " --- |" * len(frameworks))
-    for primitive, marks in seen.items():
-        cells = " | ".join(marks.get(framework, "") for framework in frameworks)
-        terminalreporter.write_line(f"| {primitive} | {cells} |")
+    rows = [(name, *(marks.get(each, "") for each in frameworks)) for name, marks in seen.items()]
+    table = tabulate(rows, headers=("primitive", *frameworks), tablefmt="github")
+    terminalreporter.write_line(f"\n{table}")

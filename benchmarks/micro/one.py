@@ -5,8 +5,8 @@
 
 A process of its own, because frameworks disturb each other in one: gevent's loop reaps the
 children of others, and a Twisted reactor starts once. What is timed is what the
-framework's function says its operations took, read within the running loop; the first
-round warms up and is left out.
+framework's function does within its running loop, in `with timed:`; the first round
+warms up and is left out.
 """
 
 import argparse
@@ -15,9 +15,11 @@ import json
 import re
 import resource
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Timed
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # curio_here
 
@@ -25,21 +27,21 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # curio_here
 KNOWN = {each.name: each for each in (*PRIMITIVES, *GENERATORS)}
 
 
-def own_bytes():
+def own_bytes() -> tuple[int, int]:
     """This process's anonymous memory (heap, stacks), and the kernel's stacks of all threads."""
-    mine = Path("/proc/self/smaps_rollup").read_text()
-    machine = Path("/proc/meminfo").read_text()
-    return (
-        int(re.search(r"^Pss_Anon:\s+(\d+)", mine, re.MULTILINE)[1]) * 1024,
-        int(re.search(r"^KernelStack:\s+(\d+)", machine, re.MULTILINE)[1]) * 1024,
-    )
+    return _bytes("/proc/self/smaps_rollup", "Pss_Anon"), _bytes("/proc/meminfo", "KernelStack")
 
 
-def memory(framework, units):
+def _bytes(path: str, name: str) -> int:
+    (kib,) = re.findall(rf"^{name}:\s+(\d+) kB", Path(path).read_text(), re.MULTILINE)
+    return int(kib) * 1024
+
+
+def memory(framework: ModuleType, units: int) -> dict[str, float]:
     """Bytes that one unit takes which does nothing but wait."""
-    readings = []
-    framework.hold(100, own_bytes)  # what is made once is there
-    framework.hold(units, lambda: readings.append(own_bytes()))
+    readings: list[tuple[int, int]] = []
+    framework.run(lambda: framework.hold(100, own_bytes))  # what is made once is there
+    framework.run(lambda: framework.hold(units, lambda: readings.append(own_bytes())))
     (own, kernel), (own_held, kernel_held) = readings
     return {
         "bytes_per_unit": (own_held - own) / units,
@@ -47,7 +49,14 @@ def memory(framework, units):
     }
 
 
-def main():
+def seconds(run: Callable[..., object], function: Callable[..., object], *given: int) -> float:
+    """What the timed stretch of a primitive takes."""
+    timed = Timed()
+    run(lambda: function(timed, *given))
+    return timed.seconds
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -72,8 +81,11 @@ def main():
         print(json.dumps({"no_such_thing": primitive.title}))
         return
     operations = given.operations or primitive.operations
-    took = [function(operations, *primitive.arguments) for _ in range(given.rounds + 1)][1:]
-    print(json.dumps({"operations": operations, "seconds": took}))
+    took = [
+        seconds(framework.run, function, operations, *primitive.arguments)
+        for _ in range(given.rounds + 1)
+    ]
+    print(json.dumps({"operations": operations, "seconds": took[1:]}))
 
 
 if __name__ == "__main__":

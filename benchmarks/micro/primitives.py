@@ -1,14 +1,28 @@
 """The primitives: what a function of each framework's file does n times, and asserts.
 
-A function takes n, and perhaps a depth, and returns the seconds that n operations took, by
-perf_counter, read in the running loop: starting and ending the loop is outside. What it
-did is asserted after the second reading. A framework without a function has no such
-thing; that is a result, too.
+A function takes the stretch that is timed, n, and perhaps a depth. What it does n times
+stands in `with timed:`, within the running loop; what it did is asserted after that. The
+file's run(main) calls such a function where its loop runs, so that starting and ending the
+loop is outside. A framework without a function has no such thing; that is a result, too.
 """
 
+from time import perf_counter
 from typing import NamedTuple
 
 FRAMEWORKS = ("threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "trio")
+
+
+class Timed:
+    """The stretch of a primitive that is timed, as a with block."""
+
+    start: float
+    seconds: float  # that the block took
+
+    def __enter__(self) -> None:
+        self.start = perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.seconds = perf_counter() - self.start
 
 
 class Primitive(NamedTuple):

@@ -8,10 +8,13 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
-from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Primitive
+from pytest_benchmark.fixture import BenchmarkFixture
 
 ROUNDS = 7
 ONE = Path(__file__).with_name("one.py")
@@ -20,17 +23,17 @@ ONE = Path(__file__).with_name("one.py")
 class InsideClock:
     """A clock that stands still but for what is added to it."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.now_s = 0.0
 
-    def __call__(self):
+    def __call__(self) -> float:
         return self.now_s
 
 
 INSIDE = InsideClock()
 
 
-def one(framework, what, *options):
+def one(framework: str, what: str, *options: object) -> dict[str, Any]:
     """What one.py says of a framework's primitive, or a visible skip with its reason."""
     done = subprocess.run(
         [sys.executable, str(ONE), framework, what, *map(str, options)],
@@ -40,7 +43,7 @@ def one(framework, what, *options):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     if "not_here" in found:
         pytest.skip(f"{framework} cannot be imported here: {found['not_here']}")
     if "no_such_thing" in found:
@@ -48,20 +51,20 @@ def one(framework, what, *options):
     return found
 
 
-def timed(benchmark, seconds, operations):
+def timed(benchmark: BenchmarkFixture, seconds: Sequence[float], operations: int) -> None:
     """Hands pytest-benchmark one duration a round: that of one operation."""
     left = iter(seconds)
 
-    def a_round():
+    def a_round() -> None:
         INSIDE.now_s += next(left) / operations
 
-    benchmark.pedantic(a_round, rounds=len(seconds))
+    benchmark.pedantic(a_round, rounds=len(seconds))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 @pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda primitive: primitive.name)
 @pytest.mark.benchmark(timer=INSIDE)
-def test_primitive(benchmark, primitive, framework):
+def test_primitive(benchmark: BenchmarkFixture, primitive: Primitive, framework: str) -> None:
     found = one(framework, primitive.name, "--rounds", ROUNDS)
     benchmark.group, benchmark.name = primitive.title, framework
     benchmark.extra_info |= {"primitive": primitive.name, "framework": framework}
@@ -72,7 +75,7 @@ def test_primitive(benchmark, primitive, framework):
 
 @pytest.mark.parametrize("primitive", GENERATORS, ids=lambda primitive: primitive.name)
 @pytest.mark.benchmark(timer=INSIDE)
-def test_generators(benchmark, primitive):
+def test_generators(benchmark: BenchmarkFixture, primitive: Primitive) -> None:
     """What await was made of: the same for every framework, so a table of its own."""
     found = one("generators", primitive.name, "--rounds", ROUNDS)
     benchmark.group, benchmark.name = primitive.title, "yield from"
@@ -81,7 +84,7 @@ def test_generators(benchmark, primitive):
 
 
 @pytest.mark.benchmark(timer=INSIDE)
-def test_a_known_cost_is_what_is_reported(benchmark):
+def test_a_known_cost_is_what_is_reported(benchmark: BenchmarkFixture) -> None:
     """20 µs an operation are reported as such, whatever goes by outside of them."""
     seconds = []
     for _ in range(ROUNDS):

@@ -4,9 +4,10 @@ its own assertions, on every interpreter. What they measure is the business of `
 import json
 import subprocess
 import sys
+import time
 
 import pytest
-from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES
+from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Timed
 
 from c10k import paths
 
@@ -40,21 +41,53 @@ def one(*arguments):
 @pytest.mark.parametrize("primitive", PRIMITIVES, ids=lambda primitive: primitive.name)
 def test_a_primitive_does_what_it_says(framework, primitive):
     """A few operations, asserted by the function itself; where there is no such thing, so."""
+    began = time.perf_counter()
     found = one(framework, primitive.name, "--rounds", 1, "--operations", 20)
     if "not_here" in found:
         pytest.skip(found["not_here"])
     if primitive.name in ABSENT[framework]:
         assert found == {"no_such_thing": primitive.title}
     else:
+        assert found["operations"] == 20
         (took,) = found["seconds"]
-        assert took > 0
+        slept_s = 0.009 if primitive.name == "sleepers" else 0  # clocks may be a ms coarse
+        assert slept_s < took < time.perf_counter() - began
 
 
 @pytest.mark.parametrize("primitive", GENERATORS, ids=lambda primitive: primitive.name)
 def test_generators_delegate(primitive):
     """The language's own delegation."""
+    began = time.perf_counter()
     (took,) = one("generators", primitive.name, "--rounds", 1, "--operations", 20)["seconds"]
-    assert took > 0
+    assert 0 < took < time.perf_counter() - began
+
+
+def test_the_stretch_is_what_its_block_took():
+    """Nothing before it, and nothing after it."""
+    timed = Timed()
+    time.sleep(0.02)
+    began = time.perf_counter()
+    with timed:
+        time.sleep(0.01)
+    ended = time.perf_counter()
+    time.sleep(0.02)
+    assert 0.01 <= timed.seconds <= ended - began
+
+
+@pytest.mark.parametrize("name", ["asyncio", "uvloop"])
+def test_the_functions_of_asyncio_run_on_the_loop_that_is_asked_for(name):
+    """uvloop has asyncio's own functions, and another loop below them."""
+    program = f"""
+import asyncio
+from frameworks import {name}_ as framework
+async def main():
+    print(type(asyncio.get_running_loop()).__module__.partition(".")[0])
+framework.run(main)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=MICRO, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == name
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)

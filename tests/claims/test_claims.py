@@ -255,7 +255,9 @@ def test_every_claim_is_whole_and_stands_in_the_readme():
 
 
 def decisions(name, samples):
-    return {part.what: part.decision for part in claims.read(KNOWN[name]).decide(samples)}
+    claim = claims.read(KNOWN[name])
+    named = {claim.Sample(*key): values for key, values in samples.items()}
+    return {part.what: part.decision for part in claim.decide(named)}
 
 
 def test_blocking_is_decided_by_those_who_waited():
@@ -264,7 +266,7 @@ def test_blocking_is_decided_by_those_who_waited():
     def found(name, call, block, control, offload, many):
         shares = {"call": call, "block": block, "control": control}
         shares |= {"offload": offload, "offload-many": many}
-        samples = {f"{name} {work} share": [share] * 6 for work, share in shares.items()}
+        samples = {(name, work, "share"): [share] * 6 for work, share in shares.items()}
         return list(decisions("blocking_is_banned", samples).values())
 
     yes, no, unknown = "supported", "refuted", "not resolved"
@@ -277,7 +279,7 @@ def test_blocking_is_decided_by_those_who_waited():
 def test_a_sleep_that_a_patch_has_replaced_is_no_blocking_call():
     """Only C code decides whether a block stalls everyone; the patch decides about libraries."""
     shares = {"call": 1.0, "block": 0.0, "control": 0.0}
-    samples = {f"patched {work} share": [share] * 6 for work, share in shares.items()}
+    samples = {("patched", work, "share"): [share] * 6 for work, share in shares.items()}
     call, block, *_ = decisions("blocking_is_banned", samples).items()
     assert "into C" in call[0]
     assert call[1] == "supported"
@@ -287,23 +289,25 @@ def test_a_sleep_that_a_patch_has_replaced_is_no_blocking_call():
 
 def test_a_race_under_the_lock_voids_the_experiment():
     """The control must lose nothing, else the counting itself is wrong."""
-    lost = {"threads|by a read, a call and a write": [9, 8, 7], "asyncio|without": [0, 0, 0]}
-    assert list(decisions("threads_race", lost | {"threads|under a lock": [0, 0, 0]}).values()) == [
+    locked = ("threads", "under a lock")
+    lost = {("threads", "by a read, a call and a write"): [9, 8, 7]}
+    lost |= {("asyncio", "without a switch in between"): [0, 0, 0]}
+    assert list(decisions("threads_race", lost | {locked: [0, 0, 0]}).values()) == [
         "supported",
         "supported",
         "",
     ]
-    void = decisions("threads_race", lost | {"threads|under a lock": [0, 1, 0]})
+    void = decisions("threads_race", lost | {locked: [0, 1, 0]})
     assert list(void.values()) == ["not resolved", "not resolved", ""]
 
 
 def test_a_switch_between_read_and_write_decides_nothing():
     """It loses updates by construction: that cannot refute that cooperative code does not race."""
     lost = {
-        "threads|by a read, a call and a write, Python 3": [9, 8, 7],
-        "threads|under a lock, Python 3": [0, 0, 0],
-        "trio|without a switch in between": [0, 0, 0],
-        "trio|with a switch in between": [1800, 1800, 1800],
+        ("threads", "by a read, a call and a write", "Python 3"): [9, 8, 7],
+        ("threads", "under a lock", "Python 3"): [0, 0, 0],
+        ("trio", "without a switch in between"): [0, 0, 0],
+        ("trio", "with a switch in between"): [1800, 1800, 1800],
     }
     found = decisions("threads_race", lost)
     assert found["trio loses none with a switch in between"] == ""
@@ -314,7 +318,7 @@ def test_parallel_is_decided_by_the_speedup():
     """Twice the answers on two cores: parallel. The same: not."""
     found = decisions(
         "threads_run_in_parallel",
-        {"hold speedup": [0.99, 1.01, 1.0], "free speedup": [1.9, 2.0, 1.95]},
+        {("hold", "speedup"): [0.99, 1.01, 1.0], ("free", "speedup"): [1.9, 2.0, 1.95]},
     )
     assert list(found.values()) == ["refuted", "supported"]
 
@@ -377,13 +381,27 @@ def test_trials_that_a_gate_rejected_decide_nothing():
     assert of_a_ladder(AT_LIMIT, gates=(made.gate("little"),)) == {EVENT: [], THREADS: []}
 
 
+def test_what_was_measured_is_kept_under_a_name():
+    """A text as it is, a tuple's parts with spaces between them, as in the outcomes that exist."""
+    ladder = claims.read(KNOWN["past_ten_thousand"]).Sample
+    parallel = claims.read(KNOWN["threads_run_in_parallel"]).Sample
+    assert claims.named("took") == "took"
+    assert claims.named(ladder(EVENT, 10_000, 1000.0, "served")) == f"{EVENT} 10000 1000 served"
+    assert claims.named(parallel("hold", "speedup")) == "hold speedup"
+    assert claims.named(parallel("hold", "rate-1", "3.13.0 with the lock")) == (
+        "hold rate-1 3.13.0 with the lock"
+    )
+    _, kept = claims.load(ROOT / "results" / "reference-claims")
+    assert "hold speedup" in {name for each in kept for name in each.samples}
+
+
 def test_costs_are_compared_repetition_by_repetition():
     """A figure that could not be seen (0) drops its pair, not the part."""
     found = decisions(
         "threads_cost_more",
         {
-            "threads_sockets 100 memory": [20, 0, 21, 22],
-            "asyncio_streams 100 memory": [5, 5, 5.1, 5.2],
+            ("threads_sockets", 100, "memory"): [20, 0, 21, 22],
+            ("asyncio_streams", 100, "memory"): [5, 5, 5.1, 5.2],
         },
     )
     assert list(found.values()) == ["supported"]
@@ -402,7 +420,11 @@ def test_threads_and_cores_are_counted_apart():
     """One thread that keeps two cores busy is single-threaded in one sense only."""
     found = decisions(
         "single_threaded",
-        {"it threads": [1, 1, 1], "it cores": [1.8, 1.9, 1.85], "threads_x threads": [9, 9, 9]},
+        {
+            ("it", "threads"): [1, 1, 1],
+            ("it", "cores"): [1.8, 1.9, 1.85],
+            ("threads_sockets", "threads"): [9, 9, 9],
+        },
     )
     assert list(found.values()) == ["supported", "refuted", ""]
 
@@ -412,9 +434,9 @@ def test_what_an_echo_shows_is_not_said_of_servers_that_offload():
     found = decisions(
         "single_threaded",
         {
-            "it threads": [1, 1, 1],
-            "it_working offloading": [7, 7, 7],
-            "threads_working offloading": [21, 21, 21],
+            ("it", "threads"): [1, 1, 1],
+            ("it_working", "offloading"): [7, 7, 7],
+            ("threads_working", "offloading"): [21, 21, 21],
         },
     )
     assert list(found.values()) == ["supported", "refuted", ""]
@@ -423,19 +445,19 @@ def test_what_an_echo_shows_is_not_said_of_servers_that_offload():
 
 def test_sleeps_that_end_early_are_as_wrong_as_late_ones():
     """On time is within one bound on both sides; a clock of a millisecond is within it."""
-    on_time = {"x away_p99_ms": [1, 2, 1.5], "x earliest_ms": [1.4, 1.4, 1.3]}
-    on_time |= {"x disordered": [0, 0, 0]}
+    on_time = {("x", "away_p99_ms"): [1, 2, 1.5], ("x", "earliest_ms"): [1.4, 1.4, 1.3]}
+    on_time |= {("x", "disordered"): [0, 0, 0]}
     assert list(decisions("tasks_run_concurrently", on_time).values()) == ["supported"] * 2
-    early = on_time | {"x away_p99_ms": [70, 80, 90], "x earliest_ms": [70, 80, 90]}
+    early = on_time | {("x", "away_p99_ms"): [70, 80, 90], ("x", "earliest_ms"): [70, 80, 90]}
     assert list(decisions("tasks_run_concurrently", early).values()) == ["refuted", "supported"]
 
 
 def test_order_is_decided_apart_from_lateness():
     """A framework may be on time and not in order, each time or now and then."""
-    on_time = {"x away_p99_ms": [1, 2, 1.5]}
-    never = on_time | {"x disordered": [0.2, 0.3, 0.2]}
+    on_time = {("x", "away_p99_ms"): [1, 2, 1.5]}
+    never = on_time | {("x", "disordered"): [0.2, 0.3, 0.2]}
     assert list(decisions("tasks_run_concurrently", never).values()) == ["supported", "refuted"]
-    at_times = on_time | {"x disordered": [0.0, 0.9, 0.0]}
+    at_times = on_time | {("x", "disordered"): [0.0, 0.9, 0.0]}
     assert list(decisions("tasks_run_concurrently", at_times).values()) == ["supported", "depends"]
 
 

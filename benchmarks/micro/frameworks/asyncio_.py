@@ -6,258 +6,149 @@ import signal
 import socket
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from time import perf_counter as clock
 
-run = asyncio.run
+from . import _coroutines
+
+
+def run(main):
+    """Runs a coroutine function on a loop of its own."""
+    return asyncio.run(main())
 
 
 async def _nothing():
     pass
 
 
-def spawn_join(n):
-    async def main():
-        start = clock()
+async def spawn_join(timed, n):
+    with timed:
         tasks = [asyncio.create_task(_nothing()) for _ in range(n)]
         for task in tasks:
             await task
-        took = clock() - start
-        assert all(task.done() for task in tasks)
-        return took
-
-    return run(main())
+    assert all(task.done() for task in tasks)
 
 
-def ping_pong(n):
-    async def main():
-        ping, pong, hits = asyncio.Event(), asyncio.Event(), 0
+async def ping_pong(timed, n):
+    ping, pong, hits = asyncio.Event(), asyncio.Event(), 0
 
-        async def other():
-            nonlocal hits
-            for _ in range(n):
-                await ping.wait()
-                ping.clear()
-                hits += 1
-                pong.set()
+    async def other():
+        nonlocal hits
+        for _ in range(n):
+            await ping.wait()
+            ping.clear()
+            hits += 1
+            pong.set()
 
-        partner = asyncio.create_task(other())
-        await asyncio.sleep(0)
-        start = clock()
+    partner = asyncio.create_task(other())
+    await asyncio.sleep(0)
+    with timed:
         for _ in range(n):
             ping.set()
             await pong.wait()
             pong.clear()
-        took = clock() - start
-        await partner
-        assert hits == n
-        return took
-
-    return run(main())
+    await partner
+    assert hits == n
 
 
-def yield_now(n):
-    async def main():
-        start = clock()
-        for _ in range(n):
-            await asyncio.sleep(0)
-        return clock() - start
+async def sleepers(timed, n):
+    woken = []
 
-    return run(main())
+    async def sleep():
+        await asyncio.sleep(0.01)
+        woken.append(1)
 
-
-def sleepers(n):
-    async def main():
-        woken = []
-
-        async def sleep():
-            await asyncio.sleep(0.01)
-            woken.append(1)
-
-        start = clock()
+    with timed:
         tasks = [asyncio.create_task(sleep()) for _ in range(n)]
         for task in tasks:
             await task
-        took = clock() - start
-        assert len(woken) == n
-        return took
-
-    return run(main())
+    assert len(woken) == n
 
 
-def event_wake(n):
-    async def main():
-        event, woken = asyncio.Event(), 0
+async def event_wake(timed, n):
+    event, woken = asyncio.Event(), 0
 
-        async def waiter():
-            nonlocal woken
-            while woken < n:
-                await event.wait()
-                event.clear()
-                woken += 1
+    async def waiter():
+        nonlocal woken
+        while woken < n:
+            await event.wait()
+            event.clear()
+            woken += 1
 
-        task = asyncio.create_task(waiter())
-        await asyncio.sleep(0)
-        start = clock()
+    task = asyncio.create_task(waiter())
+    await asyncio.sleep(0)
+    with timed:
         for count in range(1, n + 1):
             event.set()
             while woken < count:
                 await asyncio.sleep(0)
-        took = clock() - start
-        await task
-        assert woken == n
-        return took
-
-    return run(main())
+    await task
+    assert woken == n
 
 
-def queue_pass(n):
-    async def main():
-        queue, got = asyncio.Queue(16), []
+async def queue_pass(timed, n):
+    queue, got = asyncio.Queue(16), []
 
-        async def consume():
-            for _ in range(n):
-                got.append(await queue.get())
+    async def consume():
+        for _ in range(n):
+            got.append(await queue.get())
 
-        consumer = asyncio.create_task(consume())
-        start = clock()
+    consumer = asyncio.create_task(consume())
+    with timed:
         for item in range(n):
             await queue.put(item)
         await consumer
-        took = clock() - start
-        assert got == list(range(n))
-        return took
-
-    return run(main())
+    assert got == list(range(n))
 
 
-def lock_free(n):
-    async def main():
-        lock = asyncio.Lock()
-        start = clock()
+async def lock_free(timed, n):
+    lock = asyncio.Lock()
+    with timed:
         for _ in range(n):
             async with lock:
                 pass
-        took = clock() - start
-        assert not lock.locked()
-        return took
-
-    return run(main())
+    assert not lock.locked()
 
 
-def lock_contended(n):
-    async def main():
-        lock, inside, most, total = asyncio.Lock(), 0, 0, 0
-
-        async def want():
-            nonlocal inside, most, total
-            for _ in range(n // 10):
-                async with lock:
-                    inside += 1
-                    most = max(most, inside)
-                    await asyncio.sleep(0)
-                    inside -= 1
-                    total += 1
-
-        start = clock()
+async def lock_contended(timed, n):
+    want, seen = _coroutines.wanting(asyncio.Lock(), asyncio.sleep, n // 10)
+    with timed:
         await asyncio.gather(*(want() for _ in range(10)))
-        took = clock() - start
-        assert (most, total) == (1, n // 10 * 10)
-        return took
-
-    return run(main())
+    assert seen() == (1, n // 10 * 10)
 
 
-def cancel(n):
-    async def main():
-        tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(n)]
-        await asyncio.sleep(0)
-        start = clock()
+async def cancel(timed, n):
+    tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(n)]
+    await asyncio.sleep(0)
+    with timed:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        took = clock() - start
-        assert all(task.cancelled() for task in tasks)
-        return took
-
-    return run(main())
+    assert all(task.cancelled() for task in tasks)
 
 
-def timeout(n):
-    async def main():
-        done = 0
-        start = clock()
+async def timeout(timed, n):
+    done = 0
+    with timed:
         for _ in range(n):
             async with asyncio.timeout(60):
                 done += 1
-        took = clock() - start
-        assert done == n
-        return took
-
-    return run(main())
+    assert done == n
 
 
-def delegate(n, depth):
-    async def chain(levels):
-        return 1 if levels == 0 else await chain(levels - 1)
-
-    async def main():
-        total = 0
-        start = clock()
-        for _ in range(n):
-            total += await chain(depth)
-        took = clock() - start
-        assert total == n
-        return took
-
-    return run(main())
+yield_now = partial(_coroutines.yield_now, asyncio.sleep)
+delegate = _coroutines.delegate
+resume = partial(_coroutines.resume, asyncio.sleep)
 
 
-def resume(n, depth):
-    async def chain(levels):
-        if levels:
-            return await chain(levels - 1)
-        for _ in range(n):
-            await asyncio.sleep(0)
-        return n
-
-    async def main():
-        start = clock()
-        resumed = await chain(depth)
-        took = clock() - start
-        assert resumed == n
-        return took
-
-    return run(main())
+async def thread_call(timed, n):
+    await _coroutines.calls(timed, n, asyncio.to_thread)
 
 
-def thread_call(n):
-    async def main():
-        await asyncio.to_thread(int)  # the pool is there
-        total = 0
-        start = clock()
-        for _ in range(n):
-            total += await asyncio.to_thread(abs, -1)
-        took = clock() - start
-        assert total == n
-        return took
-
-    return run(main())
-
-
-def process_call(n):
-    async def main():
-        loop, total = asyncio.get_running_loop(), 0
-        with ProcessPoolExecutor(1) as pool:
-            await loop.run_in_executor(pool, abs, -1)
-            start = clock()
-            for _ in range(n):
-                total += await loop.run_in_executor(pool, abs, -1)
-            took = clock() - start
-        assert total == n
-        return took
-
-    return run(main())
+async def process_call(timed, n):
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(1) as pool:
+        await _coroutines.calls(timed, n, partial(loop.run_in_executor, pool))
 
 
 async def _echo(reader, writer):
@@ -267,16 +158,15 @@ async def _echo(reader, writer):
     writer.close()
 
 
-async def _trips(reader, writer, n):
-    start = clock()
-    for number in range(n):
-        message = b"%07d\n" % number
-        writer.write(message)
-        assert await reader.readexactly(8) == message
-    return clock() - start
+async def _trips(timed, n, reader, writer):
+    with timed:
+        for number in range(n):
+            message = b"%07d\n" % number
+            writer.write(message)
+            assert await reader.readexactly(8) == message
 
 
-def pipe_trip(n):
+async def pipe_trip(timed, n):
     async def ends():
         loop = asyncio.get_running_loop()
         there, back = os.pipe(), os.pipe()
@@ -291,89 +181,64 @@ def pipe_trip(n):
             opened.append((reader, asyncio.StreamWriter(transport, other, None, loop)))
         return opened
 
-    async def main():
-        (reader, writer), mine = await ends()
-        echo = asyncio.create_task(_echo(reader, writer))
-        took = await _trips(*mine, n)
-        mine[1].close()
-        await echo
-        return took
-
-    return run(main())
+    (reader, writer), mine = await ends()
+    echo = asyncio.create_task(_echo(reader, writer))
+    await _trips(timed, n, *mine)
+    mine[1].close()
+    await echo
 
 
-def subprocess_echo(n):
-    async def main():
-        cat = await asyncio.create_subprocess_exec(
-            "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-        )
-        took = await _trips(cat.stdout, cat.stdin, n)
-        cat.stdin.close()
-        assert await cat.wait() == 0
-        return took
-
-    return run(main())
+async def subprocess_echo(timed, n):
+    cat = await asyncio.create_subprocess_exec(
+        "cat", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    await _trips(timed, n, cat.stdout, cat.stdin)
+    cat.stdin.close()
+    assert await cat.wait() == 0
 
 
-def signal_wake(n):
-    async def main():
-        loop, came, event = asyncio.get_running_loop(), 0, asyncio.Event()
+async def signal_wake(timed, n):
+    loop, came, event = asyncio.get_running_loop(), 0, asyncio.Event()
 
-        def handle():
-            nonlocal came
-            came += 1
-            event.set()
+    def handle():
+        nonlocal came
+        came += 1
+        event.set()
 
-        loop.add_signal_handler(signal.SIGUSR1, handle)
-        start = clock()
+    loop.add_signal_handler(signal.SIGUSR1, handle)
+    with timed:
         for _ in range(n):
             os.kill(os.getpid(), signal.SIGUSR1)
             await event.wait()
             event.clear()
-        took = clock() - start
-        loop.remove_signal_handler(signal.SIGUSR1)
-        assert came == n
-        return took
-
-    return run(main())
+    loop.remove_signal_handler(signal.SIGUSR1)
+    assert came == n
 
 
-def unix_trip(n):
-    async def main():
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "socket")
-            server = await asyncio.start_unix_server(_echo, path)
-            reader, writer = await asyncio.open_unix_connection(path)
-            took = await _trips(reader, writer, n)
-            writer.close()
-            server.close()
-        return took
-
-    return run(main())
-
-
-def tcp_trip(n):
-    async def main():
-        listener = socket.create_server(("127.0.0.1", 0))
-        server = await asyncio.start_server(_echo, sock=listener)
-        reader, writer = await asyncio.open_connection(*listener.getsockname())
-        took = await _trips(reader, writer, n)
+async def unix_trip(timed, n):
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "socket")
+        server = await asyncio.start_unix_server(_echo, path)
+        reader, writer = await asyncio.open_unix_connection(path)
+        await _trips(timed, n, reader, writer)
         writer.close()
         server.close()
-        return took
-
-    return run(main())
 
 
-def hold(n, measure):
+async def tcp_trip(timed, n):
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = await asyncio.start_server(_echo, sock=listener)
+    reader, writer = await asyncio.open_connection(*listener.getsockname())
+    await _trips(timed, n, reader, writer)
+    writer.close()
+    server.close()
+
+
+async def hold(n, measure):
     """Calls measure() before and while n units wait."""
-
-    async def main():
-        measure()
-        tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(n)]
-        await asyncio.sleep(0)
-        measure()
-        for task in tasks:
-            task.cancel()
-
-    return run(main())
+    measure()
+    tasks = [asyncio.create_task(asyncio.sleep(3600)) for _ in range(n)]
+    await asyncio.sleep(0)
+    measure()
+    for task in tasks:
+        task.cancel()

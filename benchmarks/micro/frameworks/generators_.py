@@ -1,9 +1,11 @@
 """Generators of the language itself, which coroutines were made of: PEP 380's examples."""
 
-from time import perf_counter as clock
+from . import _functions
+
+run = _functions.run
 
 
-def accumulate(n, depth):
+def accumulate(timed, n, depth):
     """Numbers are sent into a generator that adds them up, below `depth` that delegate."""
 
     def add_up():
@@ -19,25 +21,21 @@ def accumulate(n, depth):
 
     adder = delegating(depth)
     next(adder)
-    start = clock()
-    for number in range(n):
-        adder.send(number)
-    took = clock() - start
+    with timed:
+        for number in range(n):
+            adder.send(number)
     try:
         adder.send(None)
     except StopIteration as end:
         assert end.value == sum(range(n))
-    return took
 
 
-def chain(n, depth):
+def chain(timed, n, depth):
     """Items come through `depth` generators, each of which yields from the next."""
 
     def chained(levels):
         yield from chained(levels - 1) if levels > 1 else range(n)
 
-    start = clock()
-    got = sum(chained(depth))
-    took = clock() - start
+    with timed:
+        got = sum(chained(depth))
     assert got == sum(range(n))
-    return took

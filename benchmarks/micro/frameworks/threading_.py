@@ -8,23 +8,25 @@ import subprocess
 import tempfile
 import threading
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from time import perf_counter as clock
 from time import sleep
 
+from . import _functions
 
-def spawn_join(n):
+run = _functions.run
+
+
+def spawn_join(timed, n):
     threads = [threading.Thread(target=int) for _ in range(n)]
-    start = clock()
-    for thread in threads:
-        thread.start()
-        thread.join()
-    took = clock() - start
+    with timed:
+        for thread in threads:
+            thread.start()
+            thread.join()
     assert not any(thread.is_alive() for thread in threads)
-    return took
 
 
-def ping_pong(n):
+def ping_pong(timed, n):
     ping, pong, hits = threading.Event(), threading.Event(), 0
 
     def other():
@@ -37,43 +39,32 @@ def ping_pong(n):
 
     partner = threading.Thread(target=other)
     partner.start()
-    start = clock()
-    for _ in range(n):
-        ping.set()
-        pong.wait()
-        pong.clear()
-    took = clock() - start
+    with timed:
+        for _ in range(n):
+            ping.set()
+            pong.wait()
+            pong.clear()
     partner.join()
     assert hits == n
-    return took
 
 
-def yield_now(n):
-    start = clock()
-    for _ in range(n):
-        sleep(0)
-    return clock() - start
-
-
-def sleepers(n):
+def sleepers(timed, n):
     woken = []
 
     def doze():
         sleep(0.01)
         woken.append(1)
 
-    start = clock()
-    threads = [threading.Thread(target=doze) for _ in range(n)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = clock() - start
+    with timed:
+        threads = [threading.Thread(target=doze) for _ in range(n)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
     assert len(woken) == n
-    return took
 
 
-def event_wake(n):
+def event_wake(timed, n):
     event, seen, woken = threading.Event(), threading.Semaphore(0), 0
 
     def waiter():
@@ -86,17 +77,15 @@ def event_wake(n):
 
     thread = threading.Thread(target=waiter)
     thread.start()
-    start = clock()
-    for _ in range(n):
-        event.set()
-        seen.acquire()
-    took = clock() - start
+    with timed:
+        for _ in range(n):
+            event.set()
+            seen.acquire()
     thread.join()
     assert woken == n
-    return took
 
 
-def queue_pass(n):
+def queue_pass(timed, n):
     passed, got = queue.Queue(16), []
 
     def consume():
@@ -105,105 +94,52 @@ def queue_pass(n):
 
     consumer = threading.Thread(target=consume)
     consumer.start()
-    start = clock()
-    for item in range(n):
-        passed.put(item)
-    consumer.join()
-    took = clock() - start
+    with timed:
+        for item in range(n):
+            passed.put(item)
+        consumer.join()
     assert got == list(range(n))
-    return took
 
 
-def lock_free(n):
+def lock_free(timed, n):
     lock = threading.Lock()
-    start = clock()
-    for _ in range(n):
-        with lock:
-            pass
-    took = clock() - start
-    assert not lock.locked()
-    return took
-
-
-def lock_contended(n):
-    lock, inside, most, total = threading.Lock(), 0, 0, 0
-
-    def want():
-        nonlocal inside, most, total
-        for _ in range(n // 10):
-            with lock:
-                inside += 1
-                most = max(most, inside)
-                sleep(0)
-                inside -= 1
-                total += 1
-
-    threads = [threading.Thread(target=want) for _ in range(10)]
-    start = clock()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    took = clock() - start
-    assert (most, total) == (1, n // 10 * 10)
-    return took
-
-
-def delegate(n, depth):
-    def chain(levels):
-        return 1 if levels == 0 else chain(levels - 1)  # threads call functions
-
-    total = 0
-    start = clock()
-    for _ in range(n):
-        total += chain(depth)
-    took = clock() - start
-    assert total == n
-    return took
-
-
-def resume(n, depth):
-    def chain(levels):
-        if levels:
-            return chain(levels - 1)
+    with timed:
         for _ in range(n):
-            sleep(0)
-        return n
-
-    start = clock()
-    resumed = chain(depth)
-    took = clock() - start
-    assert resumed == n
-    return took
+            with lock:
+                pass
+    assert not lock.locked()
 
 
-def thread_call(n):
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(int).result()
-        start = clock()
-        total = sum(pool.submit(abs, -1).result() for _ in range(n))
-        took = clock() - start
-    assert total == n
-    return took
+def lock_contended(timed, n):
+    want, seen = _functions.wanting(threading.Lock(), sleep, n // 10)
+    threads = [threading.Thread(target=want) for _ in range(10)]
+    with timed:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert seen() == (1, n // 10 * 10)
 
 
-def process_call(n):
-    with ProcessPoolExecutor(1) as pool:
+yield_now = partial(_functions.yield_now, sleep)
+delegate = _functions.delegate
+resume = partial(_functions.resume, sleep)
+
+
+def _calls(timed, n, pool):
+    with pool:
         pool.submit(abs, -1).result()
-        start = clock()
-        total = sum(pool.submit(abs, -1).result() for _ in range(n))
-        took = clock() - start
+        with timed:
+            total = sum(pool.submit(abs, -1).result() for _ in range(n))
     assert total == n
-    return took
 
 
-def _trips(read, write, n):
-    start = clock()
-    for number in range(n):
-        message = b"%07d\n" % number
-        write(message)
-        assert read(8) == message
-    return clock() - start
+def thread_call(timed, n):
+    _calls(timed, n, ThreadPoolExecutor(1))
+
+
+def process_call(timed, n):
+    _calls(timed, n, ProcessPoolExecutor(1))
 
 
 def _echo(read, write):
@@ -211,29 +147,27 @@ def _echo(read, write):
         write(data)
 
 
-def pipe_trip(n):
+def pipe_trip(timed, n):
     there, back = os.pipe(), os.pipe()
     echo = threading.Thread(
-        target=_echo, args=(lambda size: os.read(there[0], size), lambda d: os.write(back[1], d))
+        target=_echo, args=(partial(os.read, there[0]), partial(os.write, back[1]))
     )
     echo.start()
-    took = _trips(lambda size: os.read(back[0], size), lambda data: os.write(there[1], data), n)
+    _functions.trips(timed, n, partial(os.write, there[1]), partial(os.read, back[0]))
     os.close(there[1])
     echo.join()
     for end in (there[0], *back):
         os.close(end)
-    return took
 
 
-def subprocess_echo(n):
+def subprocess_echo(timed, n):
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as cat:
-        took = _trips(cat.stdout.read, cat.stdin.write, n)
+        _functions.trips(timed, n, cat.stdin.write, cat.stdout.read)
         cat.stdin.close()
         assert cat.wait() == 0
-    return took
 
 
-def signal_wake(n):
+def signal_wake(timed, n):
     came = 0
 
     def handle(*_):
@@ -241,18 +175,16 @@ def signal_wake(n):
         came += 1
 
     before = signal.signal(signal.SIGUSR1, handle)
-    start = clock()
-    for count in range(1, n + 1):
-        os.kill(os.getpid(), signal.SIGUSR1)
-        while came < count:
-            pass
-    took = clock() - start
+    with timed:
+        for count in range(1, n + 1):
+            os.kill(os.getpid(), signal.SIGUSR1)
+            while came < count:
+                pass
     signal.signal(signal.SIGUSR1, before)
     assert came == n
-    return took
 
 
-def _over(listener, family, n):
+def _over(timed, n, listener, family):
     def serve():
         connection, _ = listener.accept()
         with connection:
@@ -262,22 +194,21 @@ def _over(listener, family, n):
     server.start()
     with socket.socket(family) as client:
         client.connect(listener.getsockname())
-        took = _trips(client.recv, client.sendall, n)
+        _functions.trips(timed, n, client.sendall, client.recv)
     server.join()
     listener.close()
-    return took
 
 
-def unix_trip(n):
+def unix_trip(timed, n):
     with tempfile.TemporaryDirectory() as folder:
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(Path(folder) / "socket"))
         listener.listen()
-        return _over(listener, socket.AF_UNIX, n)
+        _over(timed, n, listener, socket.AF_UNIX)
 
 
-def tcp_trip(n):
-    return _over(socket.create_server(("127.0.0.1", 0)), socket.AF_INET, n)
+def tcp_trip(timed, n):
+    _over(timed, n, socket.create_server(("127.0.0.1", 0)), socket.AF_INET)
 
 
 def hold(n, measure):

@@ -7,12 +7,13 @@ main() runs within it.
 
 import tempfile
 import threading
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from time import perf_counter as clock
 
 from twisted.internet import defer, endpoints, protocol, reactor, task, threads
 from twisted.internet.error import ProcessDone
+
+from . import _coroutines
 
 
 @cache
@@ -22,7 +23,8 @@ def _reactor():
     return reactor
 
 
-def _run(main):
+def run(main):
+    """Runs a coroutine function in the reactor's thread."""
     return threads.blockingCallFromThread(_reactor(), lambda: defer.Deferred.fromCoroutine(main()))
 
 
@@ -34,207 +36,118 @@ async def _nothing():
     pass
 
 
-def spawn_join(n):
-    async def main():
-        start = clock()
+async def spawn_join(timed, n):
+    with timed:
         units = [defer.Deferred.fromCoroutine(_nothing()) for _ in range(n)]
         for unit in units:
             await unit
-        took = clock() - start
-        assert all(unit.called for unit in units)
-        return took
-
-    return _run(main)
+    assert all(unit.called for unit in units)
 
 
-def ping_pong(n):
-    async def main():
-        ping, pong, hits = defer.DeferredQueue(), defer.DeferredQueue(), 0
+async def ping_pong(timed, n):
+    ping, pong, hits = defer.DeferredQueue(), defer.DeferredQueue(), 0
 
-        async def other():
-            nonlocal hits
-            for _ in range(n):
-                await ping.get()
-                hits += 1
-                pong.put(None)
+    async def other():
+        nonlocal hits
+        for _ in range(n):
+            await ping.get()
+            hits += 1
+            pong.put(None)
 
-        partner = defer.Deferred.fromCoroutine(other())
-        start = clock()
+    partner = defer.Deferred.fromCoroutine(other())
+    with timed:
         for _ in range(n):
             ping.put(None)
             await pong.get()
-        took = clock() - start
-        await partner
-        assert hits == n
-        return took
-
-    return _run(main)
+    await partner
+    assert hits == n
 
 
-def yield_now(n):
-    async def main():
-        start = clock()
-        for _ in range(n):
-            await _sleep(0)
-        return clock() - start
+async def sleepers(timed, n):
+    woken = []
 
-    return _run(main)
+    async def doze():
+        await _sleep(0.01)
+        woken.append(1)
 
-
-def sleepers(n):
-    async def main():
-        woken = []
-
-        async def doze():
-            await _sleep(0.01)
-            woken.append(1)
-
-        start = clock()
+    with timed:
         await defer.gatherResults([defer.Deferred.fromCoroutine(doze()) for _ in range(n)])
-        took = clock() - start
-        assert len(woken) == n
-        return took
-
-    return _run(main)
+    assert len(woken) == n
 
 
-def queue_pass(n):
-    async def main():
-        queue, got = defer.DeferredQueue(), []  # it bounds by an error, not by waiting
+async def queue_pass(timed, n):
+    queue, got = defer.DeferredQueue(), []  # it bounds by an error, not by waiting
 
-        async def consume():
-            for _ in range(n):
-                got.append(await queue.get())
+    async def consume():
+        for _ in range(n):
+            got.append(await queue.get())
 
-        start = clock()
+    with timed:
         consumer = defer.Deferred.fromCoroutine(consume())
         for item in range(n):
             queue.put(item)
         await consumer
-        took = clock() - start
-        assert got == list(range(n))
-        return took
-
-    return _run(main)
+    assert got == list(range(n))
 
 
-def lock_free(n):
-    async def main():
-        lock = defer.DeferredLock()
-        start = clock()
+async def lock_free(timed, n):
+    lock = defer.DeferredLock()
+    with timed:
         for _ in range(n):
             await lock.acquire()
             lock.release()
-        took = clock() - start
-        assert not lock.locked
-        return took
-
-    return _run(main)
+    assert not lock.locked
 
 
-def lock_contended(n):
-    async def main():
-        lock, inside, most, total = defer.DeferredLock(), 0, 0, 0
+async def lock_contended(timed, n):
+    lock, inside, most, total = defer.DeferredLock(), 0, 0, 0
 
-        async def want():
-            nonlocal inside, most, total
-            for _ in range(n // 10):
-                await lock.acquire()
-                inside += 1
-                most = max(most, inside)
-                await _sleep(0)
-                inside -= 1
-                total += 1
-                lock.release()
+    async def want():
+        nonlocal inside, most, total
+        for _ in range(n // 10):
+            await lock.acquire()
+            inside += 1
+            most = max(most, inside)
+            await _sleep(0)
+            inside -= 1
+            total += 1
+            lock.release()
 
-        start = clock()
+    with timed:
         await defer.gatherResults([defer.Deferred.fromCoroutine(want()) for _ in range(10)])
-        took = clock() - start
-        assert (most, total) == (1, n // 10 * 10)
-        return took
-
-    return _run(main)
+    assert (most, total) == (1, n // 10 * 10)
 
 
-def cancel(n):
-    async def main():
-        cancelled = 0
+async def cancel(timed, n):
+    cancelled = 0
 
-        def note(failure):
-            nonlocal cancelled
-            failure.trap(defer.CancelledError)
-            cancelled += 1
+    def note(failure):
+        nonlocal cancelled
+        failure.trap(defer.CancelledError)
+        cancelled += 1
 
-        units = [_sleep(3600).addErrback(note) for _ in range(n)]
-        start = clock()
+    units = [_sleep(3600).addErrback(note) for _ in range(n)]
+    with timed:
         for unit in units:
             unit.cancel()
-        took = clock() - start
-        assert cancelled == n
-        return took
-
-    return _run(main)
+    assert cancelled == n
 
 
-def timeout(n):
-    async def main():
-        done = 0
-        start = clock()
+async def timeout(timed, n):
+    done = 0
+    with timed:
         for _ in range(n):
             done += await defer.succeed(1).addTimeout(60, reactor)
-        took = clock() - start
-        assert done == n
-        return took
-
-    return _run(main)
+    assert done == n
 
 
-def delegate(n, depth):
-    async def chain(levels):
-        return 1 if levels == 0 else await chain(levels - 1)
-
-    async def main():
-        total = 0
-        start = clock()
-        for _ in range(n):
-            total += await chain(depth)
-        took = clock() - start
-        assert total == n
-        return took
-
-    return _run(main)
+yield_now = partial(_coroutines.yield_now, _sleep)
+delegate = _coroutines.delegate
+resume = partial(_coroutines.resume, _sleep)
 
 
-def resume(n, depth):
-    async def chain(levels):
-        if levels:
-            return await chain(levels - 1)
-        for _ in range(n):
-            await _sleep(0)
-        return n
-
-    async def main():
-        start = clock()
-        resumed = await chain(depth)
-        took = clock() - start
-        assert resumed == n
-        return took
-
-    return _run(main)
-
-
-def thread_call(n):
-    async def main():
-        await threads.deferToThread(int)  # the pool is there
-        total = 0
-        start = clock()
-        for _ in range(n):
-            total += await threads.deferToThread(abs, -1)
-        took = clock() - start
-        assert total == n
-        return took
-
-    return _run(main)
+async def thread_call(timed, n):
+    await _coroutines.calls(timed, n, threads.deferToThread)
 
 
 class _Echo(protocol.Protocol):
@@ -256,12 +169,11 @@ class _Client(protocol.Protocol):
             self.waiting.callback(self.data)
 
 
-async def _trips(client, n):
-    start = clock()
-    for number in range(n):
-        message = b"%07d\n" % number
-        assert await client.say(message) == message
-    return clock() - start
+async def _trips(timed, n, client):
+    with timed:
+        for number in range(n):
+            message = b"%07d\n" % number
+            assert await client.say(message) == message
 
 
 class _Cat(protocol.ProcessProtocol):
@@ -279,61 +191,48 @@ class _Cat(protocol.ProcessProtocol):
         self.ended.callback(reason.check(ProcessDone) is not None)
 
 
-def subprocess_echo(n):
-    async def main():
-        cat = _Cat()
-        reactor.spawnProcess(cat, "cat", ["cat"], env=None)
-        took = await _trips(cat.client, n)
-        cat.transport.closeStdin()
-        cat.transport.signalProcess("TERM")
-        return took
-
-    return _run(main)
+async def subprocess_echo(timed, n):
+    cat = _Cat()
+    reactor.spawnProcess(cat, "cat", ["cat"], env=None)
+    await _trips(timed, n, cat.client)
+    cat.transport.closeStdin()
+    cat.transport.signalProcess("TERM")
 
 
-async def _over(server, connect, n):
+async def _over(timed, n, server, connect):
     listening = await server.listen(protocol.Factory.forProtocol(_Echo))
     client = await endpoints.connectProtocol(connect(listening), _Client())
-    took = await _trips(client, n)
+    await _trips(timed, n, client)
     client.transport.loseConnection()
     await listening.stopListening()
-    return took
 
 
-def unix_trip(n):
-    async def main():
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / "socket")
-            return await _over(
-                endpoints.UNIXServerEndpoint(reactor, path),
-                lambda listening: endpoints.UNIXClientEndpoint(reactor, path),
-                n,
-            )
-
-    return _run(main)
-
-
-def tcp_trip(n):
-    async def main():
-        return await _over(
-            endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
-            lambda listening: endpoints.TCP4ClientEndpoint(
-                reactor, "127.0.0.1", listening.getHost().port
-            ),
+async def unix_trip(timed, n):
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "socket")
+        await _over(
+            timed,
             n,
+            endpoints.UNIXServerEndpoint(reactor, path),
+            lambda listening: endpoints.UNIXClientEndpoint(reactor, path),
         )
 
-    return _run(main)
+
+async def tcp_trip(timed, n):
+    await _over(
+        timed,
+        n,
+        endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
+        lambda listening: endpoints.TCP4ClientEndpoint(
+            reactor, "127.0.0.1", listening.getHost().port
+        ),
+    )
 
 
-def hold(n, measure):
+async def hold(n, measure):
     """Calls measure() before and while n units wait."""
-
-    async def main():
-        measure()
-        units = [_sleep(3600).addErrback(lambda failure: None) for _ in range(n)]
-        measure()
-        for unit in units:
-            unit.cancel()
-
-    return _run(main)
+    measure()
+    units = [_sleep(3600).addErrback(lambda failure: None) for _ in range(n)]
+    measure()
+    for unit in units:
+        unit.cancel()

@@ -1,21 +1,10 @@
 """uvloop: asyncio's own tasks and locks on another loop, so the functions are asyncio's."""
 
-import types
-
 import uvloop
 
-from . import asyncio_
+from .asyncio_ import *  # noqa: F403
 
 
-def _on(function):
-    """The same function, started on uvloop."""
-    return types.FunctionType(function.__code__, {**vars(asyncio_), "run": uvloop.run})
-
-
-globals().update(
-    {
-        name: _on(function)
-        for name, function in vars(asyncio_).items()
-        if isinstance(function, types.FunctionType) and not name.startswith("_") and name != "run"
-    }
-)
+def run(main):  # type: ignore[no-redef]  # in the place of asyncio's
+    """Runs a coroutine function on a loop of its own."""
+    return uvloop.run(main())

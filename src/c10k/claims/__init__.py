@@ -5,7 +5,8 @@ A claim is a module (benchmarks/claims, or any path) with
   WORDS       what is claimed, as people say it
   EXPERIMENT  what is done to see
   RULE        when it is supported and when refuted, in words
-  measure(setting) → samples: name → one value a repetition; the evidence, which is kept
+  measure(setting) → samples: what was measured → one value a repetition; the evidence, which
+                     is kept. What was measured is a text, or a named tuple, which is kept as one
   decide(samples)  → parts: what the evidence says of each thing claimed; pure
 
 A part about a figure is decided by an interval over repetitions that lies wholly on one
@@ -35,6 +36,7 @@ from .rules import Samples as Samples
 from .rules import always as always
 from .rules import decided as decided
 from .rules import figure as figure
+from .rules import named as named
 from .rules import part as part
 from .rules import side as side
 from .rules import together as together

@@ -11,7 +11,7 @@ from types import ModuleType
 from ..launch.watch import Surroundings
 from ..model import Outcome
 from .kept import ClaimError
-from .rules import HOLDS, decided
+from .rules import HOLDS, Samples, decided
 
 # Repetitions. Six are the fewest whose extremes hold the median 95 % of the time.
 FULL, QUICK = 6, 3
@@ -69,18 +69,17 @@ def run(name: str, claim: ModuleType, setting: Setting) -> Outcome:
     """Makes the experiment and decides. One that cannot be made has that as its reason."""
     began = time.monotonic()
     surroundings = Surroundings()
-    kept: dict[str, tuple[float, ...]] = {}
+    samples: Samples = {}
     reason = ""
     try:
-        for key, values in claim.measure(setting).items():
-            kept[key] = tuple(map(float, values))
+        samples = {key: tuple(map(float, values)) for key, values in claim.measure(setting).items()}
     except Exception as error:  # a claim is anybody's code
         words = " ".join(str(error).split())
         reason = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
     return decided(
         name,
         claim,
-        kept,
+        samples,
         reason=reason,
         took_s=time.monotonic() - began,
         noise=surroundings.noise(),

@@ -9,7 +9,8 @@ from typing import Any
 from ..judge import stats
 from ..model import Decision, Figure, Outcome, Part
 
-Samples = Mapping[str, Sequence[float]]
+# What was measured, as a text or as a (named) tuple → one value a repetition
+Samples = Mapping[str | tuple[object, ...], Sequence[float]]
 HOLDS = ("WORDS", "EXPERIMENT", "RULE", "measure", "decide")
 
 
@@ -29,14 +30,19 @@ def figure(
     if most is not None:
         low, high = _within(values, most)
         return Figure(name, statistics.median(values), low, high, len(values), unit)
-    there, back, end = (
-        (math.log, math.exp, stats.undone) if min(values) > 0 else (float, float, float)
-    )
-    found = stats.median_interval([there(value) for value in values])
-    low, high = (
-        (end(found.low), end(found.high)) if found.blocks >= stats.MIN_BLOCKS else (None, None)
-    )
-    return Figure(name, back(found.median), low, high, found.blocks, unit)
+    if min(values) > 0:
+        found = stats.median_interval([math.log(value) for value in values])
+        median, low, high = (
+            math.exp(found.median),
+            stats.undone(found.low),
+            stats.undone(found.high),
+        )
+    else:
+        found = stats.median_interval(values)
+        median, low, high = found.median, found.low, found.high
+    if found.blocks < stats.MIN_BLOCKS:
+        low, high = None, None
+    return Figure(name, median, low, high, found.blocks, unit)
 
 
 def _within(values: Sequence[float], most: float) -> tuple[float | None, float | None]:
@@ -125,11 +131,18 @@ def together(parts: Iterable[Part]) -> Decision:
     return found.pop() if len(found) == 1 else "not resolved"
 
 
+def named(key: str | tuple[object, ...]) -> str:
+    """The name that an outcome keeps for what was measured; no decision reads it back."""
+    if isinstance(key, str):
+        return key
+    return " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in key).rstrip()
+
+
 def decided(name: str, claim: ModuleType, samples: Samples, **about: Any) -> Outcome:
     """What samples say of a claim."""
     parts = tuple(claim.decide(samples))
     words, experiment, rule = (
         " ".join(getattr(claim, each).split()) for each in ("WORDS", "EXPERIMENT", "RULE")
     )
-    kept = {key: tuple(values) for key, values in samples.items()}
+    kept = {named(key): tuple(values) for key, values in samples.items()}
     return Outcome(name, words, experiment, rule, together(parts), parts, samples=kept, **about)
