@@ -20,7 +20,7 @@ from .console import print_line
 from .interrupt import Interruptible
 from .results import print_session
 
-_SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.Whole
+_SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.BoundedInt
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..errors import UserError
-from ..model import Arrivals, Kind, Load, Real, Search, Sharing, Whole, Workload
+from ..model import Arrivals, BoundedFloat, BoundedInt, Kind, Load, Search, Sharing, Workload
 from . import toml
 
 MOST_LOADS = 1000
@@ -28,36 +28,36 @@ class WorkloadError(UserError):
 
 class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     kind: Kind
-    clients: Whole | list[Whole]
-    message_bytes: Whole | list[Whole] = 64
-    depth: Whole | list[Whole] = 1
-    rate: Real | list[Real] = 0.0
+    clients: BoundedInt | list[BoundedInt]
+    message_bytes: BoundedInt | list[BoundedInt] = 64
+    depth: BoundedInt | list[BoundedInt] = 1
+    rate: BoundedFloat | list[BoundedFloat] = 0.0
     arrivals: Arrivals = ""
-    warmup_s: Real = 0.5
-    duration_s: Real = 2.0
-    ceiling_s: Real = 60.0
+    warmup_s: BoundedFloat = 0.5
+    duration_s: BoundedFloat = 2.0
+    ceiling_s: BoundedFloat = 60.0
 
 
 class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
-    least: Whole
-    most: Whole
-    p99_ms: Real = 100.0
-    within: Real = 0.01
+    least: BoundedInt
+    most: BoundedInt
+    p99_ms: BoundedFloat = 100.0
+    within: BoundedFloat = 0.01
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     servers: list[str]
     load: list[_LoadTable]
-    blocks: Whole = 5
+    blocks: BoundedInt = 5
     reference: str = ""
     control: bool = True
-    repeats: Whole = 2
-    connecting: Whole = 128
-    connect_timeout_s: Real = 15.0
-    drain_s: Real = 5.0
+    repeats: BoundedInt = 2
+    connecting: BoundedInt = 128
+    connect_timeout_s: BoundedFloat = 15.0
+    drain_s: BoundedFloat = 5.0
     search: _SearchTable | None = None
-    processes: Whole = 1
+    processes: BoundedInt = 1
     sharing: tuple[Sharing, ...] = ("one-socket",)
 
 

@@ -12,14 +12,15 @@ Tier = Literal["canonical", "variant", "tuned", "floor"]
 
 # A server's or a workload's: part of file names, so no path, and whole in UTF-8.
 Name = Annotated[str, Meta(pattern=r"\A\w[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z", max_length=200)]
-Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
+OneLine = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
 # A version specifier or a requirement: Python converts no number of 5,000 digits.
 Specified = Annotated[str, Meta(max_length=1000)]
-Whole = Annotated[int, Meta(ge=-(10**15), le=10**15)]
-Real = Annotated[float, Meta(ge=-1e15, le=1e15)]
+BoundedInt = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+BoundedFloat = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Clients = Annotated[int, Meta(ge=1, le=10_000_000)]
-Told = str | bool | int | float | list[str | int | float] | None  # by a machine, of itself
-Environment = dict[str, dict[str, Told]]
+# What a machine says of itself.
+EnvironmentValue = str | bool | int | float | list[str | int | float] | None
+Environment = dict[str, dict[str, EnvironmentValue]]
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,7 +34,7 @@ class Server(Struct, frozen=True):
     """One contender file, as its PEP 723 block (or its .toml) describes it."""
 
     name: Name  # the file's stem
-    path: Line  # within the suite relative to it, under the home ~/…, else absolute
+    path: OneLine  # within the suite relative to it, under the home ~/…, else absolute
     title: str
     model: str  # thread per client, greenlets, callbacks, coroutines ...
     unit: str  # thread, greenlet, task, protocol object ...
@@ -130,8 +131,8 @@ class Workload(Struct, frozen=True):
 class Trial(Struct, frozen=True):
     """One server under one load, once."""
 
-    block: Whole
-    position: Whole  # its place in the block's random order
+    block: BoundedInt
+    position: BoundedInt  # its place in the block's random order
     server: Name
     load: Load
 
@@ -153,13 +154,13 @@ class Plan(Struct, frozen=True):
     # the control among them
     servers: Annotated[tuple[Server, ...], Meta(min_length=1)]
     trials: tuple[Trial, ...]
-    seed: Whole
+    seed: BoundedInt
     control: str = ""  # the name under which the reference is entered again; "" for none
 
 
 class Goal(Struct, frozen=True):
     """Blocks on request: how narrow every ratio's interval is to be, and when to give up."""
 
-    precision: Real  # 0.03: each end within 3 % of the ratio
-    max_blocks: Whole
-    time_s: Real | None = None
+    precision: BoundedFloat  # 0.03: each end within 3 % of the ratio
+    max_blocks: BoundedInt
+    time_s: BoundedFloat | None = None
