@@ -225,7 +225,7 @@ def test_no_word_crashes_the_choice(words):
 )
 def test_why_not_says_what_to_do(write, old, new, words):
     """A server that cannot run here says why, with the command that helps."""
-    reason = requirements.why_not(catalog.read(write(BLOCK.replace(old, new))))
+    reason = requirements.why_not_runnable(catalog.read(write(BLOCK.replace(old, new))))
     assert (words in reason) if words else not reason
 
 
@@ -259,7 +259,7 @@ def test_why_not_names_the_program_that_is_missing(commands, reason, tmp_path, m
     path = tmp_path / "other_language.toml"
     table = '[tool.c10k]\ntitle = "x"\nmodel = "x"\nunit = "x"\ntier = "variant"\n'
     path.write_text(table + commands)
-    assert requirements.why_not(catalog.read(path)) == reason
+    assert requirements.why_not_runnable(catalog.read(path)) == reason
 
 
 def test_versions_and_notes_are_those_of_this_interpreter(write):

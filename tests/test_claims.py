@@ -534,7 +534,7 @@ def test_a_load_begins_when_all_clients_are_there_and_ends_with_its_block(loadin
 @pytest.fixture(params=WORKING, ids=lambda server: server.name)
 def server(request):
     """Each server at work in turn; skipped, visibly, where it cannot run."""
-    if reason := requirements.why_not(request.param):
+    if reason := requirements.why_not_runnable(request.param):
         pytest.skip(reason)
     return request.param
 

@@ -271,7 +271,7 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
         f"! as the session says, this is run: alpha: touch {marks[0]}; touch {marks[1]}"
     ]
     own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
-    assert choosing.foreign(own) == []
+    assert choosing.untrusted_commands(own) == []
 
 
 @pytest.mark.parametrize("word", ["{0.__class__}", "{here.parent}", "{", "{x}", "{}", "%s"])
@@ -335,9 +335,9 @@ def test_a_path_under_home_is_found_again(monkeypatch, tmp_path):
     assert paths.name_of(inside) == "~/x.py"
     assert paths.file_of("~/x.py") == inside
     assert paths.name_of(beside) == str(beside)
-    assert paths.homeless(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
+    assert paths.hide_home(f"File '{inside}', {beside}") == f"File '~/x.py', {beside}"
     monkeypatch.setenv("HOME", "/")
-    assert paths.homeless("/x / y") == "/x / y"
+    assert paths.hide_home("/x / y") == "/x / y"
 
 
 # -- networks ------------------------------------------------------------------------------

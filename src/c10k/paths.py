@@ -27,7 +27,7 @@ CLAIMS = SUITE / "benchmarks" / "claims"
 def name_of(path: Path) -> str:
     """How a session names a file: within the suite relative to it, else absolute or ~/…."""
     path = path.absolute()
-    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else homeless(str(path))
+    return str(path.relative_to(SUITE)) if path.is_relative_to(SUITE) else hide_home(str(path))
 
 
 def file_of(name: str) -> Path:
@@ -37,7 +37,7 @@ def file_of(name: str) -> Path:
     return SUITE / name  # an absolute name stays what it is
 
 
-def homeless(text: str, home: str = "~") -> str:
+def hide_home(text: str, home: str = "~") -> str:
     """The text with ~, or what home says, for the path of this user's home folder."""
     folder = Path.home()
     if len(folder.parts) < 2:  # the root is everybody's
@@ -58,7 +58,7 @@ def pip_install(what: str) -> str:
     if shutil.which("pip") == str(here.with_name("pip")):
         return f"pip install {what}"
     near = here.relative_to(Path.cwd()) if here.is_relative_to(Path.cwd()) else here
-    return f"{homeless(str(near))} -m pip install {what}"
+    return f"{hide_home(str(near))} -m pip install {what}"
 
 
 def cache() -> Path:

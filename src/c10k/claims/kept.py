@@ -41,7 +41,7 @@ def keep(folder: Path, line: ClaimsHead | Outcome) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / FILE).open("ab") as file:
-            file.write(paths.homeless(msgspec.json.encode(line).decode()).encode() + b"\n")
+            file.write(paths.hide_home(msgspec.json.encode(line).decode()).encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -39,7 +39,7 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
             {
                 **msgspec.to_builtins(server),
                 "versions": requirements.versions(server),
-                "why_not": requirements.why_not(server),
+                "why_not": requirements.why_not_runnable(server),
             }
             for server in servers
         ]
@@ -49,7 +49,9 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
     grid = Table("server", "tier", "model", "unit", "framework", box=None, pad_edge=False)
     for server in servers:
         version = requirements.versions(server).get(server.framework, "")
-        here = requirements.why_not(server) or f"{server.framework} {version}".strip() or "–"
+        here = (
+            requirements.why_not_runnable(server) or f"{server.framework} {version}".strip() or "–"
+        )
         cells = (server.name, server.tier, server.model, server.unit, here)
         grid.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console()
@@ -97,7 +99,7 @@ def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
     print_line(console, f"  c10k check ./{path}")
     print_line(console, f"  c10k serve ./{path} --bind 127.0.0.1:7000")
     print_line(console, f"  c10k run quick --servers ./{path} {nearest.name}")
-    if reason := requirements.why_not(nearest):
+    if reason := requirements.why_not_runnable(nearest):
         print_line(console, f"! it cannot run here yet: {reason}")
     return DONE
 

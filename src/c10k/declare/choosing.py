@@ -40,7 +40,7 @@ def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ..
     chosen: dict[str, Server] = {}
     for word in words(wanted):
         base, overrides = _parts(word)
-        for server in _named(base, by_name):
+        for server in _servers_of(base, by_name):
             found = _overridden(server, overrides)
             if chosen.setdefault(found.name, found) != found:
                 raise CatalogError(
@@ -67,7 +67,7 @@ def _is_file(word: str) -> bool:
         return False
 
 
-def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
+def _servers_of(word: str, by_name: Mapping[str, Server]) -> list[Server]:
     if word.startswith("@"):
         tier = [server for server in by_name.values() if server.tier == word[1:]]
         if not tier:
@@ -109,7 +109,7 @@ def _program(name: str, command: str) -> Server:
 
 def _portable(word: str) -> str:
     """A word of a command as launch.command() reads it: {{ for {, {home} for the home folder."""
-    return paths.homeless(word.replace("{", "{{").replace("}", "}}"), "{home}")
+    return paths.hide_home(word.replace("{", "{{").replace("}", "}}"), "{home}")
 
 
 def _overridden(server: Server, overrides: Sequence[str]) -> Server:
@@ -150,14 +150,14 @@ def _with_requirement(server: Server, override: str) -> Server:
 
 def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
     """Python servers with an environment of their own each, made with python where given."""
-    python = paths.homeless(python)
+    python = paths.hide_home(python)
     return tuple(
         each if each.start else replace(each, isolated=True, python=each.python or python)
         for each in servers
     )
 
 
-def foreign(servers: Iterable[Server]) -> list[str]:
+def untrusted_commands(servers: Iterable[Server]) -> list[str]:
     """What would run for these servers and is not the suite's or a plug-in's, a line each.
 
     A session's plan may name any program as a server; a person must see which.

@@ -34,6 +34,6 @@ def trim(log: Path) -> None:
         if size > LOG_BYTES:
             file.seek(size - half)
             kept += b"\n[... %d bytes left out ...]\n" % (size - LOG_BYTES) + file.read()
-    published = os.fsencode(paths.homeless(os.fsdecode(kept)))
+    published = os.fsencode(paths.hide_home(os.fsdecode(kept)))
     if size > LOG_BYTES or published != kept:
         log.write_bytes(published)

@@ -6,7 +6,7 @@ trials.torn    the beginning of a line that a crash cut short, kept aside
 finished.json  when it was finished, with a digest of the trials: from then on nothing is added
 logs/          what each server said, capped
 
-What is written names no home folder (places.homeless), whoever said it.
+What is written names no home folder (paths.hide_home), whoever said it.
 Who writes holds a lock on trials.jsonl, which ends with its process, however that ends. While
 a trial runs the folder itself is locked, too: who follows the session waits for that, and
 works between two trials only, as whatever else runs would be in what is measured.
@@ -184,7 +184,7 @@ def _write_head(folder: Path, session: Session) -> None:
 
 
 def _encoded(thing: object) -> bytes:
-    return paths.homeless(msgspec.json.encode(thing).decode()).encode()
+    return paths.hide_home(msgspec.json.encode(thing).decode()).encode()
 
 
 def _write(path: Path, text: bytes) -> None:
