@@ -73,7 +73,7 @@ def test_a_list_that_explodes_is_refused_at_once():
 @pytest.mark.parametrize("name", ["-x", "x" * 201, "\x1b", "."])
 def test_a_file_whose_name_names_no_session_is_refused(name):
     """The name becomes a part of folders' and files' names."""
-    with pytest.raises(WorkloadError, match="no name for a workload"):
+    with pytest.raises(WorkloadError, match="cannot name a workload"):
         workload.parse(GOOD, f"{name}.toml")
 
 

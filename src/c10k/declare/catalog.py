@@ -9,7 +9,7 @@ import importlib.util
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -18,8 +18,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .. import paths
 from ..errors import UserError
-from ..model import Server
-from . import toml
+from ..model import Note, Server, Specified, Tier
+from . import toml, values
 
 # The reference implementation's expression, from PEP 723.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
@@ -38,19 +38,32 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     model: str
     unit: str
-    tier: str
+    tier: Tier
     framework: str = ""
-    notes: tuple[dict[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
-    python: str = ""
+    prefers: str = msgspec.field(default="", name="python")
+
+
+class _Tool(msgspec.Struct):
+    c10k: _Table | None = None
+
+
+class _Document(msgspec.Struct, rename="kebab"):
+    """What a PEP 723 block or a .toml says: others have tables in it, too."""
+
+    tool: _Tool = msgspec.field(default_factory=_Tool)
+    requires_python: Specified = ""
+    dependencies: tuple[Specified, ...] = ()
 
 
 def read(path: Path) -> Server:
     """Reads one contender file (.py with a PEP 723 block, or .toml)."""
     try:
         text = toml.text(path)
-        document = toml.toml(_script_block(path, text) if path.suffix == ".py" else text)
+        written = toml.toml(_script_block(path, text) if path.suffix == ".py" else text)
+        document = values.convert(written, _Document)
     except toml.Unreadable as error:
         raise CatalogError(f"{path}: {error}") from None
     return _server(path, document)
@@ -68,32 +81,22 @@ def _script_block(path: Path, text: str) -> str:
     return "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
 
 
-def _server(path: Path, document: dict[str, Any]) -> Server:
+def _server(path: Path, document: _Document) -> Server:
     if not _NAME.fullmatch(path.stem):
         raise CatalogError(f"{path}: {path.stem!r} is no name for a server: letters, digits, _")
     named = paths.name_of(path)
     if not named.isprintable():
         raise CatalogError(f"{named!r}: a session cannot name this path; move the file")
-    tool = document.get("tool")
-    table = tool.get("c10k") if isinstance(tool, dict) else None
-    if not isinstance(table, dict):
+    table = document.tool.c10k
+    if table is None:
         raise CatalogError(f"{path}: tool.c10k: missing; see servers/README.md for its keys")
-    try:
-        fields = msgspec.to_builtins(msgspec.convert(table, _Table))
-        prefers = fields.pop("python")
-        server = msgspec.convert(
-            {
-                **fields,
-                "prefers": prefers,
-                "name": path.stem,
-                "path": named,
-                "requires_python": document.get("requires-python", ""),
-                "dependencies": document.get("dependencies", []),
-            },
-            Server,
-        )
-    except msgspec.ValidationError as error:
-        raise CatalogError(f"{path}: tool.c10k: {error}") from None
+    server = Server(
+        name=path.stem,
+        path=named,
+        requires_python=document.requires_python,
+        dependencies=document.dependencies,
+        **msgspec.structs.asdict(table),
+    )
     _check_specifiers(path, server)
     if path.suffix != ".py" and not server.start:
         raise CatalogError(f"{path}: tool.c10k.start: missing; say how the program is started")

@@ -18,6 +18,16 @@ Specified = Annotated[str, Meta(max_length=1000)]
 BoundedInt = Annotated[int, Meta(ge=-(10**15), le=10**15)]
 BoundedFloat = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Clients = Annotated[int, Meta(ge=1, le=10_000_000)]
+MessageBytes = Annotated[int, Meta(ge=16, le=64 * 1024 * 1024)]
+Depth = Annotated[int, Meta(ge=1, le=1000)]
+Rate = Annotated[float, Meta(ge=0, le=10_000_000)]
+Blocks = Annotated[int, Meta(ge=1, le=10_000)]
+Repeats = Annotated[int, Meta(ge=0, le=2)]
+Processes = Annotated[int, Meta(ge=1, le=1000)]
+Connecting = Annotated[int, Meta(ge=1, le=100_000)]
+SliceSeconds = Annotated[float, Meta(ge=0.01, le=86400)]
+TimeoutSeconds = Annotated[float, Meta(ge=0.01, le=3600)]
+WaitSeconds = Annotated[float, Meta(ge=0, le=3600)]
 # What a machine says of itself.
 EnvironmentValue = str | bool | int | float | list[str | int | float] | None
 Environment = dict[str, dict[str, EnvironmentValue]]
@@ -48,7 +58,7 @@ class Server(Struct, frozen=True):
     prefers: str = ""  # an interpreter to be isolated on, where it is on the machine: "3.11"
     python: str = ""  # an interpreter that was asked for: a path, "3.13", "python3.14t"
     isolated: bool = False  # in an environment of its own
-    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # copies of it that serve together
+    processes: Processes = 1  # copies of it that serve together
     sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
 
 
@@ -72,16 +82,14 @@ class Load(Struct, frozen=True, omit_defaults=False):
 
     kind: Kind
     clients: Clients
-    message_bytes: Annotated[int, Meta(ge=16, le=64 * 1024 * 1024)]
-    # closed: messages each client keeps on their way
-    depth: Annotated[int, Meta(ge=1, le=1000)]
-    warmup_s: Annotated[float, Meta(ge=0, le=3600)]
-    duration_s: Annotated[float, Meta(ge=0.01, le=86400)]  # the measured slice, at least
-    # open: messages/s of all clients together
-    rate: Annotated[float, Meta(ge=0, le=10_000_000)] = 0.0
+    message_bytes: MessageBytes
+    depth: Depth  # closed: messages each client keeps on their way
+    warmup_s: WaitSeconds
+    duration_s: SliceSeconds  # the measured slice, at least
+    rate: Rate = 0.0  # open: messages/s of all clients together
     arrivals: Arrivals = ""  # open: how the intended times are drawn
     # closed, churn: the longest that a slice may become where round trips are long
-    ceiling_s: Annotated[float, Meta(ge=0.01, le=86400)] = 60.0
+    ceiling_s: SliceSeconds = 60.0
 
     @property
     def label(self) -> str:
@@ -111,20 +119,16 @@ class Workload(Struct, frozen=True):
     name: Name
     title: str
     servers: tuple[str, ...]  # names, or @tier for all of a tier
-    blocks: Annotated[int, Meta(ge=1, le=10_000)]
+    blocks: Blocks
     loads: Annotated[tuple[Load, ...], Meta(min_length=1, max_length=1000)]
     reference: str  # the server that the others are compared with
     control: bool  # whether the reference is entered a second time, under another name
-    # how often a gated trial is repeated at most
-    repeats: Annotated[int, Meta(ge=0, le=2)]
-    # connections in flight while the clients connect
-    connecting: Annotated[int, Meta(ge=1, le=100_000)]
-    # until every client's first echo has come
-    connect_timeout_s: Annotated[float, Meta(ge=0.01, le=3600)]
-    # how long after the slice the last echoes may take
-    drain_s: Annotated[float, Meta(ge=0, le=3600)]
+    repeats: Repeats  # how often a gated trial is repeated at most
+    connecting: Connecting  # connections in flight while the clients connect
+    connect_timeout_s: TimeoutSeconds  # until every client's first echo has come
+    drain_s: WaitSeconds  # how long after the slice the last echoes may take
     search: Search | None = None  # clients of the one load are then what is looked for
-    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # of each server
+    processes: Processes = 1  # of each server
     sharing: tuple[Sharing, ...] = ("one-socket",)  # with several: each way is entered
 
 
