@@ -648,9 +648,9 @@ def test_json_holds_everything(folders):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--fail-on", "much"), "is no share"),
+        (("--fail-on", "much"), "invalid share"),
         (("--fail-on", "beauty:5%"), "no figure is named 'beauty'"),
-        (("--fail-on", "0%"), "is no share"),
+        (("--fail-on", "0%"), "invalid share"),
         (("--fail-on", "5%", "3%"), "is given twice"),
     ],
 )

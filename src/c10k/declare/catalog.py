@@ -1,7 +1,6 @@
 """Finds contenders: a file's PEP 723 block, or the .toml beside a program, becomes a Server.
 
-Nothing here imports or runs a contender: what a server is stands in its first lines,
-and whether its framework is installed is asked of the installed distributions' metadata.
+Nothing here imports or runs a contender: its first lines say what it is.
 """
 
 import hashlib
@@ -26,6 +25,7 @@ _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)
 
 PLUG_INS = "c10k.servers"  # the entry-point group: NAME = "PACKAGE.MODULE"
 _NAME = re.compile(r"\w[\w.-]{0,99}")
+_NO_NAME = "cannot name a server: use up to 100 letters, digits and _"
 
 
 class CatalogError(UserError):
@@ -72,10 +72,9 @@ def read(path: Path) -> Server:
 def _script_block(path: Path, text: str) -> str:
     blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if len(blocks) != 1:
-        found = "no" if not blocks else f"{len(blocks)}"
         raise CatalogError(
-            f"{path}: {found} PEP 723 blocks; a server opens with one '# /// script' block "
-            "that holds [tool.c10k] (see servers/README.md)"
+            f"{path}: has {len(blocks) or 'no'} PEP 723 blocks; a server file opens with exactly "
+            "one '# /// script' block, with a [tool.c10k] table (see servers/README.md)"
         )
     lines = blocks[0]["content"].splitlines()
     return "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
@@ -83,13 +82,15 @@ def _script_block(path: Path, text: str) -> str:
 
 def _server(path: Path, document: _Document) -> Server:
     if not _NAME.fullmatch(path.stem):
-        raise CatalogError(f"{path}: {path.stem!r} is no name for a server: letters, digits, _")
+        raise CatalogError(f"{path}: {path.stem!r} {_NO_NAME}")
     named = paths.name_of(path)
     if not named.isprintable():
-        raise CatalogError(f"{named!r}: a session cannot name this path; move the file")
+        raise CatalogError(
+            f"{named!r}: the path has characters that cannot be printed; rename or move the file"
+        )
     table = document.tool.c10k
     if table is None:
-        raise CatalogError(f"{path}: tool.c10k: missing; see servers/README.md for its keys")
+        raise CatalogError(f"{path}: tool.c10k: missing; servers/README.md lists its keys")
     server = Server(
         name=path.stem,
         path=named,
@@ -99,19 +100,29 @@ def _server(path: Path, document: _Document) -> Server:
     )
     _check_specifiers(path, server)
     if path.suffix != ".py" and not server.start:
-        raise CatalogError(f"{path}: tool.c10k.start: missing; say how the program is started")
+        raise CatalogError(
+            f"{path}: tool.c10k.start: missing; give the command that starts the program"
+        )
     return server
 
 
 def _check_specifiers(path: Path, server: Server) -> None:
-    try:
-        SpecifierSet(server.requires_python)
-        for note in server.notes:
-            SpecifierSet(note.python)
-        for dependency in server.dependencies:
-            Requirement(dependency)
-    except (InvalidSpecifier, InvalidRequirement) as error:
-        raise CatalogError(f"{path}: {error}") from None
+    ranges = {f"tool.c10k.notes[{n}].python": each.python for n, each in enumerate(server.notes)}
+    for key, written in {"requires-python": server.requires_python, **ranges}.items():
+        try:
+            SpecifierSet(written)
+        except InvalidSpecifier:
+            raise CatalogError(
+                f"{path}: {key}: {written!r} is not a range of versions, such as '>=3.11'"
+            ) from None
+    for number, written in enumerate(server.dependencies):
+        try:
+            Requirement(written)
+        except InvalidRequirement:
+            raise CatalogError(
+                f"{path}: dependencies[{number}]: {written!r} is not a requirement, such as "
+                "'trio>=0.27'"
+            ) from None
 
 
 def find(folder: Path) -> tuple[Server, ...]:
@@ -121,22 +132,22 @@ def find(folder: Path) -> tuple[Server, ...]:
 
 
 class Known(NamedTuple):
-    """The contenders that have a name here, and what is wrong with plug-ins that have none."""
+    """The contenders that can be named, and what is wrong with plug-ins that cannot."""
 
     servers: tuple[Server, ...]
     faults: tuple[str, ...]
 
 
 def known() -> Known:
-    """The suite's own contenders, then those of plug-ins; the suite's names win."""
+    """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
     servers = {server.name: server for server in find(paths.SERVERS)}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
         try:
             if point.name in servers:
-                raise CatalogError(f"{point.name} is {servers[point.name].path} already")
+                raise CatalogError(f"the name {point.name} is taken by {servers[point.name].path}")
             if not _NAME.fullmatch(point.name):
-                raise CatalogError(f"{point.name!r} is no name for a server: letters, digits, _")
+                raise CatalogError(f"{point.name!r} {_NO_NAME}")
             servers[point.name] = replace(read(_file_of(point)), name=point.name)
         except CatalogError as error:
             owner = point.dist.name if point.dist else "unknown distribution"
@@ -155,7 +166,7 @@ def _file_of(point: metadata.EntryPoint) -> Path:
     except (ImportError, ValueError) as error:
         raise CatalogError(f"{point.value}: {error}") from None
     if spec is None:
-        raise CatalogError(f"{point.value}: no package is named {package}")
+        raise CatalogError(f"{point.value}: there is no package {package}")
     folders = spec.submodule_search_locations
     if not inner and spec.origin:
         return Path(spec.origin)

@@ -1,8 +1,7 @@
 """TOML → Workload, every error named with file and key.
 
-A workload declares which servers meet which loads, in how many blocks. A [[load]]
-table may give a list for `clients`, `message_bytes` and `depth`; each combination is a
-load of its own.
+A workload declares which servers run which loads, in how many blocks. A [[load]] table may
+give a list for `clients`, `message_bytes`, `depth` and `rate`: each combination is one load.
 """
 
 import itertools
@@ -144,7 +143,7 @@ def _search(table: _SearchTable, loads: Sequence[Load]) -> Search:
 
 
 def _bounded(where: str, workload: Workload) -> Workload:
-    """The workload itself when its blocks have no more trials than can be planned."""
+    """The same workload. Raises WorkloadError where it has more trials than can be planned."""
     cells = workload.blocks * len(workload.loads)
     if cells > MOST_CELLS:
         raise WorkloadError(
@@ -163,7 +162,7 @@ def override(
     processes: int | None = None,
     sharing: Sequence[Sharing] = (),
 ) -> Workload:
-    """The workload with what the command line says instead. Raises WorkloadError.
+    """The workload changed by the command line's options. Raises WorkloadError.
 
     clients: the loads that the workload declares for these counts; for a count that it does
     not declare, those of its first count. A search goes from the least to the greatest.
@@ -215,10 +214,10 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
     arrivals = table.arrivals
     if table.kind == "open":
         if not all(choices["rate"]):
-            raise WorkloadError(f"{where}rate: an open loop needs one, in messages/s")
+            raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")
         arrivals = arrivals or "poisson"
     elif arrivals or any(choices["rate"]):
-        raise WorkloadError(f"{where}rate: only an open loop has a rate and arrivals")
+        raise WorkloadError(f"{where}rate: only a load of kind open can have a rate and arrivals")
     fixed = {key: getattr(table, key) for key in ("kind", "warmup_s", "duration_s", "ceiling_s")}
     return [
         Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals)
