@@ -180,6 +180,7 @@ def test_what_was_found_is_not_made_again(tmp_path):
     c10k_ok("claims", *both, "--quick", "--out", folder)
     assert outcomes(folder)["a_true_claim"] == first
     shown = json.loads(c10k_ok("claims", "--show", folder, "--format", "json"))
+    assert shown == json.loads(c10k_ok("claims", "--show", folder, "--json"))
     assert [each["claim"] for each in shown["outcomes"]] == ["a_true_claim", "a_false_claim"]
     assert "| A sleep of 2 ms" in c10k_ok("claims", "--show", folder, "--format", "markdown")
 
@@ -193,7 +194,7 @@ def test_what_was_found_is_not_made_again(tmp_path):
         ([ROOT / "tests" / "bad_servers"], "no claim is named"),
         (["--python", "no-such-python"], "--python no-such-python: no such interpreter"),
         (["--show", "nowhere"], "claims.jsonl: cannot be read: no such file"),
-        (["--show", "nowhere", "--quick"], "--show makes nothing"),
+        (["--show", "nowhere", "--quick"], "--show runs nothing"),
     ],
 )
 def test_a_wrong_call_gets_one_line(arguments, says, tmp_path):

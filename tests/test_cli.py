@@ -397,7 +397,7 @@ def test_show_filters_sorts_and_picks_columns(tmp_path):
     assert "alpha" not in done.stdout
     assert "connect" not in done.stdout
     for words, says in (
-        (("--servers", "gamma"), "the session has alpha, beta"),
+        (("--servers", "gamma"), "choose from alpha, beta"),
         (("--sort", "beauty"), "no column is named 'beauty'"),
         (("--clients", "many"), "invalid count 'many'"),
     ):

@@ -1,4 +1,4 @@
-"""c10k claims: the experiments on what the talk claimed."""
+"""c10k claims: the experiments that test the talk's claims."""
 
 import shutil
 import tempfile
@@ -19,7 +19,7 @@ from ..model import ClaimsHead
 from ..render import verdicts
 from ..run import begin
 from . import words
-from .app import DONE, EARLY, Flag, app
+from .app import DONE, EARLY, Json, app
 from .console import print_json, print_line
 from .interrupt import Interruptible
 from .results import Form
@@ -28,45 +28,53 @@ from .results import Form
 @app.command(name="claims")
 def claims_(
     *names: str,
-    quick: Annotated[bool, Flag] = False,
+    quick: bool = False,
     python: str | None = None,
     ladder: Path | None = None,
     out: Path | None = None,
     again: Annotated[Path | None, Parameter(name="--show")] = None,
     form: Form = "terminal",
+    as_json: Annotated[bool, Json] = False,
 ) -> int:
-    """Put the talk's claims to the test: each an experiment with a rule fixed in advance.
+    """Test the talk's claims, each by an experiment with a rule fixed in advance.
 
     Example: c10k claims --quick
     Example: c10k claims threads_race --python python3.14t
+    Example: c10k claims --show results/reference-claims --format markdown
+
+    docs/claims.md has the claims and what was found on the reference machine.
 
     Parameters
     ----------
     names
-        Names of claims, or paths of modules that are claims; without any, all of the suite's.
+        Names of claims, or paths of Python modules that hold one [default: all of the suite's].
     quick
-        Fewer repetitions: about four minutes instead of fifteen.
+        Run fewer repetitions: about four minutes instead of fifteen.
     python
-        Another interpreter to try threads on, beside this one: a path or a command.
+        A second interpreter for the thread experiments: a path or a command.
     ladder
-        A session of c10k.toml, for what it decides [default: results/reference-c10k].
+        Folder of a session of the workload c10k, which decides some of the claims [default:
+        results/reference-c10k].
     out
-        The folder for the outcomes [default: results/DATE-TIME-claims]; what it holds already
-        is not made again.
+        Folder for the outcomes [default: results/DATE-TIME-claims]. Outcomes that it already
+        holds are not repeated.
     again
-        Make nothing: show the outcomes of this folder again.
+        Run nothing; print the outcomes stored in this folder (as c10k show does for sessions).
     form
-        terminal, markdown or json.
+        Output format.
+    as_json
+        The same as --format json.
     """
+    form = "json" if as_json else form
     if again is not None:
         if names or quick or python or ladder or out:
-            raise UserError("--show makes nothing: give no other option with it but --format")
+            raise UserError("--show runs nothing and can only be combined with --format or --json")
         _outcomes(again, form)
         return DONE
     launch.raise_descriptor_limit()
     chosen = claims.choose(words.split(names), claims.find(paths.CLAIMS))
     if python is not None and shutil.which(python) is None:
-        raise UserError(f"--python {python}: no such interpreter")
+        raise UserError(f"--python {python}: there is no such interpreter here or on PATH")
     console = Console(stderr=form != "terminal")
     folder = out or Path("results") / f"{begin.stamp()}-claims"
     ladder = ladder or paths.SUITE / "results" / "reference-c10k"
@@ -101,7 +109,7 @@ def _run(
     ladder: Path,
     python: str | None,
 ) -> int:
-    """Makes the experiments and keeps each outcome; DONE, or EARLY where it was interrupted."""
+    """Runs the experiments and stores each outcome; DONE, or EARLY where it was interrupted."""
     try:
         with Interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
             setting = claims.Setting(
@@ -122,7 +130,7 @@ def _run(
 
 
 def _outcomes(folder: Path, form: str) -> None:
-    """Prints what a folder of claims holds in one of the formats."""
+    """Prints the outcomes in a folder in one of the formats."""
     found = verdicts.Outcomes(folder.name, *claims.load(folder))
     if form == "json":
         print_json(msgspec.to_builtins(found))

@@ -1,5 +1,6 @@
 """Words → servers: names, @tiers, paths, commands, and what follows an @."""
 
+import difflib
 import re
 import shlex
 import shutil
@@ -80,8 +81,9 @@ def _servers_of(word: str, by_name: Mapping[str, Server]) -> list[Server]:
         return [_program(match["name"], match["command"])]
     if "/" in word or word.endswith((".py", ".toml")):
         return [read(Path(word))]
-    names = ", ".join(by_name)
-    raise CatalogError(f"there is no server {word!r}; choose from {names} (see c10k list)")
+    near = difflib.get_close_matches(word, by_name, cutoff=0.4)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise CatalogError(f"there is no server {word!r}; {meant}c10k list shows the servers")
 
 
 def _program(name: str, command: str) -> Server:
