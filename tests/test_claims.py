@@ -172,7 +172,7 @@ def test_planted_claims_are_found_out(tmp_path):
 
 
 def test_what_was_found_is_not_made_again(tmp_path):
-    """A folder that holds outcomes is gone on with; --show makes nothing."""
+    """A folder that holds outcomes is continued; --show runs nothing."""
     folder = tmp_path / "o"
     c10k_ok("claims", PLANTED / "a_true_claim.py", "--quick", "--out", folder)
     first = outcomes(folder)["a_true_claim"]
@@ -192,7 +192,7 @@ def test_what_was_found_is_not_made_again(tmp_path):
         ([PLANTED / "no_claim.py"], "EXPERIMENT, RULE, measure, decide missing"),
         ([PLANTED / "absent.py"], "no such file"),
         ([ROOT / "tests" / "bad_servers"], "no claim is named"),
-        (["--python", "no-such-python"], "--python no-such-python: no such interpreter"),
+        (["--python", "no-such-python"], "--python no-such-python: there is no such interpreter"),
         (["--show", "nowhere"], "claims.jsonl: cannot be read: no such file"),
         (["--show", "nowhere", "--quick"], "--show runs nothing"),
     ],
