@@ -274,7 +274,7 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
         f"! the session contains a command, which is run: alpha: touch {marks[0]}; touch {marks[1]}"
     ]
     own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
-    assert choosing.foreign(own) == []
+    assert choosing.untrusted_commands(own) == []
 
 
 @pytest.mark.parametrize("word", ["{0.__class__}", "{here.parent}", "{", "{x}", "{}", "%s"])

@@ -62,12 +62,14 @@ def headline(path: Path) -> str:
         row = next(
             r
             for r in judged.rows
-            if (r.server, r.clients) == (server, clients) and r.load.startswith(load)
+            if (r.server, r.clients) == (server, clients) and r.load.label.startswith(load)
         )
         return shown(row) if row.status == "ok" else f"{shown(row)} {row.status}"
 
     rate, no_echo = column("messages/s"), column("no echo, worst")
-    p99_ms, p99_s = (columns.figure("latency_p99_us", scale, varied=True) for scale in (1e-3, 1e-6))
+    p99_ms, p99_s = (
+        columns.figure("latency_p99_us", varied=True, scale=scale) for scale in (1e-3, 1e-6)
+    )
     cells = {
         "messages/s, 1 client": ("closed", 1, rate),
         "100 clients": ("closed", 100, rate),
@@ -230,7 +232,7 @@ def million(path: Path) -> str:
     loaded = {
         row.server: row.server_cpu_us_per_message
         for row in judge.judge(store.load(HEADLINE)).rows
-        if row.clients == 10_000 and row.load.startswith("closed")
+        if row.clients == 10_000 and row.load.facts.closed_loop
     }
     headings = (
         "server",

@@ -30,12 +30,12 @@ CONNECTING = 128  # connections in flight while a crowd connects
 def servers(*names: str) -> list[Server]:
     """Servers by name that can run here; @canonical for the seven."""
     found = choosing.choose(names, catalog.find(paths.SERVERS))
-    return [server for server in found if not requirements.why_not(server)]
+    return [server for server in found if not requirements.why_not_runnable(server)]
 
 
 def working() -> list[Server]:
     """Every server at work that can run here."""
-    return [server for server in catalog.find(WORKING) if not requirements.why_not(server)]
+    return [server for server in catalog.find(WORKING) if not requirements.why_not_runnable(server)]
 
 
 def has_threads(name: str) -> bool:

@@ -145,7 +145,7 @@ def _extra_ns(whole: Session, server: str) -> list[float]:
     return [1000 * (costs[server][block] - costs[REFERENCE][block]) for block in both]
 
 
-def _blocks(whole: Session, figure: figures.Figure) -> dict[str, dict[int, float]]:
+def _blocks(whole: Session, figure: figures.FigureOf) -> dict[str, dict[int, float]]:
     """A figure of the good trials: server → block → value."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:

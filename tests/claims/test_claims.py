@@ -172,7 +172,7 @@ def test_planted_claims_are_found_out(tmp_path):
 
 
 def test_what_was_found_is_not_made_again(tmp_path):
-    """A folder that holds outcomes is gone on with; --show makes nothing."""
+    """A folder that holds outcomes is continued; --show runs nothing."""
     folder = tmp_path / "o"
     c10k_ok("claims", PLANTED / "a_true_claim.py", "--quick", "--out", folder)
     first = outcomes(folder)["a_true_claim"]
@@ -180,6 +180,7 @@ def test_what_was_found_is_not_made_again(tmp_path):
     c10k_ok("claims", *both, "--quick", "--out", folder)
     assert outcomes(folder)["a_true_claim"] == first
     shown = json.loads(c10k_ok("claims", "--show", folder, "--format", "json"))
+    assert shown == json.loads(c10k_ok("claims", "--show", folder, "--json"))
     assert [each["claim"] for each in shown["outcomes"]] == ["a_true_claim", "a_false_claim"]
     assert "| A sleep of 2 ms" in c10k_ok("claims", "--show", folder, "--format", "markdown")
 
@@ -191,9 +192,9 @@ def test_what_was_found_is_not_made_again(tmp_path):
         ([PLANTED / "no_claim.py"], "EXPERIMENT, RULE, measure, decide missing"),
         ([PLANTED / "absent.py"], "no such file"),
         ([ROOT / "tests" / "bad_servers"], "no claim is named"),
-        (["--python", "no-such-python"], "--python no-such-python: no such interpreter"),
+        (["--python", "no-such-python"], "--python no-such-python: there is no such interpreter"),
         (["--show", "nowhere"], "claims.jsonl: cannot be read: no such file"),
-        (["--show", "nowhere", "--quick"], "--show makes nothing"),
+        (["--show", "nowhere", "--quick"], "--show runs nothing"),
     ],
 )
 def test_a_wrong_call_gets_one_line(arguments, says, tmp_path):
@@ -552,7 +553,7 @@ def test_a_load_begins_when_all_clients_are_there_and_ends_with_its_block(loadin
 @pytest.fixture(params=WORKING, ids=lambda server: server.name)
 def server(request):
     """Each server at work in turn; skipped, visibly, where it cannot run."""
-    if reason := requirements.why_not(request.param):
+    if reason := requirements.why_not_runnable(request.param):
         pytest.skip(reason)
     return request.param
 

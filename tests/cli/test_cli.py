@@ -382,9 +382,9 @@ def test_show_filters_sorts_and_picks_columns(tmp_path):
     assert "alpha" not in done.stdout
     assert "connect" not in done.stdout
     for words, says in (
-        (("--servers", "gamma"), "the session has alpha, beta"),
+        (("--servers", "gamma"), "choose from alpha, beta"),
         (("--sort", "beauty"), "no column is named 'beauty'"),
-        (("--clients", "many"), "is no count"),
+        (("--clients", "many"), "invalid count 'many'"),
     ):
         assert says in c10k("show", folder, *words, code=2).stderr
 

@@ -154,14 +154,14 @@ def test_any_program_is_a_contender(tmp_path, monkeypatch):
 @pytest.mark.parametrize("word", ["trio==" + "9" * 5000, "trio==1; os_name == 'a/b'", "trio\x1b"])
 def test_an_override_that_makes_no_name_is_refused(word):
     """It is part of the row's name, and so of files'."""
-    with pytest.raises(catalog.CatalogError, match="no name"):
+    with pytest.raises(catalog.CatalogError, match="cannot name a server"):
         choosing.choose([f"trio_streams@{word}"], catalog.find(paths.SERVERS))
 
 
 @pytest.mark.parametrize("stem", ["a b", "x" * 101, "-x", "(1)"])
 def test_a_file_whose_name_makes_no_server_is_refused(write, stem):
     """Its stem is the server's name."""
-    with pytest.raises(catalog.CatalogError, match="is no name for a server"):
+    with pytest.raises(catalog.CatalogError, match="cannot name a server"):
         catalog.read(write(BLOCK, f"{stem}.py"))
 
 
@@ -184,12 +184,12 @@ def test_an_override_isolates_a_server(write):
         ("go=", "go="),
         ("go=./no-such-program", "no-such-program"),
         ("go='", "quotation"),
-        ("trio_streams@gevent==1", "it depends on trio"),
+        ("trio_streams@gevent==1", "depends on trio, not on gevent"),
         ("trio_streams@", "trio_streams"),
         ("trio_streams@@", "DISTRIBUTION"),
         ("trio_streams@trio=0.24", "DISTRIBUTION==VERSION"),
         ("trio_streams@trio @ file:///x", "DISTRIBUTION"),
-        ("epoll_c@trio==1", "no Python server"),
+        ("epoll_c@trio==1", "only Python servers"),
     ],
 )
 def test_a_word_that_names_nothing_is_told_so(word, words):
@@ -225,7 +225,7 @@ def test_no_word_crashes_the_choice(words):
 )
 def test_why_not_says_what_to_do(write, old, new, words):
     """A server that cannot run here says why, with the command that helps."""
-    reason = requirements.why_not(catalog.read(write(BLOCK.replace(old, new))))
+    reason = requirements.why_not_runnable(catalog.read(write(BLOCK.replace(old, new))))
     assert (words in reason) if words else not reason
 
 
@@ -259,7 +259,7 @@ def test_why_not_names_the_program_that_is_missing(commands, reason, tmp_path, m
     path = tmp_path / "other_language.toml"
     table = '[tool.c10k]\ntitle = "x"\nmodel = "x"\nunit = "x"\ntier = "variant"\n'
     path.write_text(table + commands)
-    assert requirements.why_not(catalog.read(path)) == reason
+    assert requirements.why_not_runnable(catalog.read(path)) == reason
 
 
 def test_versions_and_notes_are_those_of_this_interpreter(write):

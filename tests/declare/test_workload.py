@@ -63,6 +63,42 @@ def test_an_error_names_the_file_and_the_key(change, names):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('title = "t"\n', "", "title: missing"),
+        ("clients = 7", "clients = 7\nsmell = 1", "load[1].smell: there is no such key"),
+        ("clients = 7", "clients = [7, 0]", "load[1].clients[1]: must be 1 or more"),
+        ("clients = 7", f"clients = {10**9}", "load[1].clients: must be 10,000,000 or less"),
+        ("clients = 7", "clients = []", "load[1].clients: must not be empty"),
+        ("blocks = 3", "blocks = 2.5", "blocks: must be a whole number"),
+        ("blocks = 3", 'blocks = "3"', "blocks: must be a whole number, not text"),
+        ('"idle"', '"burst"', "kind: 'burst' is not one of closed, open, idle, storm, churn"),
+    ],
+)
+def test_an_error_is_in_plain_english(old, new, says):
+    """The key, then what the value must be; nothing of the library that checks it."""
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(GOOD.replace(old, new), "w.toml")
+    assert str(error.value).endswith(says)
+    assert "`" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ({"clients": [5, 0]}, "--clients 0: must be 1 or more"),
+        ({"blocks": 10_001}, "--blocks 10001: must be 10,000 or less"),
+        ({"processes": 0}, "--processes 0: must be 1 or more"),
+    ],
+)
+def test_an_option_beyond_the_models_bounds_is_named(option, says):
+    """The command line's values have the bounds that files have."""
+    with pytest.raises(WorkloadError) as error:
+        workload.override(workload.parse(GOOD, "w.toml"), **option)
+    assert str(error.value) == says
+
+
 def test_a_list_that_explodes_is_refused_at_once():
     """Sizes are bounded before anything is built from them."""
     many = f"clients = {list(range(1, 900))}\nmessage_bytes = {list(range(16, 900))}"
@@ -73,7 +109,7 @@ def test_a_list_that_explodes_is_refused_at_once():
 @pytest.mark.parametrize("name", ["-x", "x" * 201, "\x1b", "."])
 def test_a_file_whose_name_names_no_session_is_refused(name):
     """The name becomes a part of folders' and files' names."""
-    with pytest.raises(WorkloadError, match="no name for a workload"):
+    with pytest.raises(WorkloadError, match="cannot name a workload"):
         workload.parse(GOOD, f"{name}.toml")
 
 

@@ -86,7 +86,7 @@ def test_servers(text):
             assert name in str(error)
             one_line(error)
             continue
-        requirements.why_not(server)
+        requirements.why_not_runnable(server)
         if not server.build:
             assert launch.command(server)
 

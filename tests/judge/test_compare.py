@@ -534,9 +534,9 @@ def test_a_folder_of_equal_sessions_makes_one_a_side_tell(folders, tmp_path):
     one = (folders[0][0], folders[1][0], "--between", aa, "--fail-on", "15%")
     assert "worse than allowed: beta" in c10k("compare", *one, code=1).stderr
     few = c10k("compare", *one[:3], aa / "1", code=2)
-    assert "0 sessions; it takes 3 or more" in few.stderr
+    assert "has 0 sessions, but 3 or more are needed" in few.stderr
     many = c10k("compare", *folders[0], "--", *folders[1], "--between", aa, code=2)
-    assert "say themselves how far they lie apart" in many.stderr
+    assert "--between is not needed" in many.stderr
 
 
 def test_two_servers_of_one_folder(folders):
@@ -552,8 +552,11 @@ def test_two_servers_of_one_folder(folders):
         (["before0"], "say which sessions are the other side"),
         (["before0", "before1", "before2", "after0"], "say which sessions are the other side"),
         (["before0", "before1", "after0"], "say which sessions are the other side"),
-        (["before0", "after0", "--servers", "gamma"], "the session has alpha, beta"),
-        (["before0", "alpha", "beta", "--servers", "alpha"], "go with two sessions"),
+        (
+            ["before0", "after0", "--servers", "gamma"],
+            "not in the session; choose from alpha, beta",
+        ),
+        (["before0", "alpha", "beta", "--servers", "alpha"], "need two sessions"),
     ],
 )
 def test_sides_that_are_not_said_are_one_line(folders, monkeypatch, words, says):
@@ -640,6 +643,8 @@ def test_json_holds_everything(folders):
     """For programs: rows with ratio and verdict, environments, and what failed."""
     before, after = folders
     done = c10k("compare", *before, "--", *after, "--format", "json", "--fail-on", "15%", code=1)
+    short = c10k("compare", *before, "--", *after, "--json", "--fail-on", "15%", code=1)
+    assert short.stdout == done.stdout
     found = json.loads(done.stdout)
     assert found["environment"] == ["python.version: before → after"]
     assert {row["verdict"] for row in found["rows"] if row["server"] == "beta"} == {"slower"}
@@ -650,9 +655,9 @@ def test_json_holds_everything(folders):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("--fail-on", "much"), "is no share"),
-        (("--fail-on", "beauty:5%"), "no figure is named 'beauty'"),
-        (("--fail-on", "0%"), "is no share"),
+        (("--fail-on", "much"), "invalid share"),
+        (("--fail-on", "beauty:5%"), "there is no figure 'beauty'"),
+        (("--fail-on", "0%"), "invalid share"),
         (("--fail-on", "5%", "3%"), "is given twice"),
     ],
 )

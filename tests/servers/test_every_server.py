@@ -76,7 +76,7 @@ Loop._accept_connection = accepting
 @pytest.fixture(params=SERVERS, ids=lambda server: server.name)
 def server(request):
     """Each server in turn; skipped, visibly, where it cannot run."""
-    if reason := requirements.why_not(request.param):
+    if reason := requirements.why_not_runnable(request.param):
         pytest.skip(reason)
     return request.param
 
@@ -158,7 +158,7 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
 def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     """How many there were, and none of it before: nothing is written while clients are there."""
     server = catalog.read(paths.SERVERS / f"{name}.py")
-    if reason := requirements.why_not(server):
+    if reason := requirements.why_not_runnable(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
         clients = [running.connect() for _ in range(300)]
@@ -175,7 +175,7 @@ def test_curio_serves_without_its_assertions(tmp_path):
     """The variant that starts itself again with -O stays the process that was started, and
     loses curio's search through all tasks that were woken together."""
     server = catalog.read(paths.SERVERS / "curio_sockets_optimised.py")
-    if reason := requirements.why_not(server):
+    if reason := requirements.why_not_runnable(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
         words = psutil.Process(running.pid).cmdline()

@@ -1,4 +1,4 @@
-"""c10k claims: the experiments on what the talk claimed."""
+"""c10k claims: the experiments that test the talk's claims."""
 
 import shutil
 import tempfile
@@ -21,7 +21,7 @@ from ..render import verdicts
 from ..run import begin
 from ..text import timestamp
 from . import words
-from .app import DONE, EARLY, Flag, app
+from .app import DONE, EARLY, Json, app
 from .console import print_json, print_line
 from .interrupt import Interruptible
 from .results import Form
@@ -34,26 +34,30 @@ class Options:
     Parameters
     ----------
     quick
-        Fewer repetitions: about four minutes instead of fifteen.
+        Run fewer repetitions: about four minutes instead of fifteen.
     python
-        Another interpreter to try threads on, beside this one: a path or a command.
+        A second interpreter for the thread experiments: a path or a command.
     ladder
-        A session of c10k.toml, for what it decides [default: results/reference-c10k].
+        Folder of a session of the workload c10k, which decides some of the claims [default:
+        results/reference-c10k].
     out
-        The folder for the outcomes [default: results/DATE-TIME-claims]; what it holds already
-        is not made again.
+        Folder for the outcomes [default: results/DATE-TIME-claims]. Outcomes that it already
+        holds are not repeated.
     again
-        Make nothing: show the outcomes of this folder again.
+        Run nothing; print the outcomes stored in this folder (as c10k show does for sessions).
     form
-        terminal, markdown or json.
+        Output format.
+    as_json
+        The same as --format json.
     """
 
-    quick: Annotated[bool, Flag] = False
+    quick: bool = False
     python: str | None = None
     ladder: Path | None = None
     out: Path | None = None
     again: Annotated[Path | None, Parameter(name="--show")] = None
     form: Form = "terminal"
+    as_json: Annotated[bool, Json] = False
 
 
 @app.command(name="claims")
@@ -61,26 +65,30 @@ def claims_(
     *names: str,
     options: Annotated[Options, Parameter(name="*")] = Options(),
 ) -> int:
-    """Put the talk's claims to the test: each an experiment with a rule fixed in advance.
+    """Test the talk's claims, each by an experiment with a rule fixed in advance.
 
     Example: c10k claims --quick
     Example: c10k claims threads_race --python python3.14t
+    Example: c10k claims --show results/reference-claims --format markdown
+
+    docs/claims.md has the claims and what was found on the reference machine.
 
     Parameters
     ----------
     names
-        Names of claims, or paths of modules that are claims; without any, all of the suite's.
+        Names of claims, or paths of Python modules that hold one [default: all of the suite's].
     """
+    form = "json" if options.as_json else options.form
     if options.again is not None:
-        if names or replace(options, again=None, form="terminal") != Options():
-            raise UserError("--show makes nothing: give no other option with it but --format")
-        _outcomes(options.again, options.form)
+        if names or replace(options, again=None, form="terminal", as_json=False) != Options():
+            raise UserError("--show runs nothing and can only be combined with --format or --json")
+        _outcomes(options.again, form)
         return DONE
     launch.raise_descriptor_limit()
     chosen = claims.choose(words.split(names), claims.find(paths.CLAIMS))
     if options.python is not None and shutil.which(options.python) is None:
-        raise UserError(f"--python {options.python}: no such interpreter")
-    console = Console(stderr=options.form != "terminal")
+        raise UserError(f"--python {options.python}: there is no such interpreter here or on PATH")
+    console = Console(stderr=form != "terminal")
     folder = options.out or Path("results") / f"{begin.stamp()}-claims"
     ladder = options.ladder or paths.SUITE / "results" / "reference-c10k"
     known = claims.begin(
@@ -97,7 +105,7 @@ def claims_(
     left = {name: each for name, each in chosen.items() if name not in known}
     print_line(console, f"{len(left)} claims, at most {4 if options.quick else 15} minutes")
     code = _run(left, folder, console, ladder, options)
-    _outcomes(folder, options.form)
+    _outcomes(folder, form)
     print_line(console, f"Outcomes: {folder}")
     if code == EARLY:
         again_with = " ".join(["c10k claims", *names, *(["--quick"] if options.quick else [])])
@@ -112,7 +120,7 @@ def _run(
     ladder: Path,
     options: Options,
 ) -> int:
-    """Makes the experiments and keeps each outcome; DONE, or EARLY where it was interrupted."""
+    """Runs the experiments and stores each outcome; DONE, or EARLY where it was interrupted."""
     try:
         with Interruptible(), tempfile.TemporaryDirectory(dir=keeper.keeper().folder) as logs:
             setting = claims.Setting(
@@ -133,7 +141,7 @@ def _run(
 
 
 def _outcomes(folder: Path, form: str) -> None:
-    """Prints what a folder of claims holds in one of the formats."""
+    """Prints the outcomes in a folder in one of the formats."""
     found = verdicts.Outcomes(folder.name, *claims.load(folder))
     if form == "json":
         print_json(msgspec.to_builtins(found))

@@ -1,4 +1,4 @@
-"""c10k compare, race: what two sides say of each other."""
+"""c10k compare, race: how two sides differ."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from ..model import Compared, Comparison, Session
 from ..render import comparisons, export, markdown, records, terminal
 from ..run import store
 from . import run, words
-from .app import DONE, FAILED, WRONG, Flag, Many, app
+from .app import DONE, FAILED, WRONG, Json, Many, app
 from .console import complain, print_json, print_line
 
 Form = Annotated[
@@ -26,9 +26,7 @@ Form = Annotated[
 ]
 
 
-FailOn = Annotated[
-    list[str] | None, Parameter(consume_multiple=True, negative="", help=words.fail_on_help())
-]
+FailOn = Annotated[list[str] | None, Parameter(consume_multiple=True, help=words.fail_on_help())]
 
 
 @app.command(
@@ -46,43 +44,48 @@ def compare_(
     servers: Annotated[list[str] | None, Many] = None,
     fail_on: FailOn = None,
     form: Form = "terminal",
+    as_json: Annotated[bool, Json] = False,
 ) -> int:
-    """Compare two sessions, several a side, or two servers of one session, row by row.
+    """Compare sessions, or two servers of one session, row by row.
 
     Example: c10k compare A1 A2 A3 -- B1 B2 B3 --fail-on 5%
     Example: c10k compare results/reference-c10k threads_sockets asyncio_streams
 
-    To tell two versions apart, c10k race has both in one session. Sessions differ
-    also where nothing changed: they are judged with three or more a side, or with
-    a series of equal ones (--between).
+    Sessions differ even where nothing has changed. They can only be judged with three or more
+    per side, or with --between. To compare two versions, c10k race runs both in one session.
 
     Parameters
     ----------
     a
-        A session's folder.
+        Folder of a session.
     others
-        The other session's folder. Or two servers of session A. Or, with --against, more
+        Folder of the other session; or two servers of session A; or, with --against or --, more
         sessions of A's side.
     against
-        The sessions of the other side; a bare -- before them says the same.
+        Sessions of the other side; a bare -- before them means the same.
     between
-        A folder of three or more sessions of the same code on this machine: how far they lie
-        apart is then known, and one session a side can be judged.
+        Folder of three or more sessions of the same code on this machine. They show how far
+        equal sessions differ, so one session per side can be judged.
     servers
-        Show and judge these only.
+        Compare only these servers: names or @tiers.
     form
-        terminal, markdown, csv or json.
+        Output format.
+    as_json
+        The same as --format json.
     """
+    form = "json" if as_json else form
     thresholds = words.thresholds(fail_on)
     wanted = [name for name in thresholds if name]
     if against is None and len(others) == 2 and not Path(others[0], "session.json").is_file():
         if between or servers:
             raise UserError(
-                "--between and --servers go with two sessions, not with two servers of one"
+                "--between and --servers need two sessions; these are two servers of one session"
             )
         return _compared(compare.servers(store.load(a), *others, wanted), [], form, thresholds)
     if against is None and len(others) != 1:
-        raise UserError("say which sessions are the other side: c10k compare A1 A2 A3 -- B1 B2 B3")
+        raise UserError(
+            "say which sessions are the other side: c10k compare A B, or A1 A2 A3 -- B1 B2 B3"
+        )
     mine = [a, *map(Path, others if against is not None else ())]
     theirs = against if against is not None else [Path(others[0])]
     return _sessions(mine, theirs, between, servers, form, thresholds)
@@ -101,7 +104,9 @@ def _sessions(
     loaded = [[store.load(folder) for folder in side] for side in (mine, theirs)]
     series = _series(between) if between else []
     if series and min(map(len, loaded)) >= evidence.ENOUGH:
-        raise UserError("--between: three sessions a side say themselves how far they lie apart")
+        raise UserError(
+            "--between is not needed: three sessions per side show how far equal sessions differ"
+        )
     known = {each.name: each for one in chain(*loaded) for each in one.plan.servers}
     kept = words.servers_of(servers, list(known.values()))
     found = compare.sessions(
@@ -120,29 +125,33 @@ class RaceOptions:
     Parameters
     ----------
     blocks
-        How often both meet every load [default: as many as it takes to claim something].
+        Number of blocks: how many times each server runs each load [default: enough to show a
+        difference].
     clients
-        Client counts, instead of the workload's: 100 10k, or 100,10k.
+        Client counts to use instead of the workload's: 100 10k, or 100,10k.
     out
-        The session's folder [default: results/DATE-TIME-WORKLOAD].
+        Folder for the session [default: results/DATE-TIME-WORKLOAD].
     isolated
-        Each in an environment of its own, with what its file asks for.
+        Run each server in its own environment, with the versions that its file requires.
     python
-        The interpreter of these environments (a path, 3.13, python3.14t).
+        Interpreter for these environments (a path, 3.13, python3.14t); implies --isolated.
     unchecked
-        Do not check that the servers echo rightly before they are timed.
+        Skip the check that each server echoes correctly before it is timed.
     form
-        terminal, markdown, csv or json.
+        Output format.
+    as_json
+        The same as --format json.
     """
 
     blocks: int | None = None
     clients: Annotated[list[str] | None, Many] = None
     fail_on: FailOn = None
     out: Path | None = None
-    isolated: Annotated[bool, Flag] = False
+    isolated: bool = False
     python: str = ""
-    unchecked: Annotated[bool, Flag] = False
+    unchecked: bool = False
     form: Form = "terminal"
+    as_json: Annotated[bool, Json] = False
 
 
 @app.command(name="race")
@@ -153,27 +162,30 @@ def race_(
     /,
     options: Annotated[RaceOptions, Parameter(name="*")] = RaceOptions(),
 ) -> int:
-    """Race two servers, or two versions of one, in one session: did it become slower?
+    """Race two servers, or two versions of one, in one session: is the second slower?
 
     Example: c10k race trio_streams@trio==0.34 trio_streams@trio==0.35 --fail-on messages_per_s:5%
     Example: c10k race ./before.py ./after.py throughput --clients 100 1k
 
-    Both meet every load by turns, so that what the machine does falls on both. The
-    first is entered twice: what it shows against itself is not claimed of the second.
+    The two take turns under every load, so disturbances of the machine affect both. The first is
+    also run against itself: a difference no larger than that is not claimed.
 
     Parameters
     ----------
     a
-        The server as it was: a name, NAME@DISTRIBUTION==VERSION, a path, NAME=COMMAND.
+        The server before the change: a name, NAME@DISTRIBUTION==VERSION, a path or NAME=COMMAND.
     b
-        The server as it is now.
+        The server after the change.
     name
-        A workload's name (c10k list) or the path of its .toml file.
+        Name of a workload (see c10k list) or path of a .toml file.
     """
+    form = "json" if options.as_json else options.form
     thresholds = words.thresholds(options.fail_on)
     names = [server.name for server in choosing.choose([a, b], catalog.known().servers)]
     if len(names) != 2:
-        raise UserError(f"race takes two servers with different names; these are {len(names)}")
+        raise UserError(
+            f"race takes two servers with different names, not {len(names)}: {', '.join(names)}"
+        )
     blocks = options.blocks
     asked = run.Options(
         servers=[a, b],
@@ -184,24 +196,24 @@ def race_(
         isolated=options.isolated,
         python=options.python,
     )
-    console = Console(stderr=options.form != "terminal")
+    console = Console(stderr=form != "terminal")
     begun = run.start(name, asked, console, race=True)
     code = run.driven(begun, console)
     print_line(console, f"Session: {begun.folder}")
     if code != DONE:
         print_line(console, f"Continue: c10k run --resume {begun.folder}")
         then = shlex.join(["c10k", "compare", str(begun.folder), *names])
-        complain(f"when it is finished: {then}")
+        complain(f"to compare them when it has finished: {then}")
         return code
     wanted = [figure for figure in thresholds if figure]
     found = compare.servers(store.load(begun.folder), names[0], names[1], wanted)
-    return _compared(found, [], options.form, thresholds)
+    return _compared(found, [], form, thresholds)
 
 
 def _blocks(
     name: str, clients: Sequence[str] | None, thresholds: Mapping[str, float]
 ) -> int | None:
-    """As many blocks as it takes to claim something of two servers; None for a search."""
+    """The fewest blocks that can show a difference between two servers; None for a search."""
     chosen = workload.override(
         workload.choose(name, paths.WORKLOADS), clients=words.counts(clients)
     )
@@ -223,7 +235,7 @@ def _compared(
     lacking = sorted(set(thresholds) - {"", *(row.figure for row in found.rows)})
     for figure in lacking:
         complain(f"cannot be told: no trial of either side has {figure}")
-    if not all(row.a_bound or row.b_bound for row in untold):  # that no block would tell
+    if not all(row.a_bound or row.b_bound for row in untold):  # for bounds more blocks do not help
         complain(f"what would tell: {found.advice}")
     return FAILED if failed else WRONG if untold or lacking else DONE
 
@@ -267,7 +279,7 @@ def _series(folder: Path) -> list[Session]:
     found = [store.load(path.parent) for path in sorted(folder.glob("*/session.json"))]
     if len(found) < evidence.ENOUGH:
         raise UserError(
-            f"--between {folder}: {len(found)} sessions; it takes {evidence.ENOUGH} or more "
-            "folders of equal sessions (for n in 1 2 3 4 5: c10k run WORKLOAD --out FOLDER/$n)"
+            f"--between {folder}: has {len(found)} sessions, but {evidence.ENOUGH} or more are "
+            "needed; make them with c10k run WORKLOAD --out FOLDER/1, FOLDER/2 ..."
         )
     return found

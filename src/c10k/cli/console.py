@@ -1,4 +1,4 @@
-"""What every command prints with: plain lines, JSON, and complaints on standard error."""
+"""How every command prints: plain lines, JSON, and complaints on standard error."""
 
 import json
 import sys
@@ -13,12 +13,12 @@ from ..text import plain
 
 
 def complain(line: str) -> None:
-    """One line on standard error, with the command's name."""
+    """Prints one line on standard error, after the command's name."""
     print(f"c10k: {plain(line)}", file=sys.stderr)
 
 
 def print_line(console: Console, text: str) -> None:
-    """A plain line: no markup, no colours, never wrapped (a program may read it)."""
+    """Prints a plain line: no markup, no colours, not wrapped, since a program may read it."""
     console.print(Text(plain(text)), soft_wrap=True)
 
 
@@ -27,7 +27,7 @@ def print_json(found: Any) -> None:
 
 
 def write(path: Path, text: str, option: str, *, parents: bool = False) -> None:
-    """Writes the file that an option names, its folders first if so. Raises UserError."""
+    """Writes the file that an option names; with parents, creates its folders. Raises UserError."""
     try:
         if parents:
             path.parent.mkdir(parents=True, exist_ok=True)

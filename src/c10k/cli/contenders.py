@@ -1,4 +1,4 @@
-"""c10k list, new, check, serve: the servers, and what each of them can do here."""
+"""c10k list, new, check, serve: the servers by themselves."""
 
 import sys
 import tempfile
@@ -21,7 +21,7 @@ from ..model import CaseResult, Conformance, Server
 from ..render import conformance
 from ..text import plain
 from . import words
-from .app import DONE, FAILED, Flag, Json, Many, app
+from .app import DONE, FAILED, Json, Many, app
 from .console import complain, print_json, print_line, write
 from .interrupt import Interruptible
 
@@ -31,6 +31,11 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
     """List the servers and the workloads, and what is missing to run each server here.
 
     Example: c10k list
+
+    Parameters
+    ----------
+    as_json
+        Print both lists as JSON, with every key of each server.
     """
     servers, faults = catalog.known()
     workloads = [workload.read(path) for path in workload.find(paths.WORKLOADS).values()]
@@ -39,7 +44,7 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
             {
                 **msgspec.to_builtins(server),
                 "versions": requirements.versions(server),
-                "why_not": requirements.why_not(server),
+                "why_not": requirements.why_not_runnable(server),
             }
             for server in servers
         ]
@@ -49,7 +54,9 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
     grid = Table("server", "tier", "model", "unit", "framework", box=None, pad_edge=False)
     for server in servers:
         version = requirements.versions(server).get(server.framework, "")
-        here = requirements.why_not(server) or f"{server.framework} {version}".strip() or "–"
+        here = (
+            requirements.why_not_runnable(server) or f"{server.framework} {version}".strip() or "–"
+        )
         cells = (server.name, server.tier, server.model, server.unit, here)
         grid.add_row(*(Text(plain(cell)) for cell in cells))
     console = Console()
@@ -65,18 +72,18 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
 
 @app.command(name="new")
 def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
-    """Write a new server that already runs, NAME.py here: a copy of the nearest there is.
+    """Create NAME.py here: a copy of the closest existing server, ready to run.
 
     Example: c10k new demo --framework asyncio
 
     Parameters
     ----------
     name
-        Of the server and its file.
+        Name of the server and of its file.
     framework
-        The framework to start from: the first word of a server's name (c10k list).
+        Framework to start from: the first word of a server's name (see c10k list).
     model
-        The concurrency model to start from: callbacks, coroutines, greenlets ...
+        Concurrency model to start from: callbacks, coroutines, greenlets ... (see c10k list).
     """
     servers = catalog.known().servers
     name = name.removesuffix(".py")
@@ -91,52 +98,52 @@ def new_(name: str, /, *, framework: str = "", model: str = "") -> int:
     except FileExistsError:
         raise UserError(f"{path} already exists; choose another name") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {os_reason(error)}") from None
+        raise UserError(f"{path} cannot be written: {os_reason(error)}") from None
     console = Console()
-    print_line(console, f"{path}: a copy of {nearest.name} ({nearest.model}); change it, then")
+    print_line(console, f"{path} is a copy of {nearest.name} ({nearest.model}). Change it, then")
     print_line(console, f"  c10k check ./{path}")
     print_line(console, f"  c10k serve ./{path} --bind 127.0.0.1:7000")
     print_line(console, f"  c10k run quick --servers ./{path} {nearest.name}")
-    if reason := requirements.why_not(nearest):
-        print_line(console, f"! it cannot run here yet: {reason}")
+    if reason := requirements.why_not_runnable(nearest):
+        print_line(console, f"! {path} cannot run here yet: {reason}")
     return DONE
 
 
 @app.command(name="check")
 def check_(
-    servers: Annotated[list[str] | None, Parameter(negative="")] = None,
+    servers: list[str] | None = None,
     /,
     *,
-    full: Annotated[bool, Flag] = False,
+    full: bool = False,
     cases: Annotated[list[str] | None, Many] = None,
-    list_cases: Annotated[bool, Parameter(name="--list", negative="")] = False,
+    list_cases: Annotated[bool, Parameter(name="--list")] = False,
     junit: Path | None = None,
     as_json: Annotated[bool, Json] = False,
 ) -> int:
-    """Check that servers echo rightly: the conformance kit, always anew.
+    """Run the conformance kit: do servers echo correctly? Results are never cached.
 
     Example: c10k check trio_streams --full
 
     Parameters
     ----------
     servers
-        Names, @tiers or paths of server files.
+        Names, @tiers, paths of server files, or NAME=COMMAND (see c10k run --help).
     full
-        The longer cases, too: a minute a server instead of a second.
+        Also run the long cases: about a minute per server instead of a second.
     cases
-        Only these cases.
+        Run only these cases (see --list).
     list_cases
-        List the cases, each with what it is for, and check nothing.
+        List the cases and what each is for, and check nothing.
     junit
-        Write the results to this file, too, as JUnit XML.
+        Also write the results to this file, as JUnit XML.
     as_json
-        Print the results as JSON.
+        Print the results as JSON instead of lines; with --list, the cases.
     """
     console = Console()
     if list_cases:
         return _list_cases(console, as_json)
     if not servers:
-        raise UserError("check: name a server (c10k list shows them), or --list the cases")
+        raise UserError("check: name a server (see c10k list), or give --list to see the cases")
     only = words.split(cases)
     try:
         asked = check.chosen(only, full)
@@ -145,7 +152,7 @@ def check_(
     launch.raise_descriptor_limit()
     chosen = choosing.choose(servers, catalog.known().servers)
     if junit is not None:
-        write(junit, "", "--junit")  # now, not after minutes, it is known whether that is possible
+        write(junit, "", "--junit")  # fails now rather than after minutes
     shown = conformance.columns((server.name for server in chosen), (case.name for case in asked))
     quiet = Console(quiet=as_json)
     quiet.print(shown.heading(), soft_wrap=True)
@@ -169,7 +176,7 @@ def _checked(
     shown: conformance.Columns,
     console: Console,
 ) -> tuple[list[Conformance], dict[str, str]]:
-    """Each server's check, its cases printed as they come; and why others could not be run."""
+    """Each server's check, printed case by case; and why the other servers could not be run."""
     found: list[Conformance] = []
     not_run: dict[str, str] = {}
     folder = paths.cache() / "checks"
@@ -199,7 +206,7 @@ def _checked(
 
 
 def _list_cases(console: Console, as_json: bool) -> int:
-    """Every case with the sentence that says what it is for."""
+    """Prints every case with the sentence that says what it is for."""
     kits = {"first": check.CASES, "long": check.LONG}
     known = [(kit, case) for kit, cases in kits.items() for case in cases]
     if as_json:
@@ -214,16 +221,16 @@ def _list_cases(console: Console, as_json: bool) -> int:
 
 @app.command
 def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
-    """Run one server by hand until Ctrl-C, on the same listening socket a session gives it.
+    """Run one server until Ctrl-C, on a listening socket as a session gives it.
 
     Example: c10k serve trio_streams --bind 127.0.0.1:7000
 
     Parameters
     ----------
     server
-        A name or the path of a server file.
+        Name of a server (see c10k list), path of a server file, or NAME=COMMAND.
     bind
-        HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free one.
+        Address to listen on: HOST:PORT, [IPV6]:PORT or unix:PATH; port 0 takes a free port.
     """
     (chosen,) = choosing.choose([server], catalog.known().servers)[:1]
     try:
@@ -253,10 +260,10 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
 
 
 def _asked_framework(servers: Sequence[Server]) -> str:
-    """The framework that the user chooses; without a terminal, that it must be given."""
+    """The framework that the user chooses. Raises NoTemplate without a terminal to ask on."""
     known = list(template.frameworks(servers))
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise template.NoTemplate(
-            f"say what to start from: --framework {', '.join(known)}; or --model"
+            f"say what to start from: give --model, or --framework {', '.join(known)}"
         )
     return Prompt.ask("Framework to start from", choices=known, default="asyncio")

@@ -1,4 +1,4 @@
-"""c10k doctor, cluster: the machines that a session would run on."""
+"""c10k doctor, cluster: the machines that a session would use."""
 
 from typing import Annotated
 
@@ -16,9 +16,11 @@ from .console import print_json
 
 @app.command
 def doctor(*, as_json: Annotated[bool, Json] = False) -> int:
-    """Say what on this machine will spoil or limit a session, and what mends it.
+    """Report what on this machine would distort or limit a session, and how to fix it.
 
-    It changes nothing by itself. Example: c10k doctor
+    It changes nothing.
+
+    Example: c10k doctor
 
     Parameters
     ----------
@@ -39,37 +41,31 @@ def doctor(*, as_json: Annotated[bool, Json] = False) -> int:
     return DONE
 
 
-_HELP = """Say how several machines are started, or which ones a scheduler has.
+_HELP = """List the hosts of a Dask scheduler, or explain how to set up several machines.
 
-On one host, which the others reach at 10.0.0.1:
+Example: c10k cluster tcp://10.0.0.1:8786
+
+On one host, which the others reach at 10.0.0.1, start the scheduler:
 
     dask scheduler --host 10.0.0.1 --dashboard-address 127.0.0.1:8787
 
-On the host that is to serve, and on each that is to be a client:
+Start a worker on the host for the server, and one on each host for clients:
 
     dask worker 10.0.0.1:8786 --host 10.0.0.1 --name srv --resources server=1
-
     dask worker 10.0.0.1:8786 --host 10.0.0.2 --name c1 --resources client=1
 
-Or all of them over SSH, in a Python that stays; the first of equals serves:
+Or start all of them over SSH, from a Python that keeps running; the first host then serves:
 
     from dask.distributed import SSHCluster
-
     hosts = ["10.0.0.1", "10.0.0.2", "10.0.0.3"]
-
     labels = {"resources": {"server": 1, "client": 1}}
-
     cluster = SSHCluster(hosts, worker_options=labels)
-
     print(cluster.scheduler_address)
 
 Then: c10k run quick --scheduler tcp://10.0.0.1:8786
 
-Whoever reaches these ports runs code on the hosts: bind them to 127.0.0.1
-or to a network of your own (SSHCluster binds to all), or use TLS; see
-docs/several-machines.md.
-
-Example: c10k cluster tcp://10.0.0.1:8786"""
+Anyone who can reach these ports can run code on the hosts. Bind them to 127.0.0.1 or to a
+private network (SSHCluster binds to all addresses), or use TLS: see docs/several-machines.md."""
 
 
 @app.command(name="cluster", help=_HELP)
@@ -79,12 +75,12 @@ def cluster_(
     *,
     as_json: Annotated[bool, Json] = False,
 ) -> int:
-    """Say how several machines are started, or which ones a scheduler has.
+    """List the hosts of a Dask scheduler, or explain how to set up several machines.
 
     Parameters
     ----------
     scheduler
-        Its address, tcp://HOST:PORT or tls://HOST:PORT.
+        Address of the scheduler: tcp://HOST:PORT or tls://HOST:PORT; without it, this help.
     as_json
         Print the hosts as JSON.
     """

@@ -1,4 +1,4 @@
-"""c10k show, report, export: a stored session as tables, a page, or other programs' files."""
+"""c10k show, report, export: a stored session as tables, a page, or files for other tools."""
 
 import contextlib
 import sys
@@ -18,7 +18,7 @@ from ..render import export, html, markdown, records, table, terminal, verdicts
 from ..run import store
 from ..text import plain
 from . import words
-from .app import DONE, Flag, Json, Many, app
+from .app import DONE, Json, Many, app
 from .console import print_json, write
 
 Form = Annotated[Literal["terminal", "markdown", "json"], Parameter(name="--format")]
@@ -36,38 +36,38 @@ def show(
     sort: str = "",
     columns: Annotated[list[str] | None, Many] = None,
     group: Literal["load", "server"] = "load",
-    watch: Annotated[bool, Flag] = False,
+    watch: bool = False,
     form: Form = "terminal",
     as_json: Annotated[bool, Json] = False,
 ) -> int:
-    """Show a session's tables again, finished or not.
+    """Print the tables of a stored session, finished or not.
 
     Example: c10k show results/reference-c10k --clients 10k --sort p99 --columns p50 p99 errors
 
     Parameters
     ----------
     folder
-        The session's folder.
+        Folder of the session.
     servers
-        Only these: names or @tiers.
+        Show only these servers: names or @tiers.
     clients
-        Only these client counts: 100 10k.
+        Show only these client counts: 100 10k.
     sort
-        By this column, the greatest first: p99, CPU ... (the beginning of its title).
+        Sort by this column, greatest first; the beginning of its title is enough: p99, CPU ...
     columns
-        Only these columns.
+        Show only these columns; the beginnings of their titles are enough.
     group
-        Lines of one load together, or of one server.
+        Group the lines by load or by server.
     watch
-        Follow a session that runs in another terminal; looks every ten seconds.
+        Follow a session that runs in another terminal: print again after each trial.
     form
-        terminal, markdown, or json.
+        Output format.
     as_json
         The same as --format json.
     """
     view = table.View(sort, tuple(words.split(columns)), group)
     while True:
-        # What follows a session works while no trial runs: else it would be in its figures.
+        # The work is done between trials: within one it would distort the figures.
         with store.between_trials(folder) if watch else contextlib.nullcontext():
             seen = store.size(folder)
             stored = store.load(folder)
@@ -85,24 +85,24 @@ def show(
 
 @app.command
 def report(
-    folders: Annotated[list[Path], Parameter(negative="")],
+    folders: list[Path],
     /,
     *,
     claimed: Annotated[Path | None, Parameter(name="--claims")] = None,
     out: Path | None = None,
 ) -> int:
-    """Write one self-contained page: verdict, limits, pictures with their tables, filters.
+    """Write a self-contained HTML page: verdict, limits, charts, tables, filters.
 
     Example: c10k report results/reference-c10k
 
     Parameters
     ----------
     folders
-        One session's folder, or several to put side by side.
+        Folder of one session, or of several to show side by side.
     claimed
-        A folder of `c10k claims`, whose verdicts the page is to show.
+        Folder written by c10k claims; the page then shows these verdicts, too.
     out
-        The page's file [default: report.html in the (first) folder].
+        File to write [default: report.html in the first folder].
     """
     _need_report()
     stored = [store.load(folder) for folder in folders]
@@ -126,14 +126,14 @@ def report(
 
 
 def _need_report() -> None:
-    """Raises UserError where the libraries that draw and fill in the page are not installed."""
+    """Raises UserError where a library that makes the page is not installed."""
     try:
         import altair  # noqa: F401
         import jinja2  # noqa: F401
         import vl_convert  # noqa: F401
     except ImportError as error:
         remedy = paths.pip_install("'c10k-bench[report]'")
-        raise UserError(f"{error.name} is not installed: {remedy}") from None
+        raise UserError(f"the report needs {error.name}, which is missing: {remedy}") from None
 
 
 @app.command(name="export")
@@ -146,7 +146,7 @@ def export_(
     ],
     out: Path | None = None,
 ) -> int:
-    """Write a session for other tools.
+    """Convert a session to a format that other tools read.
 
     Example: c10k export results/reference-c10k --format csv > rows.csv
     Example: c10k export results/reference-c10k --format pytest-benchmark --out .benchmarks
@@ -154,17 +154,17 @@ def export_(
     Parameters
     ----------
     folder
-        The session's folder.
+        Folder of the session.
     form
-        pytest-benchmark (for its list and compare), csv, markdown, hdr (HdrHistogram's logs and
-        percentile files) or jsonl.
+        Output format. pytest-benchmark: a file for its list and compare commands; hdr: logs and
+        percentile files of HdrHistogram.
     out
-        The folder to write into; without it a single file is printed.
+        Folder to write to; without it, the output is printed if it is a single file.
     """
     stored = store.load(folder)
     files = export.FORMATS[form](stored, judge.judge(stored))
     if out is None and len(files) > 1:
-        raise UserError(f"--format {form} makes {len(files)} files: say where with --out FOLDER")
+        raise UserError(f"--format {form} writes {len(files)} files: give --out FOLDER")
     for name, text in files.items():
         if out is None:
             print(text, end="")
@@ -193,7 +193,7 @@ def print_session(judged: Judged, form: str, view: table.View | None = None) -> 
 
 
 def _await_trial(folder: Path, known: int) -> None:
-    """Until there is another trial than in so many bytes; a look is one system call."""
+    """Returns when the file of trials is no longer this long; a look is one system call."""
     while True:
         sleep(WATCH_S)
         if store.size(folder) != known:

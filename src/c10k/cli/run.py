@@ -15,56 +15,59 @@ from ..model import Server, Workload
 from ..render import progress
 from ..run import begin, cluster, executor, store
 from . import words
-from .app import DONE, EARLY, Flag, Json, Many, app
+from .app import DONE, EARLY, Json, Many, app
 from .console import print_line
 from .interrupt import Interruptible
 from .results import print_session
 
-_SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.Whole
+_SEEDS = validators.Number(gte=-(10**15), lte=10**15)  # as model.BoundedInt
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What a session is run with.
+    """The options of a session.
 
     Parameters
     ----------
     servers
-        Names, @tiers, paths of server files, or NAME=COMMAND for any program that adopts
-        standard input, instead of the workload's. NAME@DISTRIBUTION==VERSION and
-        NAME@python3.13 run one in an environment of its own.
+        Servers to run instead of the workload's: names, @tiers, paths of server files, or
+        NAME=COMMAND for any program that serves the listening socket on its standard input.
+        NAME@DISTRIBUTION==VERSION and NAME@python3.13 run a server in its own environment.
     clients
-        Client counts, instead of the workload's: 100 10k, or 100,10k.
+        Client counts to use instead of the workload's: 100 10k, or 100,10k.
     blocks
         Number of blocks: how many times each server runs each load.
     processes
-        Copies of each server that serve together.
+        Number of processes of each server, which share the clients.
     sharing
-        With several: all on one-socket, or each on its own (reuseport); both are compared.
+        How several processes share clients: all accept from one socket (one-socket), or each has
+        its own (reuseport). Give both to compare them.
     seed
         Random seed for the order within each block; recorded, so the plan can be reproduced.
     out
-        The session's folder [default: results/DATE-TIME-WORKLOAD].
+        Folder for the session [default: results/DATE-TIME-WORKLOAD].
     resume
-        Continue a session that ended early, as it was planned.
+        Continue the session in this folder, which ended early, with its stored plan.
     force
-        Resume although the machine or a server's code has changed; the session says so.
+        With --resume: continue even if the machine or a server's code has changed; the session
+        is then marked as mixed.
     unchecked
-        Do not check that the servers echo correctly before they are timed.
+        Skip the check that each server echoes correctly before it is timed.
     memory
         Share of the free memory that a trial may use before it is stopped.
     precision
-        Add blocks until the interval of every ratio is that narrow: 3%.
+        Add blocks until the interval of every ratio is within this share of the ratio: 3%.
     max_blocks
         With --precision: stop after this many blocks [default: 50].
     time
-        With --precision: stop when the next block would take longer than this: 20m, 90s, 1h.
+        With --precision: stop before a block that would exceed this total time: 20m, 90s, 1h.
     isolated
-        Each Python server in an environment of its own, with what its file asks for.
+        Run each Python server in its own environment, with the versions that its file requires.
     python
-        The interpreter of these environments (a path, 3.13, python3.14t); implies --isolated.
+        Interpreter for these environments (a path, 3.13, python3.14t); implies --isolated.
     scheduler
-        Run on the hosts of this Dask scheduler, tcp://HOST:PORT, instead of here (c10k cluster).
+        Run on the hosts of this Dask scheduler (tcp://HOST:PORT) instead of on this machine; see
+        c10k cluster.
     as_json
         Print the rows as JSON instead of the table.
     """
@@ -77,13 +80,13 @@ class Options:
     seed: Annotated[int | None, Parameter(validator=_SEEDS)] = None
     out: Path | None = None
     resume: Path | None = None
-    force: Annotated[bool, Flag] = False
-    unchecked: Annotated[bool, Flag] = False
+    force: bool = False
+    unchecked: bool = False
     memory: str = "50%"
     precision: str | None = None
     max_blocks: int | None = None
     time: str | None = None
-    isolated: Annotated[bool, Flag] = False
+    isolated: bool = False
     python: str = ""
     scheduler: str | None = None
     as_json: Annotated[bool, Json] = False
@@ -98,7 +101,7 @@ def run(
     /,
     options: Annotated[Options, Parameter(name="*")] = Options(),
 ) -> int:
-    """Run a session: every server under every load, block by block, then the table.
+    """Run a session: every server under every load, block by block; print the table.
 
     Example: c10k run quick --servers threads_sockets asyncio_streams --clients 100 10k
     Example: c10k run --servers trio_streams@trio==0.24 trio_streams ./mine.py 'go=./echo'
@@ -106,7 +109,7 @@ def run(
     Parameters
     ----------
     name
-        A workload's name (c10k list) or the path of its .toml file [default: quick].
+        Name of a workload (see c10k list) or path of a .toml file [default: quick].
     """
     console = Console(stderr=options.as_json)
     if options.resume is None:
@@ -128,10 +131,10 @@ def run(
 
 
 def start(name: str, options: Options, console: Console, race: bool = False) -> begin.Begun:
-    """A new session. race: between two; the first is the reference, and its twin the control."""
+    """A new session. race: between two servers; the first is the reference and the control."""
     launch.raise_descriptor_limit()
     if options.force:
-        raise UserError("--force only goes with --resume")
+        raise UserError("--force needs --resume")
     chosen = _workload(name, options)
     if race:
         chosen = msgspec.structs.replace(chosen, reference="", control=not chosen.search)
@@ -168,14 +171,14 @@ def _contenders(chosen: Workload, options: Options) -> tuple[Server, ...]:
         found = choosing.isolated(found, options.python)
     if options.scheduler and any(server.isolated for server in found):
         raise UserError(
-            "--isolated, --python and NAME@VERSION cannot be used with --scheduler: "
-            "environments are only made on this machine"
+            "--isolated, --python, and servers with an @version or @interpreter cannot be used "
+            "with --scheduler: environments are only created on this machine"
         )
     return found
 
 
 def _resumed(name: str | None, options: Options, folder: Path, console: Console) -> begin.Begun:
-    """A session that ended early. Raises UserError where a changed plan is asked for."""
+    """A session that ended early. Raises UserError where an option would change its plan."""
     launch.raise_descriptor_limit()
     default = Options()
     changed = [
@@ -186,7 +189,7 @@ def _resumed(name: str | None, options: Options, folder: Path, console: Console)
     ]
     if name is not None or changed:
         raise UserError(
-            "--resume continues the plan of the session and cannot be combined with "
+            "--resume continues the stored plan and cannot be combined with "
             f"{', '.join(changed) or 'a workload'}"
         )
     return begin.resume(
@@ -199,22 +202,24 @@ def _resumed(name: str | None, options: Options, folder: Path, console: Console)
 
 
 def _machines(scheduler: str | None) -> executor.Machines | None:
-    """The hosts of a scheduler; None for this machine."""
+    """The hosts of a scheduler; None: this machine."""
     return None if scheduler is None else cluster.connect(scheduler)
 
 
 def driven(begun: begin.Begun, console: Console) -> int:
-    """Runs a session and shows how far it is; DONE, or EARLY where it can be resumed."""
+    """Runs a session and shows its progress; DONE, or EARLY where it can be resumed."""
     planned = begun.plan
     for reason in begun.unfit:
-        print_line(console, f"! {reason}; smaller counts run")
+        print_line(console, f"! {reason}; smaller counts are run")
     print_line(
         console,
         f"{planned.workload.title}: {len(begun.left)} trials, about "
         f"{progress.duration(begun.expected_s)}, {begun.note}, seed {planned.seed}",
     )
     if begun.machines.exposed:
-        print_line(console, "! servers serve whoever can reach their hosts' addresses, unencrypted")
+        print_line(
+            console, "! anyone who can reach the hosts' addresses can use the servers, unencrypted"
+        )
     lines = progress.Lines(console, len(begun.left), planned.workload.blocks, begun.expected_s)
     try:
         with begun, Interruptible(), lines:

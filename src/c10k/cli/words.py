@@ -1,11 +1,14 @@
-"""Words of the command line → values. What cannot be read is a UserError that names the option."""
+"""Words of the command line → values. Errors are UserErrors that name the option."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-from ..declare import units
+from ..declare import units, values
 from ..errors import UserError
 from ..judge import comparison, figures
-from ..model import Goal, Server
+from ..model import Blocks, Goal, Server
+
+T = TypeVar("T")
 
 _UNITS = {"_per_s": "1/s", "_us": "µs", "_bytes": "bytes", "_us_per_message": "µs", "_s": "s"}
 
@@ -17,16 +20,17 @@ def split(words: Sequence[str] | None) -> list[str]:
 
 def counts(words: Sequence[str] | None) -> list[int]:
     """--clients 100,1k 10k → 100 1000 10000."""
-    try:
-        return [units.number(word) for word in split(words)]
-    except ValueError as error:
-        raise UserError(f"--clients: {error}") from None
+    return [_read("--clients", units.number, word) for word in split(words)]
 
 
 def share(option: str, text: str) -> float:
     """5% → 0.05; option is what errors name."""
+    return _read(option, units.share, text)
+
+
+def _read(option: str, reader: Callable[[Any], T], value: Any) -> T:
     try:
-        return units.share(text)
+        return reader(value)
     except ValueError as error:
         raise UserError(f"{option}: {error}") from None
 
@@ -41,9 +45,9 @@ def fail_on_help() -> str:
     """The help of --fail-on, with every figure that it takes."""
     known = ", ".join(_with_unit(*each) for each in figures_to_name().items())
     return (
-        "Judge: 5% is how much worse the primary figure of each load may be; FIGURE:5% is the "
-        "same for another figure, e.g. messages_per_s:5% memory_per_client:10%. Exit code 1: "
-        "something is broken, or certainly worse than that (its whole interval); 2: it cannot "
+        "Fail if the second side is worse by more than this: 5% applies to the primary figure "
+        "of each load, FIGURE:5% to another figure (messages_per_s:5% memory_per_client:10%). "
+        "Exit code 1: something is broken, or its whole interval is worse than that; 2: it cannot "
         f"be told; 0: shown to be no worse than that. Figures: {known}."
     )
 
@@ -62,7 +66,7 @@ def thresholds(words: Sequence[str] | None) -> dict[str, float]:
         figure = name if name in known.values() else known.get(name, "")
         if colon and not figure:
             raise UserError(
-                f"--fail-on {word}: no figure is named {name!r}; there are {', '.join(known)}"
+                f"--fail-on {word}: there is no figure {name!r}; choose from {', '.join(known)}"
             )
         if figure in found:
             raise UserError(f"--fail-on {word}: {figure or 'the primary figure'} is given twice")
@@ -71,29 +75,30 @@ def thresholds(words: Sequence[str] | None) -> dict[str, float]:
 
 
 def goal(precision: str | None, max_blocks: int | None, time: str | None) -> Goal | None:
-    """What --precision, --max-blocks and --time ask for; None without --precision."""
+    """The goal that --precision, --max-blocks and --time set; None without --precision."""
     if precision is None:
         if max_blocks is not None or time is not None:
-            raise UserError("--max-blocks and --time only go with --precision")
+            raise UserError("--max-blocks and --time need --precision")
         return None
-    try:
-        limit_s = None if time is None else units.seconds(time)
-        found = Goal(units.share(precision), 50 if max_blocks is None else max_blocks, limit_s)
-    except ValueError as error:
-        raise UserError(f"--precision, --time: {error}") from None
-    if not 1 <= found.max_blocks <= 10_000:
-        raise UserError(f"--max-blocks: {found.max_blocks} is not between 1 and 10000")
-    return found
+    blocks = 50 if max_blocks is None else max_blocks
+    return Goal(
+        share("--precision", precision),
+        _read(f"--max-blocks {blocks}", lambda value: values.convert(value, Blocks), blocks),
+        None if time is None else _read("--time", units.seconds, time),
+    )
 
 
 def servers_of(words: Sequence[str] | None, servers: Sequence[Server]) -> set[str]:
-    """The names of a session's servers that names and @tiers stand for; none for no words."""
+    """The names of a session's servers that these names and @tiers select; none for no words."""
     found: set[str] = set()
     for word in split(words):
         by_tier = {server.name for server in servers if f"@{server.tier}" == word}
         matched = by_tier or {server.name for server in servers if server.name == word}
         if not matched:
             known = ", ".join(server.name for server in servers)
-            raise UserError(f"--servers {word}: the session has {known}")
+            raise UserError(
+                f"--servers {word}: not in the session; choose from {known}, or a tier such as "
+                "@canonical"
+            )
         found |= matched
     return found

@@ -1,14 +1,13 @@
 """Finds contenders: a file's PEP 723 block, or the .toml beside a program, becomes a Server.
 
-Nothing here imports or runs a contender: what a server is stands in its first lines,
-and whether its framework is installed is asked of the installed distributions' metadata.
+Nothing here imports or runs a contender: its first lines say what it is.
 """
 
 import importlib.util
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -17,14 +16,15 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .. import paths
 from ..errors import UserError
-from ..model import Server
-from . import toml
+from ..model import Note, Server, Specified, Tier
+from . import toml, values
 
 # The reference implementation's expression, from PEP 723.
 _BLOCK = re.compile(r"(?m)^# /// (?P<type>[a-zA-Z0-9-]+)$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 
 PLUG_INS = "c10k.servers"  # the entry-point group: NAME = "PACKAGE.MODULE"
 _NAME = re.compile(r"\w[\w.-]{0,99}")
+_NO_NAME = "cannot name a server: use up to 100 letters, digits and _"
 
 
 class CatalogError(UserError):
@@ -37,19 +37,32 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     title: str
     model: str
     unit: str
-    tier: str
+    tier: Tier
     framework: str = ""
-    notes: tuple[dict[str, str], ...] = ()
+    notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
-    python: str = ""
+    prefers: str = msgspec.field(default="", name="python")
+
+
+class _Tool(msgspec.Struct):
+    c10k: _Table | None = None
+
+
+class _Document(msgspec.Struct, rename="kebab"):
+    """What a PEP 723 block or a .toml says: others have tables in it, too."""
+
+    tool: _Tool = msgspec.field(default_factory=_Tool)
+    requires_python: Specified = ""
+    dependencies: tuple[Specified, ...] = ()
 
 
 def read(path: Path) -> Server:
     """Reads one contender file (.py with a PEP 723 block, or .toml)."""
     try:
         text = toml.text(path)
-        document = toml.toml(_script_block(path, text) if path.suffix == ".py" else text)
+        written = toml.toml(_script_block(path, text) if path.suffix == ".py" else text)
+        document = values.convert(written, _Document)
     except toml.Unreadable as error:
         raise CatalogError(f"{path}: {error}") from None
     return _server(path, document)
@@ -58,56 +71,57 @@ def read(path: Path) -> Server:
 def _script_block(path: Path, text: str) -> str:
     blocks = [match for match in _BLOCK.finditer(text) if match["type"] == "script"]
     if len(blocks) != 1:
-        found = "no" if not blocks else f"{len(blocks)}"
         raise CatalogError(
-            f"{path}: {found} PEP 723 blocks; a server opens with one '# /// script' block "
-            "that holds [tool.c10k] (see servers/README.md)"
+            f"{path}: has {len(blocks) or 'no'} PEP 723 blocks; a server file opens with exactly "
+            "one '# /// script' block, with a [tool.c10k] table (see servers/README.md)"
         )
     lines = blocks[0]["content"].splitlines()
     return "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
 
 
-def _server(path: Path, document: dict[str, Any]) -> Server:
+def _server(path: Path, document: _Document) -> Server:
     if not _NAME.fullmatch(path.stem):
-        raise CatalogError(f"{path}: {path.stem!r} is no name for a server: letters, digits, _")
+        raise CatalogError(f"{path}: {path.stem!r} {_NO_NAME}")
     named = paths.name_of(path)
     if not named.isprintable():
-        raise CatalogError(f"{named!r}: a session cannot name this path; move the file")
-    tool = document.get("tool")
-    table = tool.get("c10k") if isinstance(tool, dict) else None
-    if not isinstance(table, dict):
-        raise CatalogError(f"{path}: tool.c10k: missing; see servers/README.md for its keys")
-    try:
-        fields = msgspec.to_builtins(msgspec.convert(table, _Table))
-        prefers = fields.pop("python")
-        server = msgspec.convert(
-            {
-                **fields,
-                "prefers": prefers,
-                "name": path.stem,
-                "path": named,
-                "requires_python": document.get("requires-python", ""),
-                "dependencies": document.get("dependencies", []),
-            },
-            Server,
+        raise CatalogError(
+            f"{named!r}: the path has characters that cannot be printed; rename or move the file"
         )
-    except msgspec.ValidationError as error:
-        raise CatalogError(f"{path}: tool.c10k: {error}") from None
+    table = document.tool.c10k
+    if table is None:
+        raise CatalogError(f"{path}: tool.c10k: missing; servers/README.md lists its keys")
+    server = Server(
+        name=path.stem,
+        path=named,
+        requires_python=document.requires_python,
+        dependencies=document.dependencies,
+        **msgspec.structs.asdict(table),
+    )
     _check_specifiers(path, server)
     if path.suffix != ".py" and not server.start:
-        raise CatalogError(f"{path}: tool.c10k.start: missing; say how the program is started")
+        raise CatalogError(
+            f"{path}: tool.c10k.start: missing; give the command that starts the program"
+        )
     return server
 
 
 def _check_specifiers(path: Path, server: Server) -> None:
-    try:
-        SpecifierSet(server.requires_python)
-        for note in server.notes:
-            SpecifierSet(note.python)
-        for dependency in server.dependencies:
-            Requirement(dependency)
-    except (InvalidSpecifier, InvalidRequirement) as error:
-        raise CatalogError(f"{path}: {error}") from None
+    ranges = {f"tool.c10k.notes[{n}].python": each.python for n, each in enumerate(server.notes)}
+    for key, written in {"requires-python": server.requires_python, **ranges}.items():
+        try:
+            SpecifierSet(written)
+        except InvalidSpecifier:
+            raise CatalogError(
+                f"{path}: {key}: {written!r} is not a range of versions, such as '>=3.11'"
+            ) from None
+    for number, written in enumerate(server.dependencies):
+        try:
+            Requirement(written)
+        except InvalidRequirement:
+            raise CatalogError(
+                f"{path}: dependencies[{number}]: {written!r} is not a requirement, such as "
+                "'trio>=0.27'"
+            ) from None
 
 
 def find(folder: Path) -> tuple[Server, ...]:
@@ -117,22 +131,22 @@ def find(folder: Path) -> tuple[Server, ...]:
 
 
 class Known(NamedTuple):
-    """The contenders that have a name here, and what is wrong with plug-ins that have none."""
+    """The contenders that can be named, and what is wrong with plug-ins that cannot."""
 
     servers: tuple[Server, ...]
     faults: tuple[str, ...]
 
 
 def known() -> Known:
-    """The suite's own contenders, then those of plug-ins; the suite's names win."""
+    """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
     servers = {server.name: server for server in find(paths.SERVERS)}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
         try:
             if point.name in servers:
-                raise CatalogError(f"{point.name} is {servers[point.name].path} already")
+                raise CatalogError(f"the name {point.name} is taken by {servers[point.name].path}")
             if not _NAME.fullmatch(point.name):
-                raise CatalogError(f"{point.name!r} is no name for a server: letters, digits, _")
+                raise CatalogError(f"{point.name!r} {_NO_NAME}")
             servers[point.name] = replace(read(_file_of(point)), name=point.name)
         except CatalogError as error:
             owner = point.dist.name if point.dist else "unknown distribution"
@@ -151,7 +165,7 @@ def _file_of(point: metadata.EntryPoint) -> Path:
     except (ImportError, ValueError) as error:
         raise CatalogError(f"{point.value}: {error}") from None
     if spec is None:
-        raise CatalogError(f"{point.value}: no package is named {package}")
+        raise CatalogError(f"{point.value}: there is no package {package}")
     folders = spec.submodule_search_locations
     if not inner and spec.origin:
         return Path(spec.origin)

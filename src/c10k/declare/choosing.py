@@ -1,5 +1,6 @@
 """Words → servers: names, @tiers, paths, commands, and what follows an @."""
 
+import difflib
 import re
 import shlex
 import shutil
@@ -14,7 +15,7 @@ from .. import paths
 from ..model import Server
 from .catalog import CatalogError, known, read
 
-_MOST_CHARACTERS = 150  # of a name with overrides; what it gets besides fits model.Name
+_MOST_CHARACTERS = 150  # of a name with overrides: suffixes such as -x8 still fit model.Name
 _COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
 _INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
 
@@ -40,15 +41,15 @@ def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ..
     chosen: dict[str, Server] = {}
     for word in words(wanted):
         base, overrides = _parts(word)
-        for server in _named(base, by_name):
+        for server in _servers_of(base, by_name):
             found = _overridden(server, overrides)
             if chosen.setdefault(found.name, found) != found:
                 raise CatalogError(
-                    f"{word}: another server is named {found.name!r} already: "
-                    f"{chosen[found.name].path}; rename one of the files"
+                    f"{word}: {chosen[found.name].path} has the name {found.name!r}, too; "
+                    "rename one of the two"
                 )
     if not chosen:
-        raise CatalogError("no server is named; c10k list shows which there are")
+        raise CatalogError("name at least one server; c10k list shows them")
     return tuple(chosen.values())
 
 
@@ -67,12 +68,12 @@ def _is_file(word: str) -> bool:
         return False
 
 
-def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
+def _servers_of(word: str, by_name: Mapping[str, Server]) -> list[Server]:
     if word.startswith("@"):
         tier = [server for server in by_name.values() if server.tier == word[1:]]
         if not tier:
             tiers = ", ".join(sorted({f"@{server.tier}" for server in by_name.values()}))
-            raise CatalogError(f"no server is in tier {word!r}; there are {tiers}")
+            raise CatalogError(f"there is no tier {word!r}; choose from {tiers}")
         return tier
     if word in by_name:
         return [by_name[word]]
@@ -80,20 +81,23 @@ def _named(word: str, by_name: Mapping[str, Server]) -> list[Server]:
         return [_program(match["name"], match["command"])]
     if "/" in word or word.endswith((".py", ".toml")):
         return [read(Path(word))]
-    names = ", ".join(by_name)
-    raise CatalogError(f"no server is named {word!r}; there are {names} (c10k list)")
+    near = difflib.get_close_matches(word, by_name, cutoff=0.4)
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    raise CatalogError(f"there is no server {word!r}; {meant}c10k list shows the servers")
 
 
 def _program(name: str, command: str) -> Server:
-    """Any program that adopts standard input. Its files are named from here on, wherever it
-    will be started."""
+    """Any program that adopts standard input; its files get absolute paths, since it is started
+    in another folder."""
     try:
         first, *rest = shlex.split(command)
     except ValueError as error:
-        raise CatalogError(f"{name}={command}: {error}; write NAME=COMMAND") from None
+        raise CatalogError(
+            f"{name}={command}: the command cannot be split into words: {str(error).lower()}"
+        ) from None
     found = shutil.which(first)
     if found is None:
-        raise CatalogError(f"{name}={command}: no program {first!r} is here or on PATH")
+        raise CatalogError(f"{name}={command}: there is no program {first!r} here or on PATH")
     files = {each: Path(each).absolute() for each in rest if _is_file(each)}
     start = [str(Path(found).absolute()), *(str(files.get(each, each)) for each in rest)]
     return Server(
@@ -117,15 +121,20 @@ def _overridden(server: Server, overrides: Sequence[str]) -> Server:
     for override in overrides:
         name = f"{server.name}@{override}"
         if server.start:
-            raise CatalogError(f"{name}: it is no Python server")
+            raise CatalogError(
+                f"{name}: only Python servers can take another version or interpreter"
+            )
         if len(name) > _MOST_CHARACTERS or not name.isprintable():
-            raise CatalogError(f"{name[:200]!r}: no name of {_MOST_CHARACTERS} characters or less")
+            raise CatalogError(
+                f"{name[:200]!r} cannot name a server: use up to {_MOST_CHARACTERS} characters, "
+                "all printable"
+            )
         if _INTERPRETER.fullmatch(override):
             changed = replace(server, python=override)
         else:
             changed = _with_requirement(server, override)
         if "/" in name:
-            raise CatalogError(f"{name}: no name: a file's cannot hold a /")
+            raise CatalogError(f"{name} cannot name a server: it is part of file names and has a /")
         server = replace(changed, name=name, isolated=True)
     return server
 
@@ -135,21 +144,24 @@ def _with_requirement(server: Server, override: str) -> Server:
         wanted = Requirement(override)
     except InvalidRequirement:
         raise CatalogError(
-            f"{server.name}@{override}: write NAME@DISTRIBUTION==VERSION or NAME@python3.13"
+            f"{server.name}@{override}: is neither a version nor an interpreter; write "
+            "NAME@DISTRIBUTION==VERSION or NAME@python3.13"
         ) from None
     if wanted.url:
-        raise CatalogError(f"{server.name}@{override}: an address is no version")
+        raise CatalogError(f"{server.name}@{override}: a URL is not a version")
     names = [canonicalize_name(Requirement(each).name) for each in server.dependencies]
     if canonicalize_name(wanted.name) not in names:
         known = ", ".join(names) or "nothing"
-        raise CatalogError(f"{server.name}@{override}: it depends on {known}, not {wanted.name}")
+        raise CatalogError(
+            f"{server.name}@{override}: {server.name} depends on {known}, not on {wanted.name}"
+        )
     at = names.index(canonicalize_name(wanted.name))
     others = (*server.dependencies[:at], str(wanted), *server.dependencies[at + 1 :])
     return replace(server, dependencies=others)
 
 
 def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
-    """Python servers with an environment of their own each, made with python where given."""
+    """Each Python server in its own environment, made with the interpreter python if given."""
     python = paths.hide_home(python)
     return tuple(
         each if each.start else replace(each, isolated=True, python=each.python or python)
@@ -157,10 +169,10 @@ def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
     )
 
 
-def foreign(servers: Iterable[Server]) -> list[str]:
-    """What would run for these servers and is not the suite's or a plug-in's, a line each.
+def untrusted_commands(servers: Iterable[Server]) -> list[str]:
+    """The commands of servers that are neither the suite's nor a plug-in's, a line per server.
 
-    A session's plan may name any program as a server; a person must see which.
+    A session's plan may name any program as a server: whoever resumes it must see what would run.
     """
     here = {server.path: _commands(server) for server in known().servers}
     found = {server: _commands(server) for server in servers}
@@ -172,7 +184,7 @@ def foreign(servers: Iterable[Server]) -> list[str]:
 
 
 def _commands(server: Server) -> list[str]:
-    """What is run for a server, in the order in which it is."""
+    """The commands that are run for a server, in order."""
     installed = ["install", *server.dependencies] if server.isolated else []
     started = server.start or (server.python or "python", server.path)
     return [shlex.join(words) for words in (installed, server.build, started) if words]

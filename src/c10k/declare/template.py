@@ -1,7 +1,7 @@
-"""A new server's text: the nearest of those there are, under a name of its own.
+"""The text of a new server: a copy of the closest existing one, under its own name.
 
-The templates are the servers themselves: what a newcomer starts from is what is measured,
-reads like its framework's tutorial and passes its check.
+The templates are the servers themselves, so a newcomer starts from what is measured, reads like
+its framework's tutorial and passes its check.
 """
 
 import re
@@ -16,7 +16,7 @@ _KEYS = re.compile(r'^# (?P<key>title|tier) = ".*"$', re.MULTILINE)
 
 
 class NoTemplate(UserError):
-    """Nothing to start from; the message says what there is."""
+    """There is nothing to start from; the message says what there is."""
 
 
 def frameworks(servers: Iterable[Server]) -> dict[str, list[Server]]:
@@ -32,19 +32,21 @@ def template(servers: Iterable[Server], framework: str = "", model: str = "") ->
     """The server to start from, canonical where there is one. Raises NoTemplate."""
     known = frameworks(servers)
     if framework and framework not in known:
-        raise NoTemplate(f"--framework {framework}: there are {', '.join(known)}")
+        raise NoTemplate(f"--framework {framework}: choose from {', '.join(known)}")
     near = known[framework] if framework else [each for group in known.values() for each in group]
     fit = [server for server in near if model in ("", server.model)]
     if not fit:
         models = ", ".join(dict.fromkeys(repr(server.model) for server in near))
-        raise NoTemplate(f"--model {model!r}: there are {models}")
+        raise NoTemplate(f"--model {model!r}: choose from {models}")
     return min(fit, key=lambda server: server.tier != "canonical")
 
 
 def text(server: Server, name: str) -> str:
     """The template's file with the new name as its title, as a variant. Raises NoTemplate."""
     if not _NAME.fullmatch(name):
-        raise NoTemplate(f"{name!r} is no name for a server: a letter, then letters, digits, _")
+        raise NoTemplate(
+            f"{name!r} cannot name a server: use letters, digits and _, first a letter"
+        )
     values = {"title": name, "tier": "variant"}
     source = paths.file_of(server.path).read_text(encoding="utf-8")
     return _KEYS.sub(lambda match: f'# {match["key"]} = "{values[match["key"]]}"', source)

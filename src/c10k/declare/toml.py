@@ -1,4 +1,4 @@
-"""Reads what people wrote, text and TOML: bounded, and every fault is one kind of error."""
+"""Reads text and TOML that people wrote, of bounded size; every fault is an Unreadable."""
 
 import tomllib
 from pathlib import Path
@@ -10,7 +10,7 @@ MOST_BYTES = 1024 * 1024  # of a file: far more than any workload or server has
 
 
 class Unreadable(ValueError):
-    """A text that cannot be read; the message says why in one line, the caller knows where."""
+    """What cannot be read or used; the message says why, the caller adds the file's name."""
 
 
 def text(path: Path) -> str:
@@ -21,13 +21,13 @@ def text(path: Path) -> str:
     except OSError as error:
         raise Unreadable(os_reason(error)) from None
     except ValueError as error:  # a path that holds a NUL
-        raise Unreadable(f"no path: {error}") from None
+        raise Unreadable(f"this is not a path: {error}") from None
     if len(content) > MOST_BYTES:
-        raise Unreadable(f"longer than {MOST_BYTES:,} bytes")
+        raise Unreadable(f"the file is longer than {MOST_BYTES:,} bytes")
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError:
-        raise Unreadable("not UTF-8 text") from None
+        raise Unreadable("the file is not UTF-8 text") from None
 
 
 def toml(document: str) -> dict[str, Any]:

@@ -7,10 +7,10 @@ def number(text: str) -> int:
     """A count as people write it: 100, 10k, 10_000, 2M. Raises ValueError."""
     match = re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)([kKmM]?)", text.strip())
     if match is None or len(text) > 20:
-        raise ValueError(f"{text!r} is no count: write 100, 10k or 1M")
+        raise ValueError(f"invalid count {text!r}: write 100, 10k or 1M")
     value = float(match[1]) * {"": 1, "k": 1000, "m": 1_000_000}[match[2].lower()]
     if value != int(value):
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"invalid count {text!r}: it is not a whole number")
     return int(value)
 
 
@@ -19,7 +19,9 @@ def share(text: str) -> float:
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*(%?)", text.strip())
     value = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < value <= 1:
-        raise ValueError(f"{text!r} is no share: write 3%")
+        raise ValueError(
+            f"invalid share {text!r}: write more than 0% and up to 100%, for example 3%"
+        )
     return value
 
 
@@ -27,5 +29,5 @@ def seconds(text: str) -> float:
     """A time as people write it: 90s, 20m, 1.5h. Raises ValueError."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smh])", text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is no time: write 90s, 20m or 1h")
+        raise ValueError(f"invalid time {text!r}: write 90s, 20m or 1h")
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]

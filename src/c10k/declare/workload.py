@@ -1,25 +1,28 @@
 """TOML → Workload, every error named with file and key.
 
-A workload declares which servers meet which loads, in how many blocks. A [[load]]
-table may give a list for `clients`, `message_bytes` and `depth`; each combination is a
-load of its own.
+A workload declares which servers run which loads, in how many blocks. A [[load]] table may
+give a list for `clients`, `message_bytes`, `depth` and `rate`: each combination is one load.
 """
 
 import itertools
-import re
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
+from .. import model
 from ..errors import UserError
-from ..model import Arrivals, Kind, Load, Real, Search, Sharing, Whole, Workload
-from . import toml
+from ..model import Load, Search, Sharing, Workload
+from . import toml, values
 
 MOST_LOADS = 1000
 P99_MESSAGES = 10_000  # that leave 100 beyond a p99
 MOST_CELLS = 20_000  # blocks × loads, of each server
+
+_T = TypeVar("_T")
+_NonEmpty = Annotated[list[_T], msgspec.Meta(min_length=1)]
 
 
 class WorkloadError(UserError):
@@ -27,54 +30,35 @@ class WorkloadError(UserError):
 
 
 class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
-    kind: Kind
-    clients: Whole | list[Whole]
-    message_bytes: Whole | list[Whole] = 64
-    depth: Whole | list[Whole] = 1
-    rate: Real | list[Real] = 0.0
-    arrivals: Arrivals = ""
-    warmup_s: Real = 0.5
-    duration_s: Real = 2.0
-    ceiling_s: Real = 60.0
+    kind: model.Kind
+    clients: model.Clients | _NonEmpty[model.Clients]
+    message_bytes: model.MessageBytes | _NonEmpty[model.MessageBytes] = 64
+    depth: model.Depth | _NonEmpty[model.Depth] = 1
+    rate: model.Rate | _NonEmpty[model.Rate] = 0.0
+    arrivals: model.Arrivals = ""
+    warmup_s: model.WaitSeconds = 0.5
+    duration_s: model.SliceSeconds = 2.0
+    ceiling_s: model.SliceSeconds = 60.0
 
 
-class _SearchTable(msgspec.Struct, forbid_unknown_fields=True):
-    least: Whole
-    most: Whole
-    p99_ms: Real = 100.0
-    within: Real = 0.01
+class _SearchTable(Search, frozen=True, forbid_unknown_fields=True):
+    pass
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
     title: str
-    servers: list[str]
-    load: list[_LoadTable]
-    blocks: Whole = 5
+    servers: _NonEmpty[str]
+    load: _NonEmpty[_LoadTable]
+    blocks: model.Blocks = 5
     reference: str = ""
     control: bool = True
-    repeats: Whole = 2
-    connecting: Whole = 128
-    connect_timeout_s: Real = 15.0
-    drain_s: Real = 5.0
+    repeats: model.Repeats = 2
+    connecting: model.Connecting = 128
+    connect_timeout_s: model.TimeoutSeconds = 15.0
+    drain_s: model.WaitSeconds = 5.0
     search: _SearchTable | None = None
-    processes: Whole = 1
-    sharing: tuple[Sharing, ...] = ("one-socket",)
-
-
-def _bounds(kind: type) -> dict[str, tuple[float, float]]:
-    """Key → (least, most), as the types of the model have them."""
-    told = msgspec.inspect.type_info(kind)
-    assert isinstance(told, msgspec.inspect.StructType)
-    return {
-        field.name: (field.type.ge, field.type.le)
-        for field in told.fields
-        if isinstance(field.type, msgspec.inspect.IntType | msgspec.inspect.FloatType)
-        and field.type.ge is not None
-        and field.type.le is not None
-    }
-
-
-_LOAD_BOUNDS, _BOUNDS, _SEARCH_BOUNDS = _bounds(Load), _bounds(Workload), _bounds(Search)
+    processes: model.Processes = 1
+    sharing: Annotated[tuple[Sharing, ...], msgspec.Meta(min_length=1)] = ("one-socket",)
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -89,7 +73,7 @@ def choose(word: str, folder: Path) -> Workload:
         return read(known[word])
     if "/" in word or word.endswith(".toml"):
         return read(Path(word))
-    raise WorkloadError(f"no workload is named {word!r}; there are {', '.join(known)}")
+    raise WorkloadError(f"there is no workload {word!r}; choose from {', '.join(known)}")
 
 
 def read(path: Path) -> Workload:
@@ -103,47 +87,36 @@ def read(path: Path) -> Workload:
 def parse(text: str, source: str) -> Workload:
     """The workload that TOML text declares; source is the file that errors name."""
     try:
-        document = msgspec.convert(toml.toml(text), _Document)
-    except toml.Unreadable as error:
+        return _workload(Path(source).stem, values.convert(toml.toml(text), _Document))
+    except (toml.Unreadable, WorkloadError) as error:
         raise WorkloadError(f"{source}: {error}") from None
-    except msgspec.ValidationError as error:
-        raise WorkloadError(f"{source}: {_named(str(error))}") from None
-    _check(f"{source}:", document, _BOUNDS)
-    if not document.servers:
-        raise WorkloadError(f"{source}: servers: name at least one server or @tier")
-    if not document.load:
-        raise WorkloadError(f"{source}: load: give at least one [[load]] table")
+
+
+def _workload(name: str, document: _Document) -> Workload:
+    try:
+        values.convert(name, model.Name)
+    except toml.Unreadable:
+        raise WorkloadError(
+            f"{name[:200]!r} cannot name a workload: use a file name of up to 200 characters that "
+            "begins with a letter"
+        ) from None
     loads: list[Load] = []
     for number, table in enumerate(document.load):
-        loads += _expand(f"{source}: load[{number}].", table)
+        loads += _expand(f"load[{number}].", table)
         if len(loads) > MOST_LOADS:
-            raise WorkloadError(f"{source}: load: more than {MOST_LOADS} loads")
+            raise WorkloadError(f"load: more than {MOST_LOADS} loads")
     if len(set(loads)) != len(loads):
-        raise WorkloadError(f"{source}: load: the same load is declared twice")
-    search = None
-    if document.search is not None:
-        search = Search(**msgspec.structs.asdict(document.search))
-        _check(f"{source}: search.", search, _SEARCH_BOUNDS)
-        if len(loads) != 1 or loads[0].kind != "open":
-            raise WorkloadError(f"{source}: search: goes with one load, of kind open")
-        if search.least > search.most:
-            raise WorkloadError(f"{source}: search.least: {search.least} is above search.most")
-        if (messages := loads[0].rate * loads[0].duration_s) < P99_MESSAGES:
-            raise WorkloadError(
-                f"{source}: search: its p99 needs {P99_MESSAGES:,} messages, and rate × duration_s "
-                f"is {messages:,.0f}; raise one of them"
-            )
+        raise WorkloadError("load: the same load is declared twice")
+    search = document.search and _search(document.search, loads)
+    if search:
         loads = [msgspec.structs.replace(loads[0], clients=search.least)]
-    sharing = tuple(dict.fromkeys(document.sharing))
-    if not sharing:
-        raise WorkloadError(f"{source}: sharing: the list is empty")
     found = Workload(
-        name=Path(source).stem,
+        name=name,
         title=document.title,
         servers=tuple(document.servers),
         blocks=1 if search else document.blocks,
         loads=tuple(loads),
-        reference=document.reference or "",
+        reference=document.reference,
         control=document.control and not search,
         repeats=document.repeats,
         connecting=document.connecting,
@@ -151,24 +124,31 @@ def parse(text: str, source: str) -> Workload:
         drain_s=document.drain_s,
         search=search,
         processes=document.processes,
-        sharing=sharing,
+        sharing=tuple(dict.fromkeys(document.sharing)),
     )
-    try:
-        msgspec.convert(msgspec.to_builtins(found), Workload)
-    except msgspec.ValidationError:  # all but its name is checked already
+    return _bounded("blocks:", found)
+
+
+def _search(table: _SearchTable, loads: Sequence[Load]) -> Search:
+    if len(loads) != 1 or loads[0].kind != "open":
+        raise WorkloadError("search: needs exactly one load, and it must be of kind open")
+    if table.least > table.most:
+        raise WorkloadError(f"search.least: {table.least} is above search.most, {table.most}")
+    if (messages := loads[0].rate * loads[0].duration_s) < P99_MESSAGES:
         raise WorkloadError(
-            f"{source}: {found.name[:200]!r} is no name for a workload: begin with a letter"
-        ) from None
-    return _bounded(f"{source}: blocks:", found)
+            f"search: its p99 needs {P99_MESSAGES:,} messages, and rate × duration_s "
+            f"is {messages:,.0f}; raise one of them"
+        )
+    return Search(**msgspec.structs.asdict(table))
 
 
 def _bounded(where: str, workload: Workload) -> Workload:
-    """The workload itself when its blocks have no more trials than can be planned."""
+    """The same workload. Raises WorkloadError where it has more trials than can be planned."""
     cells = workload.blocks * len(workload.loads)
     if cells > MOST_CELLS:
         raise WorkloadError(
-            f"{where} {workload.blocks} of {len(workload.loads)} loads are {cells:,} trials of "
-            f"each server; at most {MOST_CELLS:,} are planned"
+            f"{where} {workload.blocks:,} blocks of {len(workload.loads)} loads are {cells:,} "
+            f"trials of each server; at most {MOST_CELLS:,} can be planned"
         )
     return workload
 
@@ -182,14 +162,16 @@ def override(
     processes: int | None = None,
     sharing: Sequence[Sharing] = (),
 ) -> Workload:
-    """The workload with what the command line says instead. Raises WorkloadError.
+    """The workload changed by the command line's options. Raises WorkloadError.
 
     clients: the loads that the workload declares for these counts; for a count that it does
     not declare, those of its first count. A search goes from the least to the greatest.
     """
-    loads, search = workload.loads, workload.search
     for count in clients:
-        _check("--clients:", _Count(count), {"clients": _LOAD_BOUNDS["clients"]}, named=False)
+        _check_option("--clients", count, model.Clients)
+    _check_option("--blocks", blocks, model.Blocks | None)
+    _check_option("--processes", processes, model.Processes | None)
+    loads, search = workload.loads, workload.search
     if clients and search:
         least = min(clients) if len(clients) > 1 else min(search.least, *clients)
         search = msgspec.structs.replace(search, least=least, most=max(clients))
@@ -202,11 +184,6 @@ def override(
             for load in [each for each in loads if each.clients == count]
             or [msgspec.structs.replace(each, clients=count) for each in first]
         )
-    if processes is not None and not 1 <= processes <= _BOUNDS["processes"][1]:
-        most = _BOUNDS["processes"][1]
-        raise WorkloadError(f"--processes: {processes} is not between 1 and {most}")
-    if blocks is not None and not 1 <= blocks <= _BOUNDS["blocks"][1]:
-        raise WorkloadError(f"--blocks: {blocks} is not between 1 and {_BOUNDS['blocks'][1]}")
     found = msgspec.structs.replace(
         workload,
         servers=tuple(servers) or workload.servers,
@@ -219,57 +196,30 @@ def override(
     return _bounded("--blocks:", found)
 
 
-class _Count(msgspec.Struct):
-    clients: int
+def _check_option(option: str, value: int | None, kind: Any) -> None:
+    try:
+        values.convert(value, kind)
+    except toml.Unreadable as error:
+        raise WorkloadError(f"{option} {value}: {error}") from None
 
 
 def _expand(where: str, table: _LoadTable) -> list[Load]:
+    """The loads of a table, one for each combination of its lists."""
     choices = {
         key: value if isinstance(value := getattr(table, key), list) else [value]
         for key in ("clients", "message_bytes", "depth", "rate")
     }
-    for key, values in choices.items():
-        if not values:
-            raise WorkloadError(f"{where}{key}: the list is empty")
+    if math.prod(map(len, choices.values())) > MOST_LOADS:
+        raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
     arrivals = table.arrivals
     if table.kind == "open":
-        if not all(rate > 0 for rate in choices["rate"]):
-            raise WorkloadError(f"{where}rate: an open loop needs one, in messages/s")
+        if not all(choices["rate"]):
+            raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")
         arrivals = arrivals or "poisson"
     elif arrivals or any(choices["rate"]):
-        raise WorkloadError(f"{where}rate: only an open loop has a rate and arrivals")
-    loads = []
-    for clients, message_bytes, depth, rate in itertools.product(*choices.values()):
-        load = Load(
-            kind=table.kind,
-            clients=clients,
-            message_bytes=message_bytes,
-            depth=depth,
-            warmup_s=table.warmup_s,
-            duration_s=table.duration_s,
-            rate=float(rate),
-            arrivals=arrivals,
-            ceiling_s=table.ceiling_s,
-        )
-        _check(where, load, _LOAD_BOUNDS)
-        loads.append(load)
-        if len(loads) > MOST_LOADS:
-            raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
-    return loads
-
-
-def _check(
-    where: str, thing: object, bounds: Mapping[str, tuple[float, float]], named: bool = True
-) -> None:
-    gap = "" if where.endswith(".") else " "
-    for key, (least, most) in bounds.items():
-        value: Any = getattr(thing, key)
-        if not least <= value <= most:
-            name = f"{gap}{key}:" if named else ""
-            raise WorkloadError(f"{where}{name} {value} is not between {least} and {most}")
-
-
-def _named(error: str) -> str:
-    """msgspec's 'Expected ... - at `$.load[0].kind`', with the key first."""
-    match = re.fullmatch(r"(.*) - at `\$\.?(.*)`", error)
-    return f"{match[2]}: {match[1]}" if match and match[2] else error
+        raise WorkloadError(f"{where}rate: only a load of kind open can have a rate and arrivals")
+    fixed = {key: getattr(table, key) for key in ("kind", "warmup_s", "duration_s", "ceiling_s")}
+    return [
+        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals)
+        for each in itertools.product(*choices.values())
+    ]

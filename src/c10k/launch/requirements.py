@@ -13,7 +13,7 @@ from ..model import Server
 _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
 
-def why_not(server: Server) -> str:
+def why_not_runnable(server: Server) -> str:
     """Why this server cannot run on this interpreter, with what to do; "" when it can."""
     here = "{}.{}.{}".format(*sys.version_info[:3])
     if not SpecifierSet(server.requires_python).contains(here, prereleases=True):

@@ -56,7 +56,7 @@ class CannotRun(UserError):
 def prepare(server: Server) -> Runtime:
     """What this server will run on: its build or environment is made first. Raises CannotRun."""
     if server.start:
-        if reason := requirements.why_not(server):
+        if reason := requirements.why_not_runnable(server):
             raise CannotRun(reason)
         try:
             build.command(server)  # builds it
@@ -65,7 +65,7 @@ def prepare(server: Server) -> Runtime:
         return Runtime("", notes=requirements.notes(server))
     if server.isolated:
         return look(server, str(_environment(server)))
-    if reason := requirements.why_not(server):
+    if reason := requirements.why_not_runnable(server):
         raise CannotRun(reason)
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return look(server, sys.executable)

@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .declared import Real
+from .declared import BoundedFloat
 
 Grade = Literal["ok", "unclean", "informational", "failed"]
 
@@ -15,7 +15,7 @@ class CaseResult(Struct, frozen=True):
     case: str
     verdict: Grade  # unclean: shown, still timed; informational: told, not judged
     detail: str = ""
-    took_s: Real = 0.0
+    took_s: BoundedFloat = 0.0
 
 
 class Conformance(Struct, frozen=True):

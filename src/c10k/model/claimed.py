@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from .declared import Environment, Real, Whole
+from .declared import BoundedFloat, BoundedInt, Environment
 from .measured import Noise
 
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
@@ -14,10 +14,10 @@ class Figure(Struct, frozen=True):
     """A median over repetitions and its 95 % interval; no ends: too few to say."""
 
     name: str
-    median: Real
-    low: Real | None
-    high: Real | None
-    repetitions: Whole
+    median: BoundedFloat
+    low: BoundedFloat | None
+    high: BoundedFloat | None
+    repetitions: BoundedInt
     unit: str = ""
 
 
@@ -39,8 +39,8 @@ class Outcome(Struct, frozen=True):
     decision: Decision
     parts: tuple[Part, ...]
     reason: str = ""  # why the experiment could not be made
-    samples: dict[str, tuple[Real, ...]] = {}  # the evidence: one value a repetition
-    took_s: Real = 0.0
+    samples: dict[str, tuple[BoundedFloat, ...]] = {}  # the evidence: one value a repetition
+    took_s: BoundedFloat = 0.0
     noise: Noise = Noise()
 
 

@@ -13,14 +13,25 @@ Tier = Literal["canonical", "variant", "tuned", "floor"]
 
 # A server's or a workload's: part of file names, so no path, and whole in UTF-8.
 Name = Annotated[str, Meta(pattern=r"\A\w[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z", max_length=200)]
-Line = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
+OneLine = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
 # A version specifier or a requirement: Python converts no number of 5,000 digits.
 Specified = Annotated[str, Meta(max_length=1000)]
-Whole = Annotated[int, Meta(ge=-(10**15), le=10**15)]
-Real = Annotated[float, Meta(ge=-1e15, le=1e15)]
+BoundedInt = Annotated[int, Meta(ge=-(10**15), le=10**15)]
+BoundedFloat = Annotated[float, Meta(ge=-1e15, le=1e15)]
 Clients = Annotated[int, Meta(ge=1, le=10_000_000)]
-Told = str | bool | int | float | list[str | int | float] | None  # by a machine, of itself
-Environment = dict[str, dict[str, Told]]
+MessageBytes = Annotated[int, Meta(ge=16, le=64 * 1024 * 1024)]
+Depth = Annotated[int, Meta(ge=1, le=1000)]
+Rate = Annotated[float, Meta(ge=0, le=10_000_000)]
+Blocks = Annotated[int, Meta(ge=1, le=10_000)]
+Repeats = Annotated[int, Meta(ge=0, le=2)]
+Processes = Annotated[int, Meta(ge=1, le=1000)]
+Connecting = Annotated[int, Meta(ge=1, le=100_000)]
+SliceSeconds = Annotated[float, Meta(ge=0.01, le=86400)]
+TimeoutSeconds = Annotated[float, Meta(ge=0.01, le=3600)]
+WaitSeconds = Annotated[float, Meta(ge=0, le=3600)]
+# What a machine says of itself.
+EnvironmentValue = str | bool | int | float | list[str | int | float] | None
+Environment = dict[str, dict[str, EnvironmentValue]]
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
@@ -34,7 +45,7 @@ class Server(Struct, frozen=True):
     """One contender file, as its PEP 723 block (or its .toml) describes it."""
 
     name: Name  # the file's stem
-    path: Line  # within the suite relative to it, under the home ~/…, else absolute
+    path: OneLine  # within the suite relative to it, under the home ~/…, else absolute
     title: str
     model: str  # thread per client, greenlets, callbacks, coroutines ...
     unit: str  # thread, greenlet, task, protocol object ...
@@ -48,7 +59,7 @@ class Server(Struct, frozen=True):
     prefers: str = ""  # an interpreter to be isolated on, where it is on the machine: "3.11"
     python: str = ""  # an interpreter that was asked for: a path, "3.13", "python3.14t"
     isolated: bool = False  # in an environment of its own
-    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # copies of it that serve together
+    processes: Processes = 1  # copies of it that serve together
     sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
 
 
@@ -72,16 +83,14 @@ class Load(Struct, frozen=True, omit_defaults=False):
 
     kind: Kind
     clients: Clients
-    message_bytes: Annotated[int, Meta(ge=16, le=64 * 1024 * 1024)]
-    # closed: messages each client keeps on their way
-    depth: Annotated[int, Meta(ge=1, le=1000)]
-    warmup_s: Annotated[float, Meta(ge=0, le=3600)]
-    duration_s: Annotated[float, Meta(ge=0.01, le=86400)]  # the measured slice, at least
-    # open: messages/s of all clients together
-    rate: Annotated[float, Meta(ge=0, le=10_000_000)] = 0.0
+    message_bytes: MessageBytes
+    depth: Depth  # closed: messages each client keeps on their way
+    warmup_s: WaitSeconds
+    duration_s: SliceSeconds  # the measured slice, at least
+    rate: Rate = 0.0  # open: messages/s of all clients together
     arrivals: Arrivals = ""  # open: how the intended times are drawn
     # closed, churn: the longest that a slice may become where round trips are long
-    ceiling_s: Annotated[float, Meta(ge=0.01, le=86400)] = 60.0
+    ceiling_s: SliceSeconds = 60.0
 
     @property
     def facts(self) -> KindFacts:
@@ -116,28 +125,24 @@ class Workload(Struct, frozen=True):
     name: Name
     title: str
     servers: tuple[str, ...]  # names, or @tier for all of a tier
-    blocks: Annotated[int, Meta(ge=1, le=10_000)]
+    blocks: Blocks
     loads: Annotated[tuple[Load, ...], Meta(min_length=1, max_length=1000)]
     reference: str  # the server that the others are compared with
     control: bool  # whether the reference is entered a second time, under another name
-    # how often a gated trial is repeated at most
-    repeats: Annotated[int, Meta(ge=0, le=2)]
-    # connections in flight while the clients connect
-    connecting: Annotated[int, Meta(ge=1, le=100_000)]
-    # until every client's first echo has come
-    connect_timeout_s: Annotated[float, Meta(ge=0.01, le=3600)]
-    # how long after the slice the last echoes may take
-    drain_s: Annotated[float, Meta(ge=0, le=3600)]
+    repeats: Repeats  # how often a gated trial is repeated at most
+    connecting: Connecting  # connections in flight while the clients connect
+    connect_timeout_s: TimeoutSeconds  # until every client's first echo has come
+    drain_s: WaitSeconds  # how long after the slice the last echoes may take
     search: Search | None = None  # clients of the one load are then what is looked for
-    processes: Annotated[int, Meta(ge=1, le=1000)] = 1  # of each server
+    processes: Processes = 1  # of each server
     sharing: tuple[Sharing, ...] = ("one-socket",)  # with several: each way is entered
 
 
 class Trial(Struct, frozen=True):
     """One server under one load, once."""
 
-    block: Whole
-    position: Whole  # its place in the block's random order
+    block: BoundedInt
+    position: BoundedInt  # its place in the block's random order
     server: Name
     load: Load
 
@@ -159,13 +164,13 @@ class Plan(Struct, frozen=True):
     # the control among them
     servers: Annotated[tuple[Server, ...], Meta(min_length=1)]
     trials: tuple[Trial, ...]
-    seed: Whole
+    seed: BoundedInt
     control: str = ""  # the name under which the reference is entered again; "" for none
 
 
 class Goal(Struct, frozen=True):
     """Blocks on request: how narrow every ratio's interval is to be, and when to give up."""
 
-    precision: Real  # 0.03: each end within 3 % of the ratio
-    max_blocks: Whole
-    time_s: Real | None = None
+    precision: BoundedFloat  # 0.03: each end within 3 % of the ratio
+    max_blocks: BoundedInt
+    time_s: BoundedFloat | None = None

@@ -120,14 +120,17 @@ def marked(row: Row, key: str, text: str) -> str:
     return text if stands(row) else f"({text})"
 
 
-def figure(key: str, varied: bool = False) -> Callable[[Row], str]:
-    """The text of a row's figure, varied: with half its range over the blocks."""
+def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:
+    """The text of a row's figure.
+
+    varied: with half its range over the blocks. scale: instead of the one it is shown with.
+    """
 
     def cell(row: Row) -> str:
         spread: Spread | None = getattr(row, key)
         if spread is None:
             return UNKNOWN
-        text = scaled(key, spread.median)
+        text = scaled(key, spread.median, scale)
         if varied and row.blocks > 1 and spread.median:
             half = (spread.greatest - spread.least) / 2 / abs(spread.median) * 100
             text += f" ±{half:.0f} %" if half >= 1 else f" ±{max(half, 0.1):.1f} %"

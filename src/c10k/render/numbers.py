@@ -41,9 +41,11 @@ SHOWN = {
 }
 
 
-def scaled(key: str, value: float) -> str:
-    """A figure's value in the unit that it is shown in."""
-    return significant(value * (SHOWN[key].scale if key in SHOWN else 1.0))
+def scaled(key: str, value: float, scale: float | None = None) -> str:
+    """A figure's value in the unit that it is shown in; scale: in another."""
+    if scale is None:
+        scale = SHOWN[key].scale if key in SHOWN else 1.0
+    return significant(value * scale)
 
 
 def people(clients: int) -> str:

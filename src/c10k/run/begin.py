@@ -89,7 +89,7 @@ def resume(
     """
     machines = machines or LocalMachine()
     begun = store.unfinished(folder)
-    for line in choosing.foreign(begun.plan.servers):
+    for line in choosing.untrusted_commands(begun.plan.servers):
         say(f"! the session contains a command, which is run: {line}")
     runtimes, cannot = prepare.runtimes(begun.plan.servers, say)
     changed = changes(
