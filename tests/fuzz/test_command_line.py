@@ -75,7 +75,9 @@ FIT = {
 OPTIONS = {
     command: [
         name
-        for argument in cli.app[command].assemble_argument_collection()
+        for argument in cli.app[command].assemble_argument_collection(
+            default_parameter=cli.app.default_parameter
+        )
         for name in argument.names
         if name.startswith("--")
     ]
