@@ -26,7 +26,7 @@ from rich.console import Console
 from c10k import cli, launch, paths
 from c10k.declare import catalog, choosing
 from c10k.judge import judge
-from c10k.model import ClaimsHead, Latency, Note, Outcome, Part
+from c10k.model import ClaimPart, ClaimsHead, Latency, Note, Outcome
 from c10k.render import export, html, markdown, progress, terminal, verdicts
 from c10k.run import store
 
@@ -76,7 +76,7 @@ def hostile(nasty):
 def claimed(nasty):
     """Outcomes of a claim by the same stranger."""
     head = ClaimsHead(1, nasty, nasty, True, nasty, {"python": {"version": nasty}})
-    outcome = Outcome(nasty, nasty, nasty, nasty, "refuted", (Part(nasty, "refuted"),), nasty)
+    outcome = Outcome(nasty, nasty, nasty, nasty, "refuted", (ClaimPart(nasty, "refuted"),), nasty)
     return verdicts.Outcomes(nasty, head, (outcome,))
 
 

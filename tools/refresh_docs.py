@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from c10k import claims, judge
-from c10k.judge import figures
+from c10k import claims
+from c10k.judge import figures, judge
 from c10k.model import Measurement, Row
 from c10k.render import columns, html, markdown, pictures, verdicts
 from c10k.render.numbers import UNKNOWN, significant
@@ -42,7 +42,7 @@ _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 def table(path: Path) -> str:
     """A session's table."""
-    return markdown.render(judge.judge(store.load(path)))
+    return markdown.render(judge(store.load(path)))
 
 
 def column(title: str) -> Cell:
@@ -54,7 +54,7 @@ def column(title: str) -> Cell:
 
 def headline(path: Path) -> str:
     """A line a server with what matters most of a session of c10k.toml."""
-    judged = judge.judge(store.load(path))
+    judged = judge(store.load(path))
     totals = all(row.total for row in judged.memory)
     memory = {row.server: (row.total if totals else None) or row.pss for row in judged.memory}
 
@@ -231,7 +231,7 @@ def million(path: Path) -> str:
     kernel = median(map(slab_bytes, trials))
     loaded = {
         row.server: row.server_cpu_us_per_message
-        for row in judge.judge(store.load(HEADLINE)).rows
+        for row in judge(store.load(HEADLINE)).rows
         if row.clients == 10_000 and row.load.facts.closed_loop
     }
     headings = (
@@ -351,13 +351,13 @@ def page(path: Path) -> str:
     """The report of a session."""
     session = store.load(path)
     outcomes = verdicts.Outcomes(CLAIMS.name, *claims.load(CLAIMS))
-    return html.render([html.PageSession(path.name, session, judge.judge(session))], (), outcomes)
+    return html.render([html.PageSession(path.name, session, judge(session))], (), outcomes)
 
 
 def picture(path: Path) -> str:
     """Throughput over the clients, for where a picture cannot take the page's colours."""
     session = store.load(path)
-    svg = pictures.pictures(session, judge.judge(session))[0].svg
+    svg = pictures.pictures(session, judge(session))[0].svg
     return svg.replace("currentColor", "#333").replace("transparent", "white")
 
 

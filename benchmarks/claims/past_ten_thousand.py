@@ -7,7 +7,7 @@ from c10k import paths
 from c10k.claims import always, figure
 from c10k.declare import catalog
 from c10k.judge import figures
-from c10k.model import Figure
+from c10k.model import ClaimFigure
 from c10k.plan import gates
 from c10k.run import store
 
@@ -101,7 +101,7 @@ def decide(samples):
 def at_a_rate(server, clients, rate, found):
     """Whether it serves so many within what it can do."""
     served, limited = found("served"), len(found("saturated"))
-    left_out = Figure("at its limit", limited, None, None, len(served) + limited, "times")
+    left_out = ClaimFigure("at its limit", limited, None, None, len(served) + limited, "times")
     words = ("serves", f"{clients:,} clients at {rate:,.0f} messages/s")
     return asked(server, words, "does not serve", served, [left_out])
 

@@ -28,9 +28,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from c10k import judge, launch, machine, paths
+from c10k import launch, machine, paths
 from c10k.declare import catalog
-from c10k.judge import figures, ranking, stats
+from c10k.judge import by_block, figures, ranking, ratio_of, spread, stats
 from c10k.model import Load, Measurement, Plan, Trial, Workload
 from c10k.run import begin, cluster, executor, local, store
 
@@ -167,9 +167,7 @@ def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
     """A row for each figure of each variant: its ratio to its reference, and the verdict."""
     rows: list[dict[str, object]] = []
     for figure in FIGURES:
-        values = {
-            name: judge.by_block(trials, figures.FIGURES[figure]) for name, trials in seen.items()
-        }
+        values = {name: by_block(trials, figures.FIGURES[figure]) for name, trials in seen.items()}
         ratios = {
             name: stats.log_ratios(values[name], values[against])
             for name, against in AGAINST.items()
@@ -182,8 +180,8 @@ def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
             more_is_better=figures.MORE_IS_BETTER[figure],
         )
         for name, against in AGAINST.items():
-            ratio = judge.ratio_of(intervals[name])
-            spread = judge.spread(trial.start_spread_s for trial in seen[name])
+            ratio = ratio_of(intervals[name])
+            starts = spread(trial.start_spread_s for trial in seen[name])
             rows.append(
                 {
                     "variant": name,
@@ -194,7 +192,7 @@ def compared(seen: Mapping[str, list[Measurement]]) -> list[dict[str, object]]:
                     "high": ratio.high,
                     "blocks": ratio.blocks,
                     "verdict": judged[name].verdict if name in judged else "noise floor",
-                    "start_spread_ms": spread and spread.median * 1e3,
+                    "start_spread_ms": starts and starts.median * 1e3,
                 }
             )
     return rows

@@ -30,8 +30,7 @@ from typing import Any, NamedTuple
 import tables
 import through
 
-from c10k import judge
-from c10k.judge import figures
+from c10k.judge import figures, judge
 from c10k.model import Measurement, MemoryRow, Session, Slope
 
 # Seven clients, no whole number of messages a second: the arrivals meet each stall elsewhere.
@@ -274,7 +273,7 @@ def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, o
             *cases(late, DELAYS, way_us),
             *cases(stalled, STALLS, way_us),
             *cases(lag, LAG, {}),
-            *kept(judge.judge(held).memory),
+            *kept(judge(held).memory),
             *burnt(children),
         ],
     }

@@ -18,7 +18,7 @@ import math
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tables
@@ -42,8 +42,7 @@ LOADS = (
 )
 QUICK = ({"kind": "open", "clients": [10], "rate": 1000, "duration_s": 0.5},)
 
-Figure = Callable[[Measurement], float | None]
-FIGURES: dict[str, Figure] = {
+FIGURES: dict[str, figures.FigureOf] = {
     "p50": lambda m: through.percentile_us(m.latency, 50),
     "p99": lambda m: through.percentile_us(m.latency, 99),
     "CPU per message": figures.server_cpu_us_per_message,
@@ -110,7 +109,7 @@ def verdict(low: float, high: float, allowed: float) -> str:
     return "unmoved" if -allowed <= low and high <= allowed else "not resolved"
 
 
-def by_block(trials: Sequence[Measurement], figure: Figure) -> dict[int, float]:
+def by_block(trials: Sequence[Measurement], figure: figures.FigureOf) -> dict[int, float]:
     """A figure of the undisturbed trials, by block; what is 0 is no figure to compare."""
     values = {m.trial.block: figure(m) for m in trials if through.usable(m)}
     return {block: value for block, value in values.items() if value}

@@ -26,8 +26,7 @@ import tables
 import through
 from msgspec.structs import replace
 
-from c10k import judge
-from c10k.judge import figures, stats
+from c10k.judge import figures, judge, stats
 from c10k.model import Session
 
 REFERENCE = "burns_0ns"
@@ -106,7 +105,7 @@ def claimed(
     extra_ns: Mapping[str, float | None],
 ) -> dict[str, object]:
     """What the suite's judge claims of sessions of one length."""
-    judged = [{row.server: row for row in judge.judge(one).rows} for one in sessions]
+    judged = [{row.server: row for row in judge(one).rows} for one in sessions]
     planted = {}
     for name, truth in truths.items():
         rows = [each[name] for each in judged if name in each]

@@ -24,7 +24,7 @@ from waiting import until
 from c10k import check, claims, launch, paths
 from c10k.declare import catalog
 from c10k.launch import requirements
-from c10k.model import ClaimsHead, Outcome, Part
+from c10k.model import ClaimPart, ClaimsHead, Outcome
 from c10k.render import verdicts
 from c10k.run import store
 
@@ -141,7 +141,7 @@ def test_a_bound_is_given_once():
 )
 def test_parts_decide_together(decisions, expected):
     """Supported here and refuted there: it depends; a comparison does not count."""
-    assert claims.together(Part("it", each) for each in decisions) == expected
+    assert claims.together(ClaimPart("it", each) for each in decisions) == expected
 
 
 # -- the command ---------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def test_nonsense_is_named_as_such(content):
 
 def test_a_claims_words_do_not_break_a_page():
     """A claim is anybody's text: a table's cells are escaped."""
-    evil = Outcome("it", "<script>|x|", "", "", "supported", (Part("a|b", "refuted"),))
+    evil = Outcome("it", "<script>|x|", "", "", "supported", (ClaimPart("a|b", "refuted"),))
     text = verdicts.as_markdown(verdicts.Outcomes("here", HEAD, (evil,)))
     assert "<script>" not in text
     assert "a\\|b" in text
@@ -312,7 +312,7 @@ def test_a_switch_between_read_and_write_decides_nothing():
     }
     found = decisions("threads_race", lost)
     assert found["trio loses none with a switch in between"] == ""
-    assert claims.together(map(Part, found, found.values())) == "supported"
+    assert claims.together(map(ClaimPart, found, found.values())) == "supported"
 
 
 def test_parallel_is_decided_by_the_speedup():
@@ -441,7 +441,7 @@ def test_what_an_echo_shows_is_not_said_of_servers_that_offload():
         },
     )
     assert list(found.values()) == ["supported", "refuted", ""]
-    assert claims.together(map(Part, found, found.values())) == "depends"
+    assert claims.together(map(ClaimPart, found, found.values())) == "depends"
 
 
 def test_sleeps_that_end_early_are_as_wrong_as_late_ones():

@@ -73,7 +73,7 @@ def test_an_error_names_the_file_and_the_key(change, names):
         ("clients = 7", "clients = []", "load[1].clients: must not be empty"),
         ("blocks = 3", "blocks = 2.5", "blocks: must be a whole number"),
         ("blocks = 3", 'blocks = "3"', "blocks: must be a whole number, not text"),
-        ('"idle"', '"burst"', "kind: 'burst' is not one of closed, open, idle, storm, churn"),
+        ('"idle"', '"burst"', "kind: 'burst' is not one of closed, open, storm, idle, churn"),
     ],
 )
 def test_an_error_is_in_plain_english(old, new, says):

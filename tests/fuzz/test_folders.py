@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from nonsense import fuzzed, hurt, one_line
 from rich.console import Console
 
-from c10k import claims, judge, machine
+from c10k import claims, machine
 from c10k.histograms import latencies
-from c10k.judge import compare, comparison
+from c10k.judge import compare, comparison, judge
 from c10k.render import comparisons, export, html, markdown, pictures, table, terminal, verdicts
 from c10k.run import begin, store
 
@@ -67,7 +67,7 @@ def test_sessions(files):
     except store.StoreError as error:
         one_line(error)
         return
-    judged = judge.judge(found)
+    judged = judge(found)
     printed(terminal.render(judged))
     printed(terminal.render(judged, table.View("p99", ("p50", "errors"), "server")))
     assert all(line.isprintable() for line in markdown.render(judged).split("\n"))
@@ -92,10 +92,10 @@ def test_pages(files):
         found = store.load(write(Path("p"), *files))
     except store.StoreError:
         return
-    exported("hdr", found, judge.judge(found))
+    exported("hdr", found, judge(found))
     drawn, pictures._chart = pictures._chart, lambda *_, **__: "<svg></svg>"
     try:
-        page = html.render([html.PageSession("p", found, judge.judge(found))])
+        page = html.render([html.PageSession("p", found, judge(found))])
         assert page.count("<script") == page.count("</script>") == 1
     except latencies.HistogramError as error:
         one_line(error)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from recorded import ok
 
 from c10k import claims, machine
-from c10k.model import ClaimsHead, Figure, Outcome, Part, ServerUse
+from c10k.model import ClaimFigure, ClaimPart, ClaimsHead, Outcome, ServerUse
 from c10k.run import store
 
 
@@ -46,8 +46,11 @@ HEADS[-1]["plan"]["workload"] = {**HEADS[1]["plan"]["workload"], "search": SEARC
 TRIALS = [[msgspec.to_builtins(m) for m in each.measurements] for each in SESSIONS]
 TRIALS.append(TRIALS[1])
 
-FIGURES = (Figure("took", 1.5, 1.0, 2.0, 5, "s"), Figure("so", 3, None, None, 5, "of 5 times"))
-PARTS = (Part("a part", "supported", FIGURES), Part("shown beside it", "", FIGURES[:1]))
+FIGURES = (
+    ClaimFigure("took", 1.5, 1.0, 2.0, 5, "s"),
+    ClaimFigure("so", 3, None, None, 5, "of 5 times"),
+)
+PARTS = (ClaimPart("a part", "supported", FIGURES), ClaimPart("shown beside it", "", FIGURES[:1]))
 SAMPLES = {"took": (1.0, 1.5, 2.0)}
 CLAIMS = [
     msgspec.to_builtins(each)

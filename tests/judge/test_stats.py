@@ -617,7 +617,7 @@ def test_a_slope_needs_two_places() -> None:
     """One client count has no slope; two have one, of unknown error; lengths must agree."""
     assert samples.slope([5, 5, 5], [1, 2, 3]) is None
     assert samples.slope([], []) is None
-    assert samples.slope([0, 10], [1.0, 21.0]) == samples.Slope(2.0, -math.inf, math.inf, 1.0)
+    assert samples.slope([0, 10], [1.0, 21.0]) == samples.FittedLine(2.0, -math.inf, math.inf, 1.0)
     with pytest.raises(ValueError, match="2 xs but 1 ys"):
         samples.slope([1, 2], [1])
 

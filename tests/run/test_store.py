@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from c10k import judge
+from c10k.judge import judge
 from c10k.run import store
 from c10k.run.store import StoreError
 
@@ -124,7 +124,7 @@ def test_a_finished_session_stays_as_it_is(folder):
     trials.chmod(0o644)
     trials.write_bytes(b"".join(lines[:-1]))
     assert store.load(folder).altered
-    assert any("altered" in line for line in judge.judge(store.load(folder)).warnings)
+    assert any("altered" in line for line in judge(store.load(folder)).warnings)
 
 
 def test_what_cannot_be_read_is_not_called_altered(folder, monkeypatch):
@@ -157,7 +157,7 @@ def test_what_had_changed_is_kept_with_the_session(folder):
     session = store.load(folder)
     assert session.mixed == ("cpu.model: A → B", "python.version: 1 → 2")
     assert session.measurements == made.session().measurements
-    assert any(line.startswith("mixed: ") for line in judge.judge(session).warnings)
+    assert any(line.startswith("mixed: ") for line in judge(session).warnings)
 
 
 def test_a_session_from_git_can_be_resumed(folder):

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from ..judge import stats
-from ..model import Decision, Figure, Outcome, Part
+from ..model import ClaimFigure, ClaimPart, Decision, Outcome
 
 # What was measured, as a text or as a (named) tuple → one value a repetition
 Samples = Mapping[str | tuple[object, ...], Sequence[float]]
@@ -16,7 +16,7 @@ HOLDS = ("WORDS", "EXPERIMENT", "RULE", "measure", "decide")
 
 def figure(
     name: str, values: Sequence[float], unit: str = "", *, most: float | None = None
-) -> Figure | None:
+) -> ClaimFigure | None:
     """The median of some repetitions and its 95 % interval; None without any.
 
     Where all values are above zero it is taken of their logarithms, as everywhere in this suite.
@@ -26,10 +26,10 @@ def figure(
     if not len(values):
         return None
     if len(set(values)) == 1 and len(values) >= stats.MIN_BLOCKS:
-        return Figure(name, values[0], values[0], values[0], len(values), unit)
+        return ClaimFigure(name, values[0], values[0], values[0], len(values), unit)
     if most is not None:
         low, high = _within(values, most)
-        return Figure(name, statistics.median(values), low, high, len(values), unit)
+        return ClaimFigure(name, statistics.median(values), low, high, len(values), unit)
     if min(values) > 0:
         found = stats.median_interval([math.log(value) for value in values])
         median, low, high = (
@@ -42,7 +42,7 @@ def figure(
         median, low, high = found.median, found.low, found.high
     if found.blocks < stats.MIN_BLOCKS:
         low, high = None, None
-    return Figure(name, median, low, high, found.blocks, unit)
+    return ClaimFigure(name, median, low, high, found.blocks, unit)
 
 
 def _within(values: Sequence[float], most: float) -> tuple[float | None, float | None]:
@@ -75,8 +75,8 @@ def part(
     most: float | None = None,
     unit: str = "",
     name: str = "",
-    beside: Iterable[Figure | None] = (),
-) -> Part:
+    beside: Iterable[ClaimFigure | None] = (),
+) -> ClaimPart:
     """One thing claimed: that a figure is above a bound, or below one.
 
     Supported when its whole interval is, refuted when none of it is, else not resolved.
@@ -91,12 +91,12 @@ def part(
             decision = side(main.low > above, main.high <= above)
         elif below is not None:
             decision = side(main.high < below, main.low >= below)
-    return Part(what, decision, tuple(each for each in (main, *beside) if each is not None))
+    return ClaimPart(what, decision, tuple(each for each in (main, *beside) if each is not None))
 
 
 def always(
-    what: str, seen: Sequence[float], *, name: str = "so", beside: Iterable[Figure | None] = ()
-) -> Part:
+    what: str, seen: Sequence[float], *, name: str = "so", beside: Iterable[ClaimFigure | None] = ()
+) -> ClaimPart:
     """One thing claimed that is so (not 0) or is not (0) at each repetition.
 
     Supported when it was so each time, refuted when never, else it depends; with fewer than
@@ -108,8 +108,8 @@ def always(
     if count >= stats.MIN_BLOCKS:
         decision = side(times == count, times == 0)
         decision = "depends" if decision == "not resolved" else decision
-    main = Figure(name, times, None, None, count, f"of {count} times")
-    return Part(what, decision, (main, *(each for each in beside if each is not None)))
+    main = ClaimFigure(name, times, None, None, count, f"of {count} times")
+    return ClaimPart(what, decision, (main, *(each for each in beside if each is not None)))
 
 
 def side(holds: bool, fails: bool) -> Decision:
@@ -119,7 +119,7 @@ def side(holds: bool, fails: bool) -> Decision:
     return "refuted" if fails else "not resolved"
 
 
-def together(parts: Iterable[Part]) -> Decision:
+def together(parts: Iterable[ClaimPart]) -> Decision:
     """What the parts say of the whole claim.
 
     Some supported and some refuted, or one that depends: it depends. All alike: that. Anything

@@ -10,8 +10,9 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
-from .. import claims, judge, machine, paths
+from .. import claims, machine, paths
 from ..errors import UserError
+from ..judge import judge
 from ..model import Judged
 from ..render import columns as table_columns
 from ..render import export, html, markdown, records, table, terminal, verdicts
@@ -71,7 +72,7 @@ def show(
         with store.between_trials(folder) if watch else contextlib.nullcontext():
             seen = store.size(folder)
             stored = store.load(folder)
-            judged = judge.judge(stored)
+            judged = judge(stored)
             wanted = words.servers_of(servers, stored.plan.servers)
             if watch and sys.stdout.isatty():
                 Console().clear()
@@ -110,7 +111,7 @@ def report(
     if len(set(names)) < len(names):
         names = list(map(str, folders))
     parts = [
-        html.PageSession(name, session, judge.judge(session))
+        html.PageSession(name, session, judge(session))
         for name, session in zip(names, stored, strict=True)
     ]
     different = [
@@ -162,7 +163,7 @@ def export_(
         Folder to write to; without it, the output is printed if it is a single file.
     """
     stored = store.load(folder)
-    files = export.FORMATS[form](stored, judge.judge(stored))
+    files = export.FORMATS[form](stored, judge(stored))
     if out is None and len(files) > 1:
         raise UserError(f"--format {form} writes {len(files)} files: give --out FOLDER")
     for name, text in files.items():

@@ -8,9 +8,10 @@ import msgspec
 from cyclopts import Parameter, validators
 from rich.console import Console
 
-from .. import judge, launch, paths
+from .. import launch, paths
 from ..declare import catalog, choosing, workload
 from ..errors import UserError
+from ..judge import judge
 from ..model import Server, Workload
 from ..render import progress
 from ..run import begin, cluster, executor, store
@@ -118,9 +119,7 @@ def run(
         begun = _resumed(name, options, options.resume, console)
     code = driven(begun, console)
     try:
-        print_session(
-            judge.judge(store.load(begun.folder)), "json" if options.as_json else "terminal"
-        )
+        print_session(judge(store.load(begun.folder)), "json" if options.as_json else "terminal")
     except store.StoreError as error:  # what could not be written may not be read either
         code = EARLY
         print_line(console, f"! {error}")

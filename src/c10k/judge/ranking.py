@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from msgspec.structs import replace
 
-from ..model import Load, Measurement, NoiseFloor, Row, Session
+from ..model import Load, Measurement, NoiseFloor, Row, Session, Verdict
 from . import stats
 from .cells import by_block, ratio_of
 from .figures import FIGURES, MORE_IS_BETTER, server_cpu_us_per_message
@@ -145,7 +145,7 @@ def _placed(
     values: Mapping[str, Values],
     reference: str,
     control: str,
-    words: Mapping[_Pair, stats.Verdict],
+    words: Mapping[_Pair, Verdict],
     ranks: Mapping[str, tuple[int, int]],
     costs: Mapping[str, float],
 ) -> Row:
@@ -189,9 +189,7 @@ def _stands(verdict: str, server: str, against: str, bound: set[str]) -> bool:
     return verdict == "slower" if against in bound else True
 
 
-def _ranks(
-    servers: Iterable[str], words: Mapping[_Pair, stats.Verdict]
-) -> dict[str, tuple[int, int]]:
+def _ranks(servers: Iterable[str], words: Mapping[_Pair, Verdict]) -> dict[str, tuple[int, int]]:
     """Ranks with ties, by the claims of a load, those against the reference among them."""
     claims = [
         (a, b) if word == "faster" else (b, a)

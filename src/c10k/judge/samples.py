@@ -16,7 +16,7 @@ _BATCH = 5  # bins per batch, the 5 of MSER-5
 _TAIL = 5  # batches at the end that settled() does not consider cutting
 
 
-class Slope(msgspec.Struct, frozen=True):
+class FittedLine(msgspec.Struct, frozen=True):
     """A straight line's slope, in y's unit per x's, and its interval."""
 
     per_x: float
@@ -86,7 +86,7 @@ def settled(bins: Sequence[float]) -> int | None:
     return first + cut * _BATCH if cut else 0
 
 
-def slope(xs: Sequence[float], ys: Sequence[float], confidence: float = 0.95) -> Slope | None:
+def slope(xs: Sequence[float], ys: Sequence[float], confidence: float = 0.95) -> FittedLine | None:
     """The least-squares slope of ys over xs with Student's t interval, e.g. bytes a client.
 
     None when all xs are equal; infinite ends with fewer than three points. Not Theil-Sen:
@@ -102,8 +102,8 @@ def slope(xs: Sequence[float], ys: Sequence[float], confidence: float = 0.95) ->
     per_x = float(away @ (y - y.mean())) / spread
     intercept = float(y.mean() - per_x * x.mean())
     if len(x) == 2:
-        return Slope(per_x, -math.inf, math.inf, intercept)
+        return FittedLine(per_x, -math.inf, math.inf, intercept)
     left = y - y.mean() - per_x * away
     error = math.sqrt(float(left @ left) / (len(x) - 2) / spread)
     reach = t_quantile((1 + confidence) / 2, len(x) - 2) * error
-    return Slope(per_x, per_x - reach, per_x + reach, intercept)
+    return FittedLine(per_x, per_x - reach, per_x + reach, intercept)

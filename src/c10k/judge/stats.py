@@ -15,15 +15,16 @@ are few, and it says nothing at all (an infinite interval, p = 1) below MIN_BLOC
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model import Verdict
+
 MIN_BLOCKS = 3
 
-Verdict = Literal["faster", "slower", "same", "not resolved"]
 Key = TypeVar("Key", bound=Hashable)
 _Floats = NDArray[np.float64]
 
@@ -49,7 +50,7 @@ def undone(logarithm: float) -> float | None:
     return math.exp(logarithm) if abs(logarithm) < 700 else None
 
 
-class Comparison(msgspec.Struct, frozen=True):
+class PairVerdict(msgspec.Struct, frozen=True):
     """Two servers, or a server and the reference, as far as the blocks tell them apart."""
 
     interval: Interval  # of the log-ratio, at confidence 1 - alpha
@@ -277,7 +278,7 @@ def compare(
     more_is_better: bool = True,
     alpha: float = 0.05,
     weights: Mapping[Key, float] | None = None,
-) -> dict[Key, Comparison]:
+) -> dict[Key, PairVerdict]:
     """Judges all comparisons that are printed together, so that few of them are false.
 
     family: the log-ratios of each comparison; empty ones are left out of the answer.
@@ -314,7 +315,7 @@ def compare(
         interval = median_interval(ratios, 1 - alpha)
         same = equivalent(ratios, margin, level)
         floor = noise[key] if isinstance(noise, Mapping) else noise
-        judged[key] = Comparison(
+        judged[key] = PairVerdict(
             interval,
             p_adjusted,
             same,

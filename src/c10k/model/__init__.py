@@ -14,11 +14,11 @@ declared.py, measured.py, checked.py, judged.py and claimed.py hold those of eac
 from .checked import CaseResult as CaseResult
 from .checked import Conformance as Conformance
 from .checked import Grade as Grade
+from .claimed import ClaimFigure as ClaimFigure
+from .claimed import ClaimPart as ClaimPart
 from .claimed import ClaimsHead as ClaimsHead
 from .claimed import Decision as Decision
-from .claimed import Figure as Figure
 from .claimed import Outcome as Outcome
-from .claimed import Part as Part
 from .declared import Arrivals as Arrivals
 from .declared import Blocks as Blocks
 from .declared import BoundedFloat as BoundedFloat

@@ -10,7 +10,7 @@ from .measured import Noise
 Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 
 
-class Figure(Struct, frozen=True):
+class ClaimFigure(Struct, frozen=True):
     """A median over repetitions and its 95 % interval; no ends: too few to say."""
 
     name: str
@@ -21,12 +21,12 @@ class Figure(Struct, frozen=True):
     unit: str = ""
 
 
-class Part(Struct, frozen=True):
+class ClaimPart(Struct, frozen=True):
     """One of the things that a claim says, and what the evidence says of it."""
 
     what: str
     decision: Decision  # "": shown for comparison, decides nothing
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[ClaimFigure, ...] = ()
 
 
 class Outcome(Struct, frozen=True):
@@ -37,7 +37,7 @@ class Outcome(Struct, frozen=True):
     experiment: str
     rule: str
     decision: Decision
-    parts: tuple[Part, ...]
+    parts: tuple[ClaimPart, ...]
     reason: str = ""  # why the experiment could not be made
     samples: dict[str, tuple[BoundedFloat, ...]] = {}  # the evidence: one value a repetition
     took_s: BoundedFloat = 0.0

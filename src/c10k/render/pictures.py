@@ -87,7 +87,7 @@ def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
     return tuple(picture for picture in drawn if picture is not None)
 
 
-_Figure = Callable[[Row], tuple[Spread | None, float]]
+_Plotted = Callable[[Row], tuple[Spread | None, float]]
 
 
 def _rate(row: Row) -> tuple[Spread | None, float]:
@@ -120,7 +120,7 @@ def _memory(row: Row) -> tuple[Spread | None, float]:
 
 
 def _ladder(
-    rows: Sequence[Row], name: str, title: str, unit: str, figure: _Figure
+    rows: Sequence[Row], name: str, title: str, unit: str, figure: _Plotted
 ) -> Picture | None:
     """A figure of the closed loop over the number of clients, with its range over the blocks."""
     closed = [row for row in rows if row.load.facts.closed_loop]

@@ -6,7 +6,8 @@ from typing import Any
 from msgspec import to_builtins
 
 from ..judge.figures import FIGURES
-from ..model import Compared, Comparison, Row
+from ..model import Compared, Comparison, Judged, Row
+from .columns import rows
 
 
 def as_dict(row: Row) -> dict[str, Any]:
@@ -28,6 +29,16 @@ def as_dict(row: Row) -> dict[str, Any]:
         else:
             flat[key] = finite(to_builtins(list(value) if isinstance(value, tuple) else value))
     return flat
+
+
+def records(judged: Judged) -> list[dict[str, Any]]:
+    """The rows of a judged session as flat records, in the order that the tables show.
+
+    A pandas or polars DataFrame takes the list as it is. A figure over the blocks is three
+    keys: its median under the figure's name, and NAME_least and NAME_greatest. The unit is in
+    the name (messages_per_s, latency_p99_us). docs/api.md lists the keys.
+    """
+    return [as_dict(row) for row in rows(judged)]
 
 
 def compared_as_dict(row: Compared) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from msgspec import Struct
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from ..model import ClaimsHead, Figure, Outcome, Part
+from ..model import ClaimFigure, ClaimPart, ClaimsHead, Outcome
 from ..plan.gates import ALLOWED
 from ..text import plain
 from . import markdown, numbers, table
@@ -44,7 +44,7 @@ def remarks(found: Outcomes) -> list[str]:
     return said
 
 
-def figure(each: Figure) -> str:
+def figure(each: ClaimFigure) -> str:
     """A median with its interval, in words."""
     unit = f" {each.unit}" if each.unit else ""
     number = f"{_number(each.median)}{unit}"
@@ -60,7 +60,7 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else numbers.significant(value)
 
 
-def evidence(part: Part) -> str:
+def evidence(part: ClaimPart) -> str:
     """A part's figures on one line."""
     return "; ".join(f"{each.name} {figure(each)}" for each in part.figures) or numbers.UNKNOWN
 
@@ -124,7 +124,7 @@ def summary(outcomes: Sequence[Outcome]) -> table.Table:
     )
 
 
-def counted(parts: Iterable[Part]) -> str:
+def counted(parts: Iterable[ClaimPart]) -> str:
     """How many parts came to which verdict: 6 supported, 1 refuted."""
     found = [part.decision for part in parts if part.decision]
     return ", ".join(f"{found.count(each)} {each}" for each in dict.fromkeys(found)) or "none"

@@ -228,8 +228,9 @@ def resume(folder: Path, mixed: Sequence[str] = ()) -> tuple[Session, Writer]:
         raise StoreError(f"{folder}: cannot be written: {os_reason(error)}") from None
 
 
-def load(folder: Path) -> Session:
+def load(folder: Path | str) -> Session:
     """Reads a session folder, finished or not. Raises StoreError."""
+    folder = Path(folder)
     head = folder / HEAD
     try:
         raw: Any = msgspec.json.decode(head.read_bytes())

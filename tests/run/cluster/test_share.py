@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from c10k import judge, machine
+from c10k import machine
+from c10k.judge import judge
 from c10k.model import Host, Latency, Limiter, Noise
 from c10k.plan import gates
 from c10k.run.cluster import facts, share
@@ -107,7 +108,7 @@ def spread_out(trial, **fields):
 
 def test_the_bound_client_host_is_named_in_the_row():
     """Which of several client hosts was the limit stands in the limiter, and who took part."""
-    row = judge.judge(made.session(measure=spread_out)).rows[0]
+    row = judge(made.session(measure=spread_out)).rows[0]
     assert row.limiters == (Limiter("client CPU", "c2"),)
     assert row.bound
     assert row.hosts == "srv ← c1, c2"
