@@ -9,11 +9,29 @@ from ..model import Load, Measurement, Ratio, Session, Spread, Status
 from . import stats
 from .figures import FIGURES, FigureOf
 
+Cell = tuple[Load, str]  # a server's name, under a load
+
 
 def spread(values: Iterable[float | None]) -> Spread | None:
     """Median, least and greatest of the values that are known."""
     known = [value for value in values if value is not None]
     return Spread(statistics.median(known), min(known), max(known)) if known else None
+
+
+def by_cell(session: Session) -> dict[Cell, list[Measurement]]:
+    """The trials of each server under each load: those planned first, in the plan's order.
+
+    A cell that was planned and has no trial is there, and empty. A search's loads are not
+    planned: they follow in the order in which they were tried.
+    """
+    plan = session.plan
+    found: dict[Cell, list[Measurement]] = {
+        (load, server.name): [] for load in plan.workload.loads for server in plan.servers
+    }
+    for measurement in session.measurements:
+        trial = measurement.trial
+        found.setdefault((trial.load, trial.server), []).append(measurement)
+    return found
 
 
 def accepted(trials: Sequence[Measurement]) -> list[Measurement]:
@@ -42,16 +60,11 @@ def floor(session: Session, load: Load, figure: str) -> float | None:
     either failed.
     """
     names = (session.plan.workload.reference, session.plan.control)
-    cells: dict[str, list[Measurement]] = {name: [] for name in names if name}
-    for measurement in session.measurements:
-        trial = measurement.trial
-        if trial.load == load and trial.server in cells:
-            cells[trial.server].append(measurement)
-    if len(cells) < 2 or any(
-        row_status(last_attempts(trials)) != "ok" for trials in cells.values()
-    ):
+    cells = by_cell(session)
+    both = [cells.get((load, name), []) for name in names]
+    if any(row_status(last_attempts(trials)) != "ok" for trials in both):
         return None
-    reference, control = (by_block(cells[name], FIGURES[figure]) for name in names)
+    reference, control = (by_block(trials, FIGURES[figure]) for trials in both)
     itself = stats.log_ratios(control, reference)
     return stats.noise_floor(stats.median_interval(itself)) if itself else None
 

@@ -21,11 +21,11 @@ from msgspec.structs import asdict, replace
 from ..model import Compared, ComparedVerdict, Comparison, Load, Ratio, Session
 from ..plan.gates import DISTURBANCES
 from . import cells, ranking, stats
+from .cells import Cell
 from .comparison import BREAKING, NothingInCommon, comparison_of, row_of, what_it_has
 from .evidence import (
     ALPHA,
     ENOUGH,
-    Cell,
     Evidence,
     Side,
     across,

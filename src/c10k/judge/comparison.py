@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from ..errors import UserError
 from ..model import Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
-from .evidence import ALPHA, ONE, Cell
+from .cells import Cell
+from .evidence import ALPHA, ONE
 
 BREAKING = "breaking_point"  # the figure of a search
 

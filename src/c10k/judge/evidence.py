@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from ..model import Load, Measurement, Session
 from ..plan.gates import bound_by
 from . import cells, stats
+from .cells import Cell
 from .figures import FIGURES
 
 ALPHA = 0.05
 ENOUGH = stats.MIN_BLOCKS  # blocks, and sessions a side
 ONE = "one session says nothing of how far the next would be from it"
 
-Cell = tuple[Load, str]
 Cells = Mapping[Cell, Sequence[Measurement]]
 Group = Sequence[NDArray[np.float64]]  # of a side: each session's values, one a block
 Estimate = Callable[[float], stats.Interval]  # of a confidence
@@ -63,19 +63,13 @@ def side_of(name: str, sessions: Sequence[Session], control: bool = False) -> Si
 
 
 def _cells(session: Session, control: bool) -> dict[Cell, list[Measurement]]:
-    """The trials of each server under each load, in the plan's order."""
+    """The trials of each server under each load that the plan has; control: the control's, too."""
     plan = session.plan
-    cells: dict[Cell, list[Measurement]] = {
-        (load, server.name): []
-        for load in plan.workload.loads
-        for server in plan.servers
-        if control or server.name != plan.control
+    return {
+        cell: trials
+        for cell, trials in cells.by_cell(session).items()
+        if cell[0] in plan.workload.loads and (control or cell[1] != plan.control)
     }
-    for measurement in session.measurements:
-        trial = measurement.trial
-        if (trial.load, trial.server) in cells:
-            cells[trial.load, trial.server].append(measurement)
-    return cells
 
 
 def renamed(side: Side, load: Load, server: str, name: str) -> Side:

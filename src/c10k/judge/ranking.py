@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ..model import Load, Measurement, NoiseFloor, Row, Session, Verdict
 from . import stats
-from .cells import by_block, ratio_of
+from .cells import Cell, by_block, ratio_of
 from .figures import FIGURES, MORE_IS_BETTER, server_cpu_us_per_message
 
 SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
@@ -20,63 +20,140 @@ Values = Mapping[int, float | None]  # a figure by blocks
 _Pair = tuple[Load, str, str]  # under this load, the one over the other
 
 
-class _Table(NamedTuple):
-    """What is printed as one: all loads of a kind."""
+class Comparisons(NamedTuple):
+    """What a session says of the loads of one kind, which are printed as one table."""
 
     rows: dict[Load, list[Row]]
     noise: list[NoiseFloor]
     warnings: list[str]
 
 
-def table_compared(
+class _Field(NamedTuple):
+    """The servers under one load, as far as they can be compared."""
+
+    load: Load
+    rows: Sequence[Row]
+    values: Mapping[str, Values]  # server → the figure that the load is about
+    costs: Mapping[str, float]  # server → CPU time per message over the C floor's
+    reference: str
+    control: str
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a reference to compare with."""
+        return self.reference in self.values
+
+    @property
+    def ranked(self) -> list[str]:
+        """The servers that have a rank: the control is its reference once more."""
+        return sorted(self.values.keys() - {self.control})
+
+    def ratios(self, server: str, against: str) -> tuple[float, ...]:
+        """The log-ratios of two servers, one a block that both have."""
+        return stats.log_ratios(self.values[server], self.values[against])
+
+    def pairs(self) -> Iterable[tuple[str, str]]:
+        """Every two of them, the reference always the second."""
+        for a, b in combinations(self.ranked, 2):
+            yield (b, a) if a == self.reference else (a, b)
+
+    def stands(self, verdict: str, server: str, against: str) -> bool:
+        """A bound (at least so fast) supports only that it is faster than what is not bound."""
+        bound = {row.server for row in self.rows if row.bound}
+        if server in bound:
+            return verdict == "faster" and against not in bound
+        return verdict == "slower" if against in bound else True
+
+    def placed(self, verdicts: Mapping[tuple[str, str], Verdict], noisy: bool) -> list[Row]:
+        """The rows with what the comparisons say of them. noisy: without a noise floor, no rank."""
+        claims = [
+            pair if word == "faster" else pair[::-1]
+            for pair, word in verdicts.items()
+            if word in ("faster", "slower")
+        ]
+        ranks = {} if noisy else stats.ranks_with_ties(self.ranked, claims)
+        return [self._placed(row, verdicts, ranks) for row in self.rows]
+
+    def _placed(
+        self,
+        row: Row,
+        verdicts: Mapping[tuple[str, str], Verdict],
+        ranks: Mapping[str, tuple[int, int]],
+    ) -> Row:
+        best, worst = ranks.get(row.server, (None, None))
+        over_floor = self.costs.get(row.server)
+        row = replace(row, rank=best, rank_worst=worst, cpu_over_floor=over_floor)
+        both = {row.server, self.reference} <= self.values.keys()
+        if row.server in (self.reference, self.control) or not both:
+            return row
+        ratios = self.ratios(row.server, self.reference)
+        if not ratios:
+            return row
+        return replace(
+            row,
+            ratio=ratio_of(stats.median_interval(ratios, 1 - ALPHA)),
+            verdict=verdicts.get((row.server, self.reference), "not resolved"),
+        )
+
+
+def compared(
     session: Session,
     table: Mapping[Load, Sequence[Row]],
-    cells: Mapping[tuple[Load, str], Sequence[Measurement]],
-) -> _Table:
+    cells: Mapping[Cell, Sequence[Measurement]],
+) -> Comparisons:
     """The rows with ratio, verdict, rank and cost over the floor; and the noise floors."""
     reference, control = session.plan.workload.reference, session.plan.control
-    values = {load: _comparable(load, rows, cells) for load, rows in table.items()}
-    known = {load: of for load, of in values.items() if reference in of}
-    noise, floors, warnings = _noise(known, reference, control)
-    more_is_better = all(MORE_IS_BETTER[load.facts.primary] for load in table)
-    family = {
-        (load, *pair): stats.log_ratios(known[load][pair[0]], known[load][pair[1]])
-        for load in noise
-        for pair in _pairs(known[load].keys() - {control}, reference)
-    }
-    found = stats.compare(
-        family,
-        noise={pair: noise[pair[0]] for pair in family},
-        margin=SAME_MARGIN,
-        more_is_better=more_is_better,
-        alpha=ALPHA,
-        weights=_weights(family, reference),
-    )
-    judged = {}
-    for load, rows in table.items():
-        bound = {row.server for row in rows if row.bound}
-        words = {
-            pair: each.verdict if _stands(each.verdict, pair[1], pair[2], bound) else "not resolved"
-            for pair, each in found.items()
-            if pair[0] == load
-        }
-        ranks = _ranks(known[load].keys() - {control}, words) if load in noise else {}
-        costs = _over_floor(load, rows, cells)
-        judged[load] = [
-            _placed(row, load, values[load], reference, control, words, ranks, costs)
-            for row in rows
-        ]
-    if reference and (without := [load for load in table if load not in known]):
+    fields = [
+        _Field(
+            load,
+            rows,
+            _comparable(load, rows, cells),
+            _over_floor(load, rows, cells),
+            reference,
+            control,
+        )
+        for load, rows in table.items()
+    ]
+    noise, floors, warnings = _noise([field for field in fields if field.known], reference, control)
+    verdicts = _verdicts([field for field in fields if field.load in noise], noise)
+    if reference and (without := [field.load for field in fields if not field.known]):
         warnings.insert(
             0,
             f"no ratio, verdict or rank where {reference}, which the others are compared with, "
             f"failed, was gated or lacks the figure: {_named(without)}",
         )
-    return _Table(judged, floors, warnings)
+    placed = {
+        field.load: field.placed(verdicts.get(field.load, {}), field.load not in noise)
+        for field in fields
+    }
+    return Comparisons(placed, floors, warnings)
+
+
+def _verdicts(
+    fields: Sequence[_Field], noise: Mapping[Load, float]
+) -> dict[Load, dict[tuple[str, str], Verdict]]:
+    """What is claimed of each pair of each load; all of them are one family."""
+    if not fields:
+        return {}
+    family = {(f.load, *pair): f.ratios(*pair) for f in fields for pair in f.pairs()}
+    found = stats.compare(
+        family,
+        noise={pair: noise[pair[0]] for pair in family},
+        margin=SAME_MARGIN,
+        more_is_better=MORE_IS_BETTER[fields[0].load.facts.primary],
+        alpha=ALPHA,
+        weights=_weights(family, fields[0].reference),
+    )
+    words: dict[Load, dict[tuple[str, str], Verdict]] = {field.load: {} for field in fields}
+    for field in fields:
+        for a, b in field.pairs():
+            verdict = found[field.load, a, b].verdict
+            words[field.load][a, b] = verdict if field.stands(verdict, a, b) else "not resolved"
+    return words
 
 
 def _comparable(
-    load: Load, rows: Sequence[Row], cells: Mapping[tuple[Load, str], Sequence[Measurement]]
+    load: Load, rows: Sequence[Row], cells: Mapping[Cell, Sequence[Measurement]]
 ) -> dict[str, Values]:
     """The figure that the load is about, of each server whose row stands."""
     name = load.facts.primary
@@ -93,7 +170,7 @@ def _any(values: Values) -> bool:
 
 
 def _noise(
-    values: Mapping[Load, Mapping[str, Values]], reference: str, control: str
+    fields: Sequence[_Field], reference: str, control: str
 ) -> tuple[dict[Load, float], list[NoiseFloor], list[str]]:
     """What the reference shows against itself: by load, to print, and where it should not.
 
@@ -101,11 +178,10 @@ def _noise(
     control that is told apart from its reference is said, as nothing should do that.
     """
     itself = {
-        load: stats.log_ratios(of[control], of[reference])
-        for load, of in values.items()
-        if control in of
+        field.load: ratios
+        for field in fields
+        if control in field.values and (ratios := field.ratios(control, reference))
     }
-    itself = {load: ratios for load, ratios in itself.items() if ratios}
     found = stats.compare(itself, noise=0.0, margin=SAME_MARGIN, alpha=ALPHA)
     noise = {load: stats.noise_floor(each.interval) for load, each in found.items()}
     floors = [NoiseFloor(load, ratio_of(each.interval)) for load, each in found.items()]
@@ -122,12 +198,6 @@ def _named(loads: Iterable[Load]) -> str:
     return ", ".join(f"{load.label} at {load.clients:,}" for load in loads)
 
 
-def _pairs(servers: Iterable[str], reference: str) -> Iterable[tuple[str, str]]:
-    """Every two of them, the reference always the second."""
-    for a, b in combinations(sorted(servers), 2):
-        yield (b, a) if a == reference else (a, b)
-
-
 def _weights(family: Iterable[_Pair], reference: str) -> dict[_Pair, float]:
     """How a table's rate of false claims is shared out: most of it for what it prints."""
     pairs = list(family)
@@ -139,33 +209,8 @@ def _weights(family: Iterable[_Pair], reference: str) -> dict[_Pair, float]:
     }
 
 
-def _placed(
-    row: Row,
-    load: Load,
-    values: Mapping[str, Values],
-    reference: str,
-    control: str,
-    words: Mapping[_Pair, Verdict],
-    ranks: Mapping[str, tuple[int, int]],
-    costs: Mapping[str, float],
-) -> Row:
-    """A row with what the comparisons say of it."""
-    best, worst = ranks.get(row.server, (None, None))
-    row = replace(row, rank=best, rank_worst=worst, cpu_over_floor=costs.get(row.server))
-    if row.server in (reference, control) or not {row.server, reference} <= values.keys():
-        return row
-    ratios = stats.log_ratios(values[row.server], values[reference])
-    if not ratios:
-        return row
-    return replace(
-        row,
-        ratio=ratio_of(stats.median_interval(ratios, 1 - ALPHA)),
-        verdict=words.get((load, row.server, reference), "not resolved"),
-    )
-
-
 def _over_floor(
-    load: Load, rows: Sequence[Row], cells: Mapping[tuple[Load, str], Sequence[Measurement]]
+    load: Load, rows: Sequence[Row], cells: Mapping[Cell, Sequence[Measurement]]
 ) -> dict[str, float]:
     """CPU time per message over that of the C floor, of the servers whose rows stand."""
     costs = {
@@ -180,20 +225,3 @@ def _over_floor(
         if floor and (ratios := stats.log_ratios(known, costs[floor]))
     }
     return {server: float(np.exp(log)) for server, log in found.items() if np.isfinite(log)}
-
-
-def _stands(verdict: str, server: str, against: str, bound: set[str]) -> bool:
-    """A bound (at least so fast) supports only that it is faster than what is not bound."""
-    if server in bound:
-        return verdict == "faster" and against not in bound
-    return verdict == "slower" if against in bound else True
-
-
-def _ranks(servers: Iterable[str], words: Mapping[_Pair, Verdict]) -> dict[str, tuple[int, int]]:
-    """Ranks with ties, by the claims of a load, those against the reference among them."""
-    claims = [
-        (a, b) if word == "faster" else (b, a)
-        for (_, a, b), word in words.items()
-        if word in ("faster", "slower")
-    ]
-    return stats.ranks_with_ties(servers, claims)

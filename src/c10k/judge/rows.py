@@ -16,9 +16,9 @@ from msgspec.structs import replace
 from ..model import Judged, Load, Measurement, Row, Server, Session
 from ..plan.gates import bound_by
 from . import samples, scaling
-from .cells import accepted, last_attempts, row_status, spread
+from .cells import accepted, by_cell, last_attempts, row_status, spread
 from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
-from .ranking import table_compared
+from .ranking import compared
 from .warnings import is_finished, warnings_of
 
 PERCENTILES = ("latency_p50_us", "latency_p99_us", "latency_p999_us")
@@ -31,19 +31,16 @@ def judge(session: Session) -> Judged:
     plan = session.plan
     told = session.environment.get("limits", {})
     limits: KnownLimits = {key: value for key, value in told.items() if isinstance(value, int)}
-    by_cell: dict[tuple[Load, str], list[Measurement]] = {}
-    for measurement in session.measurements:
-        trial = measurement.trial
-        by_cell.setdefault((trial.load, trial.server), []).append(measurement)
+    cells = by_cell(session)
     tables: dict[str, dict[Load, list[Row]]] = {}
     for load in () if plan.workload.search else plan.workload.loads:
         rows = [
-            row_of(plan.workload.name, server, load, by_cell[load, server.name], limits)
+            row_of(plan.workload.name, server, load, cells[load, server.name], limits)
             for server in plan.servers
-            if (load, server.name) in by_cell
+            if cells[load, server.name]
         ]
         tables.setdefault(load.kind, {})[load] = rows
-    judged = [table_compared(session, table, by_cell) for table in tables.values()]
+    judged = [compared(session, table, cells) for table in tables.values()]
     found = {load: rows for each in judged for load, rows in each.rows.items()}
     rows = [row for load in plan.workload.loads for row in found.get(load, ())]
     noise = [floor for each in judged for floor in each.noise]

@@ -6,8 +6,9 @@ from itertools import chain
 from msgspec.structs import replace
 
 from ..model import BreakingPoint, Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
+from .cells import Cell
 from .comparison import BREAKING, NothingInCommon, comparison_of, row_of, what_it_has
-from .evidence import ENOUGH, Cell
+from .evidence import ENOUGH
 from .rows import judge
 
 

@@ -26,7 +26,8 @@ from msgspec import to_builtins
 
 from ..errors import UserError
 from ..histograms import latencies
-from ..model import Comparison, Judged, Load, Measurement, Session
+from ..judge.cells import Cell, accepted, by_cell
+from ..model import Comparison, Judged, Measurement, Session
 from ..text import plain
 from . import columns, comparisons, markdown, records
 
@@ -184,16 +185,9 @@ FORMATS: dict[str, Callable[[Session, Judged], Files]] = {
 }
 
 
-def _accepted(session: Session) -> dict[tuple[Load, str], list[Measurement]]:
+def _accepted(session: Session) -> dict[Cell, list[Measurement]]:
     """The trials that count, by load and server, in the plan's order."""
-    plan = session.plan
-    cells: dict[tuple[Load, str], list[Measurement]] = {
-        (load, server.name): [] for load in plan.workload.loads for server in plan.servers
-    }
-    for m in session.measurements:
-        if m.accepted:
-            cells.setdefault((m.trial.load, m.trial.server), []).append(m)
-    return cells
+    return {cell: accepted(trials) for cell, trials in by_cell(session).items()}
 
 
 def _benchmark(
