@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class child_setup:
+class ChildSetup:
     """What a child does between fork and exec; picklable state, no allocation to speak of."""
 
     def __init__(
