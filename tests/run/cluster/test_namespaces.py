@@ -16,6 +16,7 @@ from waiting import echoes, until
 from c10k import launch
 from c10k.run import store
 
+pytestmark = pytest.mark.timeout(600)
 ADDRESS = f"tcp://10.77.0.1:{hosts.PORT}"
 
 
