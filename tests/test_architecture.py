@@ -107,6 +107,18 @@ def test_the_listing_is_seen_at_one_glance():
         assert len(path.read_text().splitlines()) <= 450, path
 
 
+def test_no_function_is_longer_than_sixty_lines():
+    """With signature and docstring, and without decorators."""
+    long = {
+        (str(path.relative_to(ENGINE)), node.name)
+        for path in ENGINE.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.end_lineno - node.lineno + 1 > 60
+    }
+    assert long == set()
+
+
 @pytest.mark.parametrize("folder", ["servers", "clients"])
 def test_contenders_and_client_stand_alone(folder):
     """No server and no client imports the suite, so that any of them can be replaced."""

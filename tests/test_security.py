@@ -33,7 +33,8 @@ from c10k.run import store
 pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
 HOSTILE = (
     "<script>alert(1)</script>",
     "</script><script>alert(1)</script>",
@@ -392,8 +393,13 @@ def test_every_dependency_has_an_upper_bound():
         for server in catalog.find(paths.SERVERS)
         for each in server.dependencies
     }
-    groups = (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
-    for requirement in (Requirement(each) for group in groups for each in group):
+    groups = (
+        PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"].values(),
+        *PYPROJECT["dependency-groups"].values(),
+    )
+    named = (each for group in groups for each in group if isinstance(each, str))
+    for requirement in map(Requirement, named):
         operators = {each.operator for each in requirement.specifier}
         bounded = operators & {"<", "<=", "==", "~="}
         assert bounded or requirement.name.lower() in {*contenders, PROJECT["name"]}, requirement

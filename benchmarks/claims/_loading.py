@@ -93,7 +93,7 @@ def loaded(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        preexec_fn=launch.child_setup(cpus or None),
+        preexec_fn=launch.ChildSetup(cpus or None),
     )
     with client:
         assert client.stdin and client.stdout  # pipes, as asked for
@@ -207,7 +207,7 @@ def unit(program: str, *arguments: object, python: str = sys.executable) -> str:
         timeout=120,
         check=False,
         start_new_session=True,
-        preexec_fn=launch.child_setup(None),
+        preexec_fn=launch.ChildSetup(None),
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]

@@ -40,7 +40,7 @@ def run(command: list[str], core: int | None, given: str = "") -> list[dict[str,
         text=True,
         timeout=LIMIT_S,
         check=False,
-        preexec_fn=launch.child_setup(None if core is None else [core]),
+        preexec_fn=launch.ChildSetup(None if core is None else [core]),
     )
     if done.returncode:
         sys.exit(f"{command[0]} failed: {done.stderr.strip()[-300:]}")

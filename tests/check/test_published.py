@@ -22,7 +22,7 @@ from msgspec.structs import replace
 from c10k import check, paths
 from c10k.declare import catalog
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 HERE = Path(__file__).parent / "published"
 REQUIREMENTS = HERE / "requirements.txt"
 FETCH_S = 300.0

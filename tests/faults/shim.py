@@ -16,7 +16,7 @@ import time
 RETRANSMISSION_S = 0.2
 delay_ms, loss_percent, kbit_s = map(float, sys.argv[1:4])
 inner = socket.create_server(("127.0.0.1", 0), backlog=4096)
-server = subprocess.Popen(sys.argv[5:], stdin=inner)
+server = subprocess.Popen(sys.argv[5:], stdin=inner.fileno())
 free_at = [0.0, 0.0]  # when each direction of the one wire has sent all that waits for it
 
 

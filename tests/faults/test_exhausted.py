@@ -14,6 +14,7 @@ from disturbed import child, resume_whole, started_by, until_nothing_is_left
 from waiting import until
 
 pytestmark = [
+    pytest.mark.timeout(600),
     pytest.mark.skipif(sys.platform != "linux", reason="needs prlimit and /proc"),
     pytest.mark.once,
 ]

@@ -11,7 +11,7 @@ from disturbed import Run, child, kill, resume_whole, until_it_echoes, until_not
 from c10k.run import store
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
-pytestmark = [linux, pytest.mark.once]
+pytestmark = [linux, pytest.mark.once, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize("how", ["SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "SIGINT twice"])
@@ -40,6 +40,7 @@ def test_the_command_is_ended(begin, kept, tmp_path, held, how):
     )
 
 
+@pytest.mark.timeout(7200)  # with --kills 200
 def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, request):
     """At random moments: each time at most the running trial is lost, and nobody lives on."""
     kills = request.config.getoption("--kills")

@@ -12,7 +12,7 @@ import pytest
 
 from c10k import paths
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.timeout(600)]
 
 SERVER = """\
 # /// script

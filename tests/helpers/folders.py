@@ -14,7 +14,16 @@ from c10k.run import store
 def measured(trial):
     """A trial in which everything was measured, and some went wrong."""
     bins = tuple((index * 20_000_000, index * 7) for index in range(120))
-    server = ServerUse(1.0, made.memory(10**7), made.memory(10**8), 4, 9, 3, 4096, 0)
+    server = ServerUse(
+        cpu_s=1.0,
+        before=made.memory(10**7),
+        after=made.memory(10**8),
+        processes_max=4,
+        threads_max=9,
+        descriptors_max=3,
+        accept_queue_limit=4096,
+        listen_overflows=0,
+    )
     if trial.server == "beta" and trial.load.clients == 10:
         return made.failed(trial, "9 of 10 clients served")
     return ok(trial, bins=bins, server=server, errors={"refused": 1}, gil=True, notes=("a note",))

@@ -89,7 +89,7 @@ VALUES = st.one_of(
 
 
 def _nested(depth):
-    tree = 1
+    tree: object = 1
     for _ in range(depth):
         tree = [tree]
     return tree

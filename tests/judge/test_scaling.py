@@ -104,8 +104,8 @@ def test_slopes_of_made_up_readings():
     assert row.counts == (1, 10, 100)
     slopes = (row.pss, row.private, row.shared, row.kernel_stacks, row.sockets, row.threads)
     assert [round(slope.per_client, 6) for slope in slopes] == [100, 70, 30, 16, 5, 1]
-    slopes = (row.slab, row.page_tables, row.total)
-    assert [round(slope.per_client, 6) for slope in slopes] == [8, 4, 133]
+    others = (row.slab, row.page_tables, row.total)
+    assert [round(slope.per_client, 6) for slope in others] == [8, 4, 133]
 
 
 def test_memory_that_lacks_a_part_has_no_total():

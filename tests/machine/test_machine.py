@@ -400,8 +400,8 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
 def test_a_python_of_debian_is_known_to_be_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its packages are built with PGO and LTO, which their configuration does not show."""
     monkeypatch.setattr(read.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
-    schemes = ("posix_prefix",)
+    schemes = ["posix_prefix"]
     monkeypatch.setattr(read.sysconfig, "get_scheme_names", lambda: schemes)
     assert "--enable-optimizations" not in read.python_flags()
-    schemes = ("posix_prefix", "deb_system")
+    schemes.append("deb_system")
     assert {"--enable-optimizations", "--with-lto"} <= set(read.python_flags())

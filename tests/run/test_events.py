@@ -60,6 +60,7 @@ def test_a_storm_on_a_name_without_an_address_is_in_bounds_too(client):
     """Nobody began to connect: the failure is counted by its name."""
     *_, last = client(**QUICK, kind="storm", host="nowhere.invalid", port=1)
     result = events.decoded(json.dumps(last).encode(), "storm")
+    assert isinstance(result, events.StormResult)
     assert (result.served, result.launched_s, sum(result.failed.values())) == (0, 0.0, 4)
 
 

@@ -13,7 +13,7 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
-class child_setup:
+class ChildSetup:
     """What a child does between fork and exec, as the preexec_fn of subprocess.
 
     It is killed when its parent ends, is pinned to cpus, writes no file beyond file_bytes and

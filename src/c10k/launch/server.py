@@ -35,7 +35,7 @@ from ..errors import os_reason
 from ..model import Server
 from . import confine, keeper
 from .build import NotServing, command
-from .child import child_setup
+from .child import ChildSetup
 from .listen import Backlog, backlog, listen_for
 from .log import last_line, trim
 
@@ -238,7 +238,7 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
                         stdout=running.stdout,
                         stderr=errors,
                         start_new_session=True,
-                        preexec_fn=child_setup(cpus, _LOG_LIMIT_BYTES, rules),
+                        preexec_fn=ChildSetup(cpus, _LOG_LIMIT_BYTES, rules),
                         cwd=running.folder,
                         env=environment,
                     )

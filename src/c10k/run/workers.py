@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from .. import paths
-from ..launch import child_setup, keeper, last_line
+from ..launch import ChildSetup, keeper, last_line
 from ..model import Host
 from .events import ClientFailed, Core, Event, WorkerResult, decoded
 from .worker_plans import WorkerPlan
@@ -36,7 +36,7 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 start_new_session=True,
-                preexec_fn=child_setup(None if cpu is None else [cpu]),
+                preexec_fn=ChildSetup(None if cpu is None else [cpu]),
             )
         stack.callback(self.end)
         self.kind = plan.kind

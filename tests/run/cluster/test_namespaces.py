@@ -16,6 +16,25 @@ from waiting import echoes, until
 from c10k import launch
 from c10k.run import store
 
+pytestmark = pytest.mark.timeout(600)
+ADDRESS = f"tcp://10.77.0.1:{hosts.PORT}"
+
+
+class Network(hosts.Hosts):
+    """Hosts on a bridge, and the command as it is run on the scheduler's host."""
+
+    def call(self, *words, timeout_s=180, **options):
+        command = self.command("sched", COMMAND)
+        return c10k(*words, command=command, timeout_s=timeout_s, **options)
+
+    def run(self, *words, **options):
+        return self.call("run", *words, "--scheduler", ADDRESS, **options)
+
+    def listed(self):
+        """The hosts that the command finds."""
+        done = self.call("cluster", ADDRESS, "--json", code=None)
+        return json.loads(done.stdout)["hosts"] if not done.returncode else []
+
 
 @pytest.fixture
 def network(tmp_path):
@@ -23,31 +42,21 @@ def network(tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
     if reason := hosts.why_not():
         pytest.skip(reason)
-    made_hosts = hosts.Hosts(tmp_path)
+    there = Network(tmp_path)
 
     def build(delay_ms=0, more=((), ())):
         cores = sorted(os.sched_getaffinity(0))
-        address = made_hosts.scheduler()
-        made_hosts.worker("srv", "server=1", address, core=cores[0], delay_ms=delay_ms)
+        assert there.scheduler() == ADDRESS
+        there.worker("srv", "server=1", ADDRESS, core=cores[0], delay_ms=delay_ms)
         for name, addresses in zip(("c1", "c2"), more, strict=True):
-            made_hosts.worker(name, "client=1", address, *addresses, core=cores[-1])
-        until(lambda: len(listed()) == 3, 40)
-        return made_hosts
+            there.worker(name, "client=1", ADDRESS, *addresses, core=cores[-1])
+        until(lambda: len(there.listed()) == 3, 40)
+        return there
 
-    def listed():
-        done = c10k("cluster", address, "--json", command=command, code=None)
-        return json.loads(done.stdout)["hosts"] if not done.returncode else []
-
-    address = f"tcp://10.77.0.1:{hosts.PORT}"
-    command = made_hosts.command("sched", COMMAND)
-    made_hosts.run = lambda *words, **options: c10k(
-        "run", *words, "--scheduler", address, command=command, **{"timeout_s": 180, **options}
-    )
-    made_hosts.listed = listed
     try:
         yield build
     finally:
-        made_hosts.close()
+        there.close()
 
 
 def test_quick_runs_across_three_hosts(network, tmp_path):
@@ -84,7 +93,7 @@ def test_a_client_host_that_vanishes_costs_its_trial(network, tmp_path, way):
     there = network()
     folder = tmp_path / "s"
     path = workload(tmp_path, duration_s=6, repeats=1)
-    words = ["run", path, "--unchecked", "--scheduler", f"tcp://10.77.0.1:{hosts.PORT}"]
+    words = ["run", path, "--unchecked", "--scheduler", ADDRESS]
     command = there.command("sched", [*COMMAND, *map(str, words), "--out", str(folder)])
     with subprocess.Popen(command, stdout=-1, stderr=-1, text=True) as running_command:
         until(lambda: any(echoes(each.pid) for each in children(there.processes["c2"][0])), 40)
@@ -107,7 +116,7 @@ def test_what_the_hosts_have_no_ports_for_is_refused_with_the_arithmetic(network
         there.system(name, "sysctl", "-qw", "net.ipv4.ip_local_port_range=40000 40099")
     for name, label in (("c1", "client=2"), ("c2", "client=1")):
         there.kill(name)  # what a host is, is asked once: let them join anew
-        there.worker(name, label, f"tcp://10.77.0.1:{hosts.PORT}")
+        there.worker(name, label, ADDRESS)
     until(lambda: [host["clients"] for host in there.listed()][:2] == [200, 100], 40)
     folder = tmp_path / "s"
     there.run(workload(tmp_path, clients="[240, 400]"), "--unchecked", "--out", folder)
