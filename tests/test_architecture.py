@@ -1,6 +1,7 @@
 """Guards the house: who may import whom, and that contenders and client stand alone."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -69,6 +70,16 @@ def test_what_flows_goes_down_the_table():
     order = list(MAY_IMPORT)
     for package, others in MAY_IMPORT.items():
         assert all(order.index(other) < order.index(package) for other in others), package
+
+
+def test_the_page_shows_the_same_table():
+    """docs/architecture.md says what this test asserts."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    shown = {
+        name: set(re.findall(r"`(\w+)`", others))
+        for name, others in re.findall(r"^\| `(\w+)/` \| [^|]* \| (.*) \|$", page, re.MULTILINE)
+    }
+    assert shown == {name: of for name, of in MAY_IMPORT.items() if name not in STAND_ALONE}
 
 
 def test_every_package_is_in_the_table():

@@ -142,9 +142,7 @@ def export_(
     folder: Path,
     /,
     *,
-    form: Annotated[
-        Literal["pytest-benchmark", "csv", "markdown", "hdr", "jsonl"], Parameter(name="--format")
-    ],
+    form: Annotated[export.Format, Parameter(name="--format")],
     out: Path | None = None,
 ) -> int:
     """Convert a session to a format that other tools read.

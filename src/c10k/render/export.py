@@ -20,7 +20,7 @@ import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import to_builtins
 
@@ -176,7 +176,8 @@ def hdr(session: Session, judged: Judged) -> Files:
     return {"session.hlog": "".join(log), **files}
 
 
-FORMATS: dict[str, Callable[[Session, Judged], Files]] = {
+Format = Literal["pytest-benchmark", "csv", "markdown", "hdr", "jsonl"]
+FORMATS: dict[Format, Callable[[Session, Judged], Files]] = {
     "pytest-benchmark": pytest_benchmark,
     "csv": rows_as_csv,
     "markdown": tables_as_markdown,
