@@ -80,6 +80,10 @@ def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
 
 
 def what_it_has(session: Session) -> str:
-    labels = dict.fromkeys(load.label for load in session.plan.workload.loads)
+    """Its servers and loads, in words, for a message that nothing is in common."""
+    counts: dict[str, list[str]] = {}
+    for load in session.plan.workload.loads:
+        counts.setdefault(load.label, []).append(f"{load.clients:,}")
+    loads = (f"{label} (clients: {' '.join(each)})" for label, each in counts.items())
     names = ", ".join(server.name for server in session.plan.servers)
-    return f"{names} under {', '.join(labels)}"
+    return f"{names} under {', '.join(loads)}"

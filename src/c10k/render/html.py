@@ -68,7 +68,7 @@ def render(
         filters=_filters(described, counts),
         sessions=[_session(each, index, len(shown) > 1) for index, each in enumerate(shown)],
         pictures=_pictures(shown),
-        together=_together(shown) if len(shown) > 1 else None,
+        together=_together(shown),
         differences=differences,
         claims=_claims(outcomes) if outcomes else {},
     )
