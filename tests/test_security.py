@@ -294,6 +294,7 @@ def test_a_commands_braces_read_nothing(tmp_path, word):
 SERVER = (paths.SERVERS / "asyncio_streams.py").read_text()
 
 
+@pytest.mark.unmeasured
 def test_what_is_published_names_no_home_user_host_or_variable(tmp_path):
     """A session of a server under the home folder that says on standard error all it knows."""
     home = tmp_path / "home" / "somebody"

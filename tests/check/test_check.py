@@ -87,6 +87,7 @@ def test_every_case_has_a_bad_server():
     assert tripped == {"start", *(case.name for case in check.CASES + check.LONG)}
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_bad_server_fails_its_cases(name, tmp_path, short_kit, monkeypatch):
     """The fault is found, named by its case, and said in words that lead to it."""

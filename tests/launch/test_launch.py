@@ -198,6 +198,7 @@ def test_a_server_that_hangs_at_start_is_given_up(tmp_path):
         launch.start(server, tmp_path / "log", ready_s=1.0)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("body", "words"),
     [

@@ -226,6 +226,7 @@ def test_cpu_of_a_slice_is_a_rate_between_the_readings():
     assert seen.use(3.0).cpu_s is None
 
 
+@pytest.mark.unmeasured
 def test_memory_threads_and_descriptors_are_those_of_the_whole_tree():
     """Before, with clients, and loaded; and how many processes there were."""
     size = 16 << 20

@@ -140,6 +140,7 @@ def test_idle_gives_memory_and_no_rate(local):
     assert seen.server.after is not None
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("body", "says"),
     [

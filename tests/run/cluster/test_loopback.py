@@ -148,6 +148,7 @@ def test_every_kind_of_load_runs_on_several_hosts(loopback, tmp_path):
         assert (measured.latency_from_send is not None) == (kind == "open")
 
 
+@pytest.mark.unmeasured
 def test_a_server_that_does_not_serve_costs_its_own_trial(loopback, tmp_path):
     """What the launcher says on the server's host is the reason here, with the server's log."""
     bad = tmp_path / "dies_server.py"
