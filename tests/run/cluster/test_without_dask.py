@@ -20,7 +20,7 @@ def test_a_host_that_runs_out_of_something_is_not_gone(monkeypatch):
 
     monkeypatch.setattr(actors, "_prepare", lambda: None)  # asks Dask
     monkeypatch.setattr(actors, "available_bytes", none_left)
-    with pytest.raises(events.ClientFailed, match="Too many open files") as failed:
+    with pytest.raises(events.ClientFailed, match="too many open files") as failed:
         actors.ClientHost(30.0).do("start", [], (), 0.5)
     assert not failed.value.vanished
 
