@@ -153,7 +153,7 @@ def test_only_the_cases_asked_for_run(tmp_path):
     assert [each.case for each in results] == ["start", "one-byte", "idle"]
     results = run(GOOD, tmp_path, "unix").results
     assert [each.case for each in results] == ["start", "unix"]
-    with pytest.raises(ValueError, match=r"no case is named 'nonsense'; there are one-byte"):
+    with pytest.raises(ValueError, match=r"there is no case 'nonsense'; choose from one-byte"):
         run(GOOD, tmp_path, "nonsense")
 
 

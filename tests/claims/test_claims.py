@@ -188,10 +188,10 @@ def test_what_was_found_is_not_made_again(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["no_such_claim"], "no claim is named 'no_such_claim'"),
+        (["no_such_claim"], "there is no claim 'no_such_claim'"),
         ([PLANTED / "no_claim.py"], "EXPERIMENT, RULE, measure, decide missing"),
         ([PLANTED / "absent.py"], "no such file"),
-        ([ROOT / "tests" / "bad_servers"], "no claim is named"),
+        ([ROOT / "tests" / "bad_servers"], "there is no claim"),
         (["--python", "no-such-python"], "--python no-such-python: there is no such interpreter"),
         (["--show", "nowhere"], "claims.jsonl: cannot be read: no such file"),
         (["--show", "nowhere", "--quick"], "--show runs nothing"),
@@ -564,7 +564,7 @@ def test_a_working_server_keeps_the_contract(server, tmp_path):
 
 
 def test_a_request_is_echoed_when_its_work_is_done(server, tmp_path):
-    """Each kind of work comes back as it was sent; what is no request does, too."""
+    """Each kind of work is echoed as it was sent, and so is text that is not a request."""
     with launch.serving(server, tmp_path / "log") as running, running.connect() as client:
         for work in (b"wait", b"block", b"call", b"offload", b"hold", b"free"):
             line = b"!%s 3\n" % work

@@ -383,7 +383,7 @@ def test_show_filters_sorts_and_picks_columns(tmp_path):
     assert "connect" not in done.stdout
     for words, says in (
         (("--servers", "gamma"), "choose from alpha, beta"),
-        (("--sort", "beauty"), "no column is named 'beauty'"),
+        (("--sort", "beauty"), "there is no column 'beauty'"),
         (("--clients", "many"), "invalid count 'many'"),
     ):
         assert says in c10k("show", folder, *words, code=2).stderr

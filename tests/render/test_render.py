@@ -144,7 +144,7 @@ def test_a_row_of_which_some_blocks_were_gated_says_so():
             lambda t: made.ok(t, gates=(made.gate("others", "a lot"),) if t.block < 2 else ()),
         )
     )
-    assert "the other blocks were gated: alpha at 5 (closed 64 B) 3 of 5 blocks" in printed(
+    assert "some blocks were gated; good: alpha at 5 (closed 64 B) 3 of 5 blocks" in printed(
         judged, width=300
     )
 
@@ -314,7 +314,7 @@ def test_memory_is_a_slope_from_three_counts_on():
     row, _ = judged.memory
     assert row.pss.per_client == pytest.approx(4096)
     assert row.pss.low <= 4096 <= row.pss.high
-    assert "Memory that a client takes" in printed(judged)
+    assert "Memory per idle client" in printed(judged)
     assert "4.00 (4.00 to 4.00)" in markdown.render(judged).replace("\\", "")
     assert judge(made.session()).memory == ()
 
@@ -391,7 +391,7 @@ def test_a_view_sorts_groups_and_picks():
     assert [line.cells[1] for line in shown.lines] == ["alpha"] * 4 + ["beta"] * 4
     fewer = columns.filtered(judged, {"beta"}, {10, 100})
     assert {(row.server, row.clients) for row in fewer.rows} == {("beta", 10), ("beta", 100)}
-    with pytest.raises(columns.ViewError, match=r"no column is named 'beauty'; there are load"):
+    with pytest.raises(columns.ViewError, match=r"there is no column 'beauty'; choose from load"):
         table.tables(judged, table.View(sort="beauty"))
 
 

@@ -124,7 +124,7 @@ def test_failures_are_shown_as_such():
 
     text = page(whole(measure=fails))
     assert 'class="failed"' in text
-    assert "×: failed, gated or 0, compared with nothing" in text
+    assert "×: failed, gated or 0, not compared" in text
     assert 'aria-label="trio_streams, 100 clients: failed (0 of 8 blocks good): block 1: ' in text
     assert "9 of 10 clients served &lt;b&gt;" in text
 
@@ -240,7 +240,7 @@ def test_a_large_session_is_under_two_megabytes():
 
 
 def test_the_command_writes_the_page(tmp_path):
-    """Into the session's folder or where it is told; a session that is none is one line."""
+    """Into the session's folder or to --out; a folder without a session is a one-line error."""
     session = whole()
     writer = store.create(tmp_path / "s", session)
     for measurement in session.measurements:

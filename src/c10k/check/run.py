@@ -31,7 +31,7 @@ def chosen(only: Sequence[str] = (), full: bool = False) -> tuple[Case, ...]:
     every = CASES + LONG
     if unknown := set(only) - {case.name for case in every}:
         known = ", ".join(case.name for case in every)
-        raise ValueError(f"no case is named {sorted(unknown)[0]!r}; there are {known}")
+        raise ValueError(f"there is no case {sorted(unknown)[0]!r}; choose from {known}")
     if only:
         return tuple(case for case in every if case.name in only)
     return every if full else CASES

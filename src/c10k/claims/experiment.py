@@ -40,7 +40,7 @@ def choose(wanted: Sequence[str], known: Mapping[str, Path]) -> dict[str, Module
     for word in wanted or known:
         path = known.get(word) or (Path(word) if word.endswith(".py") else None)
         if path is None:
-            raise ClaimError(f"no claim is named {word!r}; there are {', '.join(known)}")
+            raise ClaimError(f"there is no claim {word!r}; choose from {', '.join(known)}")
         chosen[path.stem] = read(path)
     return chosen
 

@@ -1,4 +1,4 @@
-"""The columns of a session's tables: what each shows of a row, and how."""
+"""The columns of a session's tables: which value of a row each shows, and how."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -12,23 +12,23 @@ from ..judge.figures import MORE_IS_BETTER
 from ..model import KINDS, Judged, Kind, KindFacts, Ratio, Row, Spread
 from .numbers import SHOWN, UNKNOWN, ratio, scaled
 
-HELD_FROM = 1_000  # clients from which on the machine's memory is shown: else noise
-FAIR_FROM = 100  # clients from which on it is shown how evenly they were served
-FAIR = 0.9  # Jain's index: where it is less, the median message is not the median client's
+HELD_FROM = 1_000  # clients: with fewer, the machine's memory per client is only noise
+FAIR_FROM = 100  # clients: with fewer, how evenly they were served is not shown
+FAIR = 0.9  # Jain's index: below it, the median message is not the median client's
 
 
 class Column(Struct, frozen=True):
-    """One column: its heading, the text of a row's cell, and the number that it is sorted by."""
+    """One column: its heading, the text of a row's cell, and the number to sort by."""
 
     title: str
     cell: Callable[[Row], str]
     value: Callable[[Row], float | None] = lambda row: None
     right: bool = True
-    optional: bool = False  # left out where it is unknown in every row
+    optional: bool = False  # left out when it is unknown in every row
 
 
 class ViewError(UserError):
-    """A column that there is not; the message names those that there are."""
+    """A column that does not exist; the message lists those that do."""
 
 
 def filtered(judged: Judged, servers: Collection[str], clients: Collection[int]) -> Judged:
@@ -47,7 +47,7 @@ def filtered(judged: Judged, servers: Collection[str], clients: Collection[int])
 
 
 def columns(judged: Judged, kind: Kind) -> tuple[Column, ...]:
-    """The columns of one kind's table: those that say something in any of its rows."""
+    """The columns of one kind's table: those that have something to show in some row."""
     shown = [row for row in judged.rows if row.load.kind == kind]
     telling = {
         "load": len({row.load.label for row in shown}) > 1,
@@ -64,14 +64,14 @@ def columns(judged: Judged, kind: Kind) -> tuple[Column, ...]:
 
 
 def _told(ratio: Ratio | None) -> bool:
-    """Whether a ratio says something: it has an end, or lies at one."""
+    """Whether a ratio is informative: it has an interval, or is 0 or infinite."""
     return ratio is not None and (
         (ratio.low, ratio.high) != (None, None) or ratio.median in (0.0, math.inf)
     )
 
 
 def _mixed(rows: Sequence[Row]) -> bool:
-    """Whether rows ran on several interpreters, or on several versions of one distribution."""
+    """Whether the rows ran on different interpreters or versions of a distribution."""
     ran = [row for row in rows if row.python]
     versions = {pair for row in ran for pair in row.versions.items()}
     names = {name for name, _ in versions}
@@ -79,7 +79,7 @@ def _mixed(rows: Sequence[Row]) -> bool:
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
-    """The rows as the tables show them: by kind and load, the best first, failures last."""
+    """The rows in the order of the tables: by kind and load, the best first, failures last."""
     loads = list(judged.workload.loads)
     kinds = list(KINDS)
 
@@ -114,16 +114,16 @@ def is_uneven(row: Row) -> bool:
 
 
 def marked(row: Row, key: str, text: str) -> str:
-    """A figure's text with the sign of a bound, in brackets where it is compared with nothing."""
+    """A figure's text with the sign of a bound, in brackets when it is not compared."""
     sign = row.load.facts.bounds.get(key, "") if row.bound else ""
-    text = text if (sign, text) == ("≤ ", "0") else sign + text  # nothing is less than none
+    text = text if (sign, text) == ("≤ ", "0") else sign + text  # nothing is less than 0
     return text if stands(row) else f"({text})"
 
 
 def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:
     """The text of a row's figure.
 
-    varied: with half its range over the blocks. scale: instead of the one it is shown with.
+    varied: with ± half its range over the blocks. scale: instead of the figure's usual one.
     """
 
     def cell(row: Row) -> str:
@@ -150,7 +150,7 @@ def _median_latency(row: Row) -> str:
 
 
 def _failures(row: Row) -> tuple[tuple[int, str], ...]:
-    """Over all blocks, each failure once: who was not served is among the errors by its reason."""
+    """(how many, what) of all blocks. An unserved client is not counted again as an error."""
     unserved = row.unserved or 0
     others = max(sum(row.errors.values()) - unserved, 0)
     return (
@@ -168,14 +168,14 @@ def _errors(row: Row) -> str:
 
 
 def _runs_on(row: Row) -> str:
-    """The interpreter, the state of its lock where it is off, and the versions."""
+    """The interpreter, "no GIL" if it ran without its lock, and the distributions' versions."""
     lock = " no GIL" if row.gil is False else ""
     versions = [f"{name} {version}" for name, version in row.versions.items()]
     return ", ".join([f"{row.python}{lock}", *versions]) if row.python else UNKNOWN
 
 
 def limiters(row: Row) -> str:
-    """What limited its trials, in words."""
+    """What limited a row's trials, in words."""
     return " / ".join(map(str, row.limiters))
 
 
@@ -201,7 +201,7 @@ def _arriving(facts: KindFacts) -> bool:
 
 
 def _rank(row: Row) -> str:
-    """The best and the worst rank that the evidence leaves open; one number when it is one."""
+    """The best and worst rank that the evidence allows; one number when they are equal."""
     if row.rank is None:
         return UNKNOWN
     return str(row.rank) if row.rank_worst in (None, row.rank) else f"{row.rank}–{row.rank_worst}"
@@ -232,7 +232,7 @@ def _of(
     varied: bool = False,
     optional: bool = True,
 ) -> Column:
-    """A figure's column; it says something of some kinds of load, from so many clients on."""
+    """A figure's column, filled for loads that it fits and from `least` clients on."""
     cell = figure(key, varied)
     return Column(
         SHOWN[key].heading,
@@ -266,7 +266,7 @@ _COLUMNS = (
     _of("longest_stall_s", _scheduled),
     _of("stalls_per_s", _scheduled),
     _of("schedule_lag_p99_us"),
-    # Of an open loop these four would say how the schedule fell, not how clients were served.
+    # In an open loop these would show how the schedule fell, not how clients were served.
     _of("fairness", _closed_loop, least=FAIR_FROM),
     _of("slowest_share", _closed_loop, least=FAIR_FROM),
     Column(
@@ -295,10 +295,11 @@ _COLUMNS = (
 
 
 def column_titled(title: str) -> Column | None:
-    """The column whose title begins so; None for no title. Raises ViewError."""
+    """The column whose title begins with this; None for "". Raises ViewError."""
     found = [each for each in _COLUMNS if title and each.title.lower().startswith(title.lower())]
     if title and not found:
         raise ViewError(
-            f"no column is named {title!r}; there are {', '.join(each.title for each in _COLUMNS)}"
+            f"there is no column {title!r}; choose from "
+            f"{', '.join(each.title for each in _COLUMNS)}"
         )
     return found[0] if found else None

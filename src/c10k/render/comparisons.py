@@ -1,4 +1,4 @@
-"""The tables of a comparison, and what is said beside them."""
+"""The tables of a comparison, and the sentences around them."""
 
 from collections.abc import Callable, Sequence
 
@@ -10,7 +10,7 @@ _Cell = Callable[[Compared], str]
 
 
 def comparison(found: Comparison) -> tuple[Table, ...]:
-    """Two sides with ratios and verdicts, a table a load; most fit 100 columns."""
+    """Two sides with ratios and verdicts, one table per load; most fit 100 columns."""
     pair = f"{found.b} / {found.a}"
     tables = []
     for label in dict.fromkeys(row.load.label for row in found.rows):
@@ -28,7 +28,7 @@ def comparison(found: Comparison) -> tuple[Table, ...]:
 
 
 def compared(found: Comparison) -> Table:
-    """The same for programs: one table with all columns, and the reasons."""
+    """The comparison for programs: one table of all loads, with the reasons in a column."""
     figures = len({row.figure for row in found.rows}) > 1
     columns: list[tuple[str, bool, _Cell]] = [
         ("load", False, lambda row: row.load.label),
@@ -83,14 +83,14 @@ _VERDICT: tuple[tuple[str, bool, _Cell], ...] = (
 
 
 def sides(found: Comparison) -> str:
-    """What stands over the tables of a comparison."""
+    """The line above the tables of a comparison: which side is which."""
     return f"A: {found.a}. B: {found.b}. Medians over the blocks; the ratio is B's over A's"
 
 
 def reasons(found: Comparison) -> tuple[str, ...]:
-    """What stands under the table: why rows are broken, or have no verdict.
+    """The lines under the tables: why rows are broken, or have no verdict.
 
-    Rows of the same reason are one line, but for those that broke: each of these is named.
+    Rows with the same reason share a line; each broken row has its own.
     """
     alike: dict[str, list[Compared]] = {}
     for row in found.rows:
@@ -106,13 +106,13 @@ def reasons(found: Comparison) -> tuple[str, ...]:
 
 
 def sentences(failed: Sequence[Compared], untold: Sequence[Compared]) -> tuple[str, ...]:
-    """What --fail-on says: each row that fails, and those that cannot be judged."""
+    """The lines of --fail-on: each row that fails, then the rows that cannot be judged."""
     said = []
     for row in failed:
         if row.verdict == "broken":
             said.append(f"broken: {named(row)}: {row.reason}")
         else:
-            measured = "from nothing" if row.ratio is None else ratio(row.ratio)
+            measured = "rose from 0" if row.ratio is None else ratio(row.ratio)
             said.append(f"worse than allowed: {named(row)}: {figure_name(row.figure)} {measured}")
     alike: dict[str, list[Compared]] = {}
     for row in untold:
@@ -126,10 +126,10 @@ def sentences(failed: Sequence[Compared], untold: Sequence[Compared]) -> tuple[s
 
 
 def named(row: Compared) -> str:
-    """A row of a comparison in words: its server, its clients and its load."""
+    """A row of a comparison in words: server, clients and load."""
     return f"{row.server}, {people(row.clients)}, {row.load.label}"
 
 
 def figure_name(figure: str) -> str:
-    """A figure as headings have it."""
+    """A figure's name as column headings show it."""
     return SHOWN[figure].heading if figure in SHOWN else figure

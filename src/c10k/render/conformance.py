@@ -1,8 +1,9 @@
-"""Conformance → lines for a terminal, as they come, and JUnit XML.
+"""Conformance → lines for a terminal, printed as they come, and JUnit XML.
 
-JUnit knows passed, skipped, failed and error. Failed is a failure. Unclean is shown as
-skipped with its message: visible in every viewer, and no build fails of it. Informational
-passed, and says so in system-out. A server that could not be tried is an error.
+JUnit has four results: passed, skipped, failed and error. A failed case is a failure. An
+unclean case is skipped with a message: every viewer shows it, and no build fails because of
+it. An informational case passes, with its detail in system-out. A server that could not be
+tried is an error.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ _STYLES = {"failed": "red", "unclean": "yellow", "informational": "cyan"}
 
 
 class Columns(Struct, frozen=True):
-    """How wide the columns are, which is known before the first line is."""
+    """The widths of the columns, known before the first line."""
 
     server: int
     case: int
@@ -37,12 +38,12 @@ class Columns(Struct, frozen=True):
 
 
 def columns(servers: Iterable[str], cases: Iterable[str]) -> Columns:
-    """Columns with room for these."""
+    """Columns wide enough for these names."""
     return Columns(max(map(len, ["server", *servers])), max(map(len, ["start", *cases])))
 
 
 def junit(found: Sequence[Conformance], not_run: Mapping[str, str]) -> str:
-    """A suite a server, a test a case. not_run: servers that could not be tried, and why."""
+    """One suite per server, one test per case. not_run: server → why it could not be tried."""
     root = ElementTree.Element("testsuites", name="c10k check")
     for each in found:
         suite = _suite(root, each.server, each.results)
@@ -78,7 +79,7 @@ def _test(suite: ElementTree.Element, server: str, result: CaseResult) -> None:
     test = ElementTree.SubElement(
         suite, "testcase", classname=server, name=result.case, time=f"{result.took_s:.3f}"
     )
-    detail = plain(result.detail)  # XML has no place for controls
+    detail = plain(result.detail)  # XML does not allow control characters
     if result.verdict == "failed":
         ElementTree.SubElement(test, "failure", message=detail)
     elif result.verdict == "unclean":

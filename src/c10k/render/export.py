@@ -1,16 +1,16 @@
-"""A session in the formats of other tools: pure, each a mapping of file names to text.
+"""A session in the formats of other tools: pure functions that map file names to text.
 
-csv, jsonl          a line a row, flat, with the range of every figure
-markdown            the tables, as `c10k show --format markdown`
+csv, jsonl          one flat line per row, with the range of every figure
+markdown            the tables, as `c10k show --format markdown` prints them
 pytest-benchmark    a file of its storage: `pytest-benchmark list` and `compare` read it. Its
-                    columns are a closed list of times, so the rate is a benchmark (the time of
+                    columns are a fixed list of times, so the rate is one benchmark (the time of
                     one message; ops is messages/s) and the p99 another; the rest is extra_info
 hdr                 HdrHistogram: a V2 log with a line for each trial, tagged with the server,
-                    and an .hgrm of each server and load, all its accepted trials together, for
+                    and one .hgrm file per server and load, over all accepted trials, for
                     HdrHistogram's plotter
 
-A name in a session is anybody's: it stays within the folder that is written to, and within
-its cell (a spreadsheet would compute what begins with =, so that gets an apostrophe first).
+Names in a session are untrusted. A file name stays within the folder that is written to. In
+CSV, text that a spreadsheet would take for a formula (it begins with =) gets an apostrophe.
 """
 
 import csv
@@ -31,16 +31,16 @@ from ..model import Comparison, Judged, Measurement, Session
 from ..text import plain
 from . import columns, comparisons, markdown, records
 
-Files = Mapping[str, str]  # name, with folders → content
+Files = Mapping[str, str]  # file name, which may have folders → content
 _FORMULA = ("=", "+", "-", "@")
 
 
 class ExportError(UserError):
-    """A session that lacks what a format needs; the message says what, in one line."""
+    """A session that lacks what a format needs; the message says what is missing."""
 
 
 def rows_as_csv(session: Session, judged: Judged) -> Files:
-    """One heading line, a line a row; what is a list or a table is JSON in its cell."""
+    """A heading line, then one line per row; a list or mapping is JSON in its cell."""
     rows = [records.as_dict(row) for row in columns.rows(judged)]
     out = io.StringIO()
     writer = csv.DictWriter(out, list(rows[0]) if rows else [], lineterminator="\n")
@@ -65,7 +65,7 @@ def comparison_as_csv(found: Comparison) -> str:
 
 
 def cell(value: object) -> object:
-    """A cell of CSV: text on one line that no spreadsheet takes for a formula."""
+    """A cell of CSV: one line of text that no spreadsheet takes for a formula."""
     if not isinstance(value, str):
         return value
     text = plain(value)
@@ -77,7 +77,7 @@ def _is_number(text: str) -> bool:
 
 
 def _within(word: str) -> str:
-    """A word as a part of a file's name: no way out of its folder."""
+    """A word made safe for a file's name: it cannot lead out of its folder."""
     return re.sub(r"[^\w.@=+-]+", "-", word)[:100].lstrip(".") or "-"
 
 
@@ -87,22 +87,22 @@ def _moment(text: str, what: str) -> datetime:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        raise ExportError(f"{what}: {text!r} is no time") from None
+        raise ExportError(f"{what}: {text!r} is not a time") from None
 
 
 def rows_as_jsonl(session: Session, judged: Judged) -> Files:
-    """A JSON object a row."""
+    """One JSON object per row."""
     rows = [json.dumps(records.as_dict(row)) + "\n" for row in columns.rows(judged)]
     return {"rows.jsonl": "".join(rows)}
 
 
 def tables_as_markdown(session: Session, judged: Judged) -> Files:
-    """The tables, escaped."""
+    """The tables as Markdown."""
     return {"tables.md": markdown.render(judged)}
 
 
 def pytest_benchmark(session: Session, judged: Judged) -> Files:
-    """A file as pytest-benchmark stores them, in the folder of the machine it names."""
+    """One file of pytest-benchmark's storage, in the folder that it would choose."""
     benchmarks: list[dict[str, Any]] = []
     rows = {(row.server, row.load.label, row.clients): records.as_dict(row) for row in judged.rows}
     for (load, server), trials in _accepted(session).items():
@@ -143,7 +143,7 @@ def pytest_benchmark(session: Session, judged: Judged) -> Files:
 
 
 def hdr(session: Session, judged: Judged) -> Files:
-    """The log of all trials and a percentile distribution of each server under each load."""
+    """A log of all trials, and one percentile distribution per server and load."""
     files = {}
     began = _moment(session.started_at, "started_at")
     log = [
@@ -194,7 +194,7 @@ def _accepted(session: Session) -> dict[Cell, list[Measurement]]:
 def _benchmark(
     group: str, server: str, seconds: Sequence[float], extra: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """One benchmark of a group, its stats over the blocks."""
+    """One benchmark of a group, with its statistics over the blocks."""
     ordered = sorted(seconds)
     mean, median = statistics.fmean(ordered), statistics.median(ordered)
     deviation = statistics.stdev(ordered) if len(ordered) > 1 else 0.0

@@ -19,7 +19,7 @@ from . import columns, numbers, pictures, sentences, table, verdicts
 
 
 class PageSession(Struct, frozen=True):
-    """A session for the page, with the name that it has there."""
+    """A session to be shown, with its name on the page."""
 
     name: str
     session: Session
@@ -31,7 +31,7 @@ def render(
     differences: Sequence[str] = (),
     outcomes: verdicts.Outcomes | None = None,
 ) -> str:
-    """The page. differences: between the first session's environment and those of the others."""
+    """The page. differences: how the other sessions' environments differ from the first's."""
     from jinja2 import Environment  # late: only a report needs it
 
     folder = resources.files(__package__) / "page"
@@ -75,13 +75,13 @@ def render(
 
 
 def _plain(value: object) -> object:
-    """The value of an expression in the template. What is marked as HTML is our own, and stays."""
+    """A template expression's value, sanitised; what is marked as HTML is our own and is kept."""
     marked = hasattr(value, "__html__")
     return plain(value) if isinstance(value, str) and not marked else value
 
 
 def _session(shown: PageSession, index: int, several: bool) -> dict[str, Any]:
-    """What the template shows of one session: its verdict, limits, environment and tables."""
+    """One session for the template: its verdict, limits, environment and tables."""
     judged = shown.judged
     return {
         "id": f"s{index}",
@@ -115,7 +115,7 @@ def _claims(outcomes: verdicts.Outcomes) -> dict[str, Any]:
 
 
 def _pictures(shown: Sequence[PageSession]) -> list[tuple[str, str, pictures.Picture]]:
-    """(id, session, picture), the same picture of all sessions next to each other."""
+    """(id, session's name, picture); the same pictures of all sessions are side by side."""
     drawn = [
         (f"s{index}", each.name if len(shown) > 1 else "", picture)
         for index, each in enumerate(shown)
@@ -142,10 +142,10 @@ def verdict(judged: Judged) -> str:
 
 
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
-    """The fastest servers at the lowest count, at 10,000 and at the highest count of clients.
+    """The fastest servers at the lowest client count, at 10,000 and at the highest.
 
-    Those are the servers than which no other was shown to be faster. A server that could not be
-    distinguished from any other is not named, as nothing is known about its rank.
+    A server is among the fastest if no other was shown to be faster. A server that could not
+    be distinguished from any other is left out, as nothing is known about its rank.
     """
     counts = sorted({row.clients for row in closed})
     for clients in counts:
@@ -163,7 +163,7 @@ def _fastest(closed: Sequence[Row]) -> Iterable[str]:
 
 
 def _retried(storms: Sequence[Row]) -> Iterable[str]:
-    """How many clients had to connect again, for each count that came at once."""
+    """How many clients had to connect again, for each number that connected at once."""
     for clients in sorted({row.clients for row in storms}):
         made = [
             f"{row.server} {row.retried.median:,.0f}"
@@ -176,7 +176,7 @@ def _retried(storms: Sequence[Row]) -> Iterable[str]:
 
 
 def _starved(closed: Sequence[Row]) -> Iterable[str]:
-    """Which servers left clients without any echo, and the worst of them."""
+    """Which servers left clients without any echo, and the worst case."""
     starved = [row for row in closed if row.clients_without_echo]
     if starved:
         worst = max(starved, key=lambda row: row.clients_without_echo or 0)
@@ -193,7 +193,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _table(judged: Judged, shown: table.Table) -> dict[str, Any]:
-    """A table, and by which server and client count each of its lines is filtered."""
+    """A table, with the server and client count by which each line is filtered."""
     heads = [title for title, _ in shown.headings]
     where = {name: heads.index(name) if name in heads else None for name in ("server", "clients")}
     lines = []
@@ -214,7 +214,7 @@ def _table(judged: Judged, shown: table.Table) -> dict[str, Any]:
 def _filters(
     servers: Mapping[str, Mapping[str, str]], counts: Sequence[int]
 ) -> list[dict[str, Any]]:
-    """The filters, each with its values; none for a key that has one value only."""
+    """The filters, each with its values; a key with only one value has no filter."""
     found = []
     for key in ("framework", "model", "tier"):
         values = sorted({server[key] for server in servers.values()})
@@ -224,7 +224,7 @@ def _filters(
 
 
 def _together(shown: Sequence[PageSession]) -> dict[str, Any]:
-    """One table of all sessions: the figure of each server under each load that they share."""
+    """One table of all sessions: each server's primary figure under each load they share."""
     rows: dict[tuple[str, int, str], dict[str, Row]] = {}
     for each in shown:
         for row in each.judged.rows:

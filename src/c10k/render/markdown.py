@@ -1,4 +1,4 @@
-"""Judged → Markdown that renders right: cells are escaped, limits stand before numbers."""
+"""Judged → Markdown: cells are escaped, and limits come before numbers."""
 
 import re
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def render(judged: Judged, view: table.View | None = None) -> str:
 
 
 def compared(found: Comparison, remarks: Sequence[str]) -> str:
-    """The remarks, which side is which, a table a load, and the reasons below them."""
+    """The remarks, which side is which, one table per load, and the reasons below them."""
     parts = [
         "".join(f"- {escape(each)}\n" for each in remarks),
         f"{escape(comparisons.sides(found))}.\n",
@@ -45,5 +45,5 @@ def grid(shown: table.Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown shows as it is, also within a table's cell."""
+    """Text that Markdown shows literally, also within a table's cell."""
     return re.sub(r"([\\`*_{}\[\]<>|#~&])", r"\\\1", " ".join(plain(text).split()))

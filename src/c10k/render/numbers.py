@@ -1,4 +1,4 @@
-"""Numbers as people read them: three digits, ratios with their intervals."""
+"""Numbers for readers: three significant digits, ratios with their intervals."""
 
 import math
 from typing import NamedTuple
@@ -9,7 +9,7 @@ UNKNOWN = "–"
 
 
 class Shown(NamedTuple):
-    """How a figure is shown: under which heading, in which unit, and what it is multiplied by."""
+    """How a figure is shown: its heading, its unit, and the factor from the stored unit."""
 
     heading: str
     unit: str
@@ -42,19 +42,19 @@ SHOWN = {
 
 
 def scaled(key: str, value: float, scale: float | None = None) -> str:
-    """A figure's value in the unit that it is shown in; scale: in another."""
+    """A figure's value as text, in the unit that it is shown in. scale: another factor."""
     if scale is None:
         scale = SHOWN[key].scale if key in SHOWN else 1.0
     return significant(value * scale)
 
 
 def people(clients: int) -> str:
-    """1 client, 10,000 clients."""
+    """A client count in words: "1 client", "10,000 clients"."""
     return f"{clients:,} client{'s' * (clients != 1)}"
 
 
 def ratio(value: Ratio | None) -> str:
-    """A ratio with its 95 % interval; an end that a figure of 0 leaves open is 0 or ∞."""
+    """A ratio with its 95 % interval; where a figure was 0, an open end is shown as 0 or ∞."""
     if value is None:
         return UNKNOWN
     low, high = value.low, value.high
@@ -70,7 +70,7 @@ def _times(value: float, digits: int) -> str:
 
 
 def significant(value: float) -> str:
-    """Three significant digits, thousands separated, no exponent above a thousandth."""
+    """Three significant digits, thousands separated; an exponent only for very small values."""
     rounded = float(f"{value:.3g}")
     size = abs(rounded)
     if size >= 100:

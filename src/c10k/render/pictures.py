@@ -1,12 +1,12 @@
-"""Pictures of a session as SVG text: one colour and one marker a framework, throughout.
+"""Pictures of a session as SVG text: each framework has one colour and one marker throughout.
 
-Drawn by Vega-Lite without a browser. Each mark's label begins with its server's name, which
-is what the page's filters go by; text and axes take the page's own colour, so that a
-picture is legible in light and in dark.
+Vega-Lite draws them without a browser. Each mark's label begins with its server's name, by
+which the page filters. Text and axes take the page's own colour, so a picture is legible in
+light and in dark mode.
 
-Every point is there. One that is compared with nothing (it failed, or was gated) and one that
-is 0 is a cross with its reason in its label, and no line runs through it as if it were not.
-Nothing is pooled: what is drawn of several trials is their median, and their range.
+No point is left out. A point that is not compared (it failed or was gated), or that is 0, is a
+cross with the reason in its label, and no line runs through it. Trials are not pooled: a point
+is their median, and a bar their range.
 """
 
 import statistics
@@ -21,7 +21,7 @@ from ..text import plain
 from .columns import stands
 from .numbers import significant
 
-# Okabe & Ito's colours, legible to the colour-blind, and Vega's shapes
+# Okabe & Ito's colours, which colour-blind readers can tell apart, and Vega's shapes
 COLOURS = (
     "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8f7f00", "#7f7f7f",
 )  # fmt: skip
@@ -37,16 +37,16 @@ _PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 9
 
 
 class Look(Struct, frozen=True):
-    """How a framework is drawn, in every picture alike."""
+    """How a framework is drawn, the same in every picture."""
 
     colour: str
     shape: str
 
 
 class Picture(Struct, frozen=True):
-    """One picture: what it shows, in words too, and its SVG."""
+    """One picture: its title, a description and its SVG."""
 
-    name: str  # for its address in the page
+    name: str  # for its id in the page
     title: str
     says: str  # what is on the axes and what the bars mean
     svg: str
@@ -58,7 +58,7 @@ def family(server: str) -> str:
 
 
 def looks(families: Sequence[str]) -> dict[str, Look]:
-    """A colour and a marker for each; those of KNOWN are the same in every page."""
+    """Framework → colour and marker; those of KNOWN are the same on every page."""
     order = [*KNOWN, *(each for each in families if each not in KNOWN)]
     return {
         each: Look(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(SHAPES)) % len(SHAPES)])
@@ -67,18 +67,18 @@ def looks(families: Sequence[str]) -> dict[str, Look]:
 
 
 def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
-    """All pictures that this session has data for."""
+    """All pictures for which this session has data."""
     rows = [row for row in judged.rows if row.server != judged.control]
     drawn = [
         _ladder(rows, *which)
         for which in (
             ("throughput", "Throughput", "messages/s, closed loop", _rate),
             ("latency", "p99 latency in the closed loop", "ms", _p99),
-            ("silence", "The longest that any client waited", "s, closed loop", _silence),
+            ("silence", "The longest wait of any client", "s, closed loop", _silence),
             ("fairness", "Fairness (Jain's index)", "1: all clients got the same", _fairness),
             ("cost", "CPU time per message", "µs, closed loop", _cost),
             ("floor", "CPU time per message, over the C server's", "times", _over_floor),
-            ("memory", "Memory of all clients together", "MiB over no client", _memory),
+            ("memory", "Memory of all clients together", "MiB more than with none", _memory),
         )
     ]
     drawn += [
@@ -122,7 +122,7 @@ def _memory(row: Row) -> tuple[Spread | None, float]:
 def _ladder(
     rows: Sequence[Row], name: str, title: str, unit: str, figure: _Plotted
 ) -> Picture | None:
-    """A figure of the closed loop over the number of clients, with its range over the blocks."""
+    """A closed-loop figure over the number of clients, with its range over the blocks."""
     closed = [row for row in rows if row.load.facts.closed_loop]
     points, crosses = [], []
     for row in closed:
@@ -139,19 +139,19 @@ def _ladder(
     log = name != "fairness"
     _on_the_axis([*points, *crosses], log)
     says = f"{unit}, over the number of clients; bars are the range over the blocks"
-    says += "; ×: failed, gated or 0, compared with nothing" if crosses else ""
+    says += "; ×: failed, gated or 0, not compared" if crosses else ""
     svg = _chart(points, "clients", "clients", unit, log=log, crosses=crosses)
     return Picture(name, title, says, svg)
 
 
 def _crossed(row: Row, spread: Spread | None) -> bool:
-    """Whether a row's point is a cross: shown, and not part of any line."""
+    """Whether a row's point is a cross: shown, but not part of any line."""
     nothing_stands = not stands(row) and row.status != "not run"
     return nothing_stands or (spread is not None and spread.median <= 0)
 
 
 def _point(row: Row, spread: Spread | None, scale: float, unit: str) -> dict[str, Any]:
-    """A row's figure as it is drawn and as it is said; a value of None has no place on an axis."""
+    """A row's figure as numbers to draw and as a label; None cannot be placed on an axis."""
     what = f"{row.server}, {row.clients:,} clients"
     kept = {"server": row.server, "family": family(row.server), "clients": row.clients}
     good = f" ({row.blocks} of {row.blocks_run} blocks good)" if row.status != "not run" else ""
@@ -168,8 +168,8 @@ def _point(row: Row, spread: Spread | None, scale: float, unit: str) -> dict[str
 
 
 def _in_runs(points: Iterable[dict[str, Any]], counts: Sequence[int]) -> None:
-    """Numbers the stretches of a server's points that have no gap: each is a line of its own."""
-    runs: dict[str, tuple[int, int]] = {}  # of each server, its last place and run
+    """Numbers each server's runs of consecutive counts; each run is drawn as its own line."""
+    runs: dict[str, tuple[int, int]] = {}  # server → its last place, and the run's number
     for point in sorted(points, key=lambda point: point["clients"]):
         place = counts.index(point["clients"])
         before, run = runs.get(point["server"], (place - 1, 0))
@@ -179,7 +179,7 @@ def _in_runs(points: Iterable[dict[str, Any]], counts: Sequence[int]) -> None:
 
 
 def _on_the_axis(points: Sequence[dict[str, Any]], log: bool) -> None:
-    """Gives what a logarithmic axis has no place for, 0 and less, a place at the foot."""
+    """Moves values that a logarithmic axis cannot show, 0 and less, to its foot."""
     if not log:
         return
     placed = [point[key] for point in points for key in ("value", "low", "high") if point[key]]
@@ -194,8 +194,8 @@ def _on_the_axis(points: Sequence[dict[str, Any]], log: bool) -> None:
 def _curves(session: Session, judged: Judged, kind: Kind) -> Picture | None:
     """Latency by percentile, at the greatest client count of a kind and its highest rate.
 
-    Of each server the median of its trials' own percentiles, with their range: as far as each
-    of its trials has enough beyond.
+    Each percentile is the median over a server's trials, with their range. A curve ends where
+    one of the trials has too few messages beyond.
     """
     loads = [load for load in session.plan.workload.loads if load.kind == kind]
     if not loads:
@@ -215,8 +215,8 @@ def _curves(session: Session, judged: Judged, kind: Kind) -> Picture | None:
     missing = [row.server for row in at if not stands(row) and row.server != judged.control]
     what = "Latency" if KINDS[kind].waits_at_barrier else "Time to a client's first echo"
     says = (
-        "ms, over 1/(1 - percentile): 10 is p90, 100 is p99; the median of the trials, and their "
-        "range; a curve ends where too little lies beyond"
+        "ms, over 1/(1 - percentile): 10 is p90, 100 is p99; median and range of the trials; a "
+        "curve ends where too few messages lie beyond"
     )
     says += f"; not drawn, as they failed or were gated: {', '.join(missing)}" if missing else ""
     return Picture(
@@ -256,7 +256,7 @@ def _percentile(server: str, load: Load, percent: float, values: Sequence[float]
 
 
 def _printable(points: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What stands in the SVG's text and labels is plain, whatever a server is called."""
+    """The points with text that is safe in the SVG, whatever a server is called."""
     return [
         {key: plain(value) if isinstance(value, str) else value for key, value in point.items()}
         for point in points
@@ -325,7 +325,7 @@ def _chart(
 def _heights(
     crosses: Sequence[dict[str, Any]], up: Any
 ) -> Iterable[tuple[Sequence[dict[str, Any]], Any]]:
-    """Crosses with the height of each: of their figure, or at the foot, one above the other."""
+    """Crosses with their height: at their figure, or stacked at the foot if they have none."""
     import altair as alt  # late: slow to import
 
     placed = [point for point in crosses if point["value"] is not None]

@@ -1,7 +1,7 @@
-"""Where a session is: server, clients, block, time left.
+"""The progress of a session: server, clients, block, time left.
 
-Nothing is drawn while a slice is measured: on two cores drawing would be a load of its
-own. The line changes only between trials; without a terminal, each trial is a line.
+Nothing is drawn while a slice is measured: on two cores, drawing would be a load itself.
+The line changes only between trials. Without a terminal, each trial prints one line.
 """
 
 from rich.console import Console
@@ -14,7 +14,7 @@ from .numbers import significant
 
 
 class Lines:
-    """Told of every trial before and after it ran. Use as a context manager."""
+    """The progress line; before() and after() are called for every trial. A context manager."""
 
     def __init__(self, console: Console, trials: int, blocks: int, expected_s: float) -> None:
         self.console = console
@@ -65,7 +65,7 @@ class Lines:
 
 
 def outcome(measurement: Measurement) -> str:
-    """What came of a trial, in a few words."""
+    """The result of a trial in a few words."""
     if measurement.latency and measurement.trial.load.facts.scheduled:
         p99 = measurement.latency.p99_us
         came = f"p99 {significant(p99)} µs" if p99 is not None else "too few for a p99"
@@ -88,7 +88,7 @@ def describe(trial: Trial, blocks: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """2 min 30 s, as people say it."""
+    """A duration in words: "2 min 30 s"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

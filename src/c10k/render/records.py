@@ -1,4 +1,4 @@
-"""Rows as plain records, for programs: what --json, CSV and c10k.records() have in common."""
+"""Rows as plain records for programs: shared by --json, CSV and c10k.records()."""
 
 import math
 from typing import Any
@@ -11,9 +11,9 @@ from .columns import rows
 
 
 def as_dict(row: Row) -> dict[str, Any]:
-    """A row as a flat record: medians under the plain key, the range beside them.
+    """A row as a flat record: each median under its figure's key, the range beside it.
 
-    None is what is not known; an infinity, for which JSON has no word, is None as well.
+    None is an unknown value, or an infinite one, which JSON cannot represent.
     """
     flat: dict[str, Any] = {}
     for key in row.__struct_fields__:
@@ -32,17 +32,17 @@ def as_dict(row: Row) -> dict[str, Any]:
 
 
 def records(judged: Judged) -> list[dict[str, Any]]:
-    """The rows of a judged session as flat records, in the order that the tables show.
+    """The rows of a judged session as flat records, in the order of the tables.
 
-    A pandas or polars DataFrame takes the list as it is. A figure over the blocks is three
-    keys: its median under the figure's name, and NAME_least and NAME_greatest. The unit is in
-    the name (messages_per_s, latency_p99_us). docs/api.md lists the keys.
+    The list can be passed to a pandas or polars DataFrame. A figure has three keys: NAME is
+    its median over the blocks, NAME_least and NAME_greatest are its range. The unit is in the
+    name (messages_per_s, latency_p99_us). docs/api.md lists the keys.
     """
     return [as_dict(row) for row in rows(judged)]
 
 
 def compared_as_dict(row: Compared) -> dict[str, Any]:
-    """A row of a comparison; its load as in as_dict()."""
+    """A row of a comparison as a record, with its load written as in as_dict()."""
     found: dict[str, Any] = {}
     for key, value in to_builtins(row).items():
         found |= {"load": row.load.label, "clients": row.clients} if key == "load" else {key: value}
@@ -55,7 +55,7 @@ def comparison_as_dict(found: Comparison) -> dict[str, Any]:
 
 
 def finite(value: Any) -> Any:
-    """Builtins without infinities, which JSON has no word for: None in their place."""
+    """Builtins with None in place of infinities and NaN, which JSON cannot represent."""
     if isinstance(value, dict):
         return {key: finite(each) for key, each in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""What is said beside a session's tables: heading, remarks, footers."""
+"""The sentences around a session's tables: heading, remarks, footers."""
 
 from collections.abc import Callable, Sequence
 
@@ -8,7 +8,7 @@ from .numbers import people, ratio
 
 
 def heading(judged: Judged) -> str:
-    """One line: what was run, when, and where, with what of that makes figures unlike others'."""
+    """One line: what was run, when and where, and what there makes figures hard to compare."""
     environment = judged.environment
     cpu = environment.get("cpu", {}).get("model") or "unknown CPU"
     allowed = environment.get("cpu", {}).get("cores_allowed")
@@ -28,7 +28,7 @@ def heading(judged: Judged) -> str:
 def _plain_build(judged: Judged) -> bool:
     """Whether the interpreter is known to be built without profile-guided optimisation.
 
-    An empty list says nothing: not every interpreter knows how it was configured.
+    An empty list does not tell: not every interpreter knows how it was configured.
     """
     flags = judged.environment.get("python", {}).get("optimisation")
     return isinstance(flags, list) and bool(flags) and "--enable-optimizations" not in flags
@@ -37,14 +37,14 @@ def _plain_build(judged: Judged) -> bool:
 def remarks(judged: Judged) -> tuple[str, ...]:
     """What must be read with the numbers: limits first, then each row's reason and notes.
 
-    What holds of several rows is said once for all of them.
+    A remark that applies to several rows is printed once for all of them.
     """
     shown = rows(judged)
     noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
     return (
         *judged.warnings,
         *_reasons(shown),
-        *(said for told in _REMARKS if (said := told(shown))),
+        *(said for remark in _REMARKS if (said := remark(shown))),
         *(f"{server}: {note}" for server, note in noted),
     )
 
@@ -62,30 +62,29 @@ def _reasons(shown: Sequence[Row]) -> list[str]:
 
 
 def _listed(rows: Sequence[Row], what: Callable[[Row], str] = lambda row: "") -> str:
-    """Rows by name, each with something more."""
-    told = (f"{row.server} at {row.clients:,} ({row.load.label}) {what(row)}" for row in rows)
-    return "; ".join(map(str.strip, told))
+    """The rows in words, each followed by what(row)."""
+    named = (f"{row.server} at {row.clients:,} ({row.load.label}) {what(row)}" for row in rows)
+    return "; ".join(map(str.strip, named))
 
 
 def _bracketed(shown: Sequence[Row]) -> str:
     found = [row for row in shown if not stands(row) and row.status != "not run"]
-    return "in brackets: figures that are compared with nothing, as it failed or was gated" * bool(
-        found
-    )
+    said = "figures in brackets are not compared: the server failed, or every trial was gated"
+    return said if found else ""
 
 
 def _partly_gated(shown: Sequence[Row]) -> str:
     found = [row for row in shown if stands(row) and row.blocks < row.blocks_run]
-    return f"the other blocks were gated: {_listed(found, good_blocks)}" if found else ""
+    return f"some blocks were gated; good: {_listed(found, good_blocks)}" if found else ""
 
 
 def _starved(shown: Sequence[Row]) -> str:
     found = [row for row in shown if row.clients_without_echo and row.load.facts.stays]
-    told = "; ".join(
+    named = "; ".join(
         f"{row.server} up to {row.clients_without_echo:,} of {row.clients:,} ({row.load.label})"
         for row in found
     )
-    return f"clients without an echo for a whole slice, worst block: {told}" if found else ""
+    return f"clients that got no echo in a whole slice, worst block: {named}" if found else ""
 
 
 def _apart(shown: Sequence[Row]) -> str:
@@ -94,8 +93,7 @@ def _apart(shown: Sequence[Row]) -> str:
     def blocks(row: Row) -> str:
         return ", ".join(str(block + 1) for block in row.outliers)
 
-    told = _listed(found, blocks)
-    return f"blocks that stand apart, marked and not left out: {told}" if found else ""
+    return f"outlying blocks, marked but not left out: {_listed(found, blocks)}" if found else ""
 
 
 def _unsettled(shown: Sequence[Row]) -> str:
@@ -108,19 +106,15 @@ def _unsettled(shown: Sequence[Row]) -> str:
 
 def _at_ceiling(shown: Sequence[Row]) -> str:
     found = [row for row in shown if row.at_ceiling]
-    told = _listed(found, lambda row: f"{row.at_ceiling} of its trials")
-    return (
-        f"slices as long as the workload allows, and shorter than 20 round trips: {told}"
-        if found
-        else ""
-    )
+    named = _listed(found, lambda row: f"{row.at_ceiling} of its trials")
+    return f"slices that reached the ceiling before 20 round trips: {named}" if found else ""
 
 
 def _uneven(shown: Sequence[Row]) -> str:
     found = [row for row in shown if is_uneven(row)]
     return (
         "no p50 where clients were served unevenly (fairness below "
-        f"{FAIR:g}), as the median message is then one of those who were served most: "
+        f"{FAIR:g}), as the median message is then from a client that was served most: "
         f"{_listed(found)}"
         if found
         else ""
@@ -134,8 +128,8 @@ def _untold(shown: Sequence[Row]) -> str:
         if row.load.facts.scheduled and row.latency_p50_us and row.latency_p99_us is None
     ]
     return (
-        "no p99, nor a comparison by it, where in some trial fewer than 10 intervals (or 100 "
-        f"messages) lie beyond it; the longest stall says more there: {_listed(found)}"
+        "no p99 and no comparison by it, as fewer than 10 intervals (or 100 messages) of some "
+        f"trial lie beyond it; see the longest stall instead: {_listed(found)}"
         if found
         else ""
     )
@@ -144,8 +138,8 @@ def _untold(shown: Sequence[Row]) -> str:
 def _waking(shown: Sequence[Row]) -> str:
     alone = any(row.clients == 1 and row.load.facts.closed_loop for row in shown)
     return (
-        "1 client: with one message on its way both cores sleep between messages, so these rows "
-        "measure how fast this machine wakes a core more than they measure servers"
+        "1 client: both cores sleep between messages, so these rows measure how fast this machine "
+        "wakes a core more than they measure servers"
         if alone
         else ""
     )
@@ -157,7 +151,7 @@ _REMARKS = (
 
 
 def footers(judged: Judged) -> tuple[str, ...]:
-    """What stands under the table: the reference against itself, and the rule of its claims."""
+    """The lines under the tables: the noise floor, and how verdicts and ranks are corrected."""
     if not judged.noise:
         return ()
     said = [
@@ -165,9 +159,9 @@ def footers(judged: Judged) -> tuple[str, ...]:
         for floor in judged.noise
     ]
     return (
-        f"Noise floor, {judged.reference} against itself ({judged.control}), an estimate from the "
-        f"same blocks: {'; '.join(said)}. Ratios are to {judged.reference}, each interval at 95 % "
-        "by itself; nothing within the noise floor is claimed.",
-        "Verdicts and ranks of all loads of one kind are one family: with no true difference, at "
-        "most one such table in twenty claims any (Holm; four fifths of that for the verdicts).",
+        f"Noise floor, {judged.reference} against itself ({judged.control}), estimated from the "
+        f"same blocks: {'; '.join(said)}. Ratios are to {judged.reference}, each with its own "
+        "95 % interval; no difference within the noise floor is claimed.",
+        "Verdicts and ranks are corrected over all loads of a kind (Holm; 4 of the 5 % for "
+        "verdicts): with no true difference, at most one such table in twenty claims any.",
     )

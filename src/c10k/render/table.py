@@ -1,9 +1,9 @@
-"""The tables of a session, once for every format: what each column shows and how.
+"""The tables of a session, built once for every format.
 
-A cell's ± is half the range over the blocks as a share of the median; with one block
-there is none. ≥ and ≤ mark a figure that the client bounded, ~ one that it made another than
-the server's own. In brackets stands what is shown and compared with nothing: figures of a
-server that failed, or of which every trial was gated.
+A cell's ± is half the range over the blocks as a share of the median; with one block it is
+left out. ≥ and ≤ mark a figure that the client bounded. ~ marks one that would be different at
+the server's own limit. Figures in brackets are shown but not compared: the server failed, or
+every trial was gated.
 """
 
 import math
@@ -18,7 +18,7 @@ from .numbers import UNKNOWN, significant
 
 
 class Line(Struct, frozen=True):
-    """One line of a table; lines of one group stand together."""
+    """One line of a table; lines of the same group are shown together."""
 
     cells: tuple[str, ...]
     group: str = ""
@@ -26,7 +26,7 @@ class Line(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """Headings, each with whether its column stands to the right, and lines."""
+    """Headings, each with whether its column is right-aligned, and lines."""
 
     title: str
     headings: tuple[tuple[str, bool], ...]
@@ -34,7 +34,7 @@ class Table(Struct, frozen=True):
 
 
 class View(Struct, frozen=True):
-    """What is asked for of the loads' tables: column titles, by their beginnings, any case."""
+    """How the loads' tables are shown. Columns are given by the start of a title, in any case."""
 
     sort: str = ""  # by this column, the greatest figure first
     columns: tuple[str, ...] = ()  # these only
@@ -42,7 +42,7 @@ class View(Struct, frozen=True):
 
 
 def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
-    """What a session has to show: a table for each kind of load, the ladder, memory, limits.
+    """A session's tables: one for each kind of load, the ladder, memory, breaking points.
 
     Raises ViewError.
     """
@@ -59,7 +59,7 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
 
 
 def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:
-    """Every server under every load of a kind."""
+    """The table of every server under every load of one kind."""
     shown = columns(judged, kind)
     if view.columns:
         wanted = [column_titled(word) for word in ("server", "clients", *view.columns)]
@@ -90,13 +90,13 @@ def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:
 
 
 def _descending(column: Column, row: Row) -> float:
-    """What sorts the greatest first, and what has no number last."""
+    """A sort key: the greatest first, cells without a number last."""
     value = column.value(row)
     return math.inf if value is None else -value
 
 
 def _ladder(judged: Judged) -> Table:
-    """messages/s over the client counts, a line a server, with its shape."""
+    """messages/s over the client counts, one line per server, with its shape as a sparkline."""
     closed = [row for row in rows(judged) if row.load.facts.closed_loop and row.messages_per_s]
     labels = list(dict.fromkeys(row.load.label for row in closed))
     counts = sorted({row.clients for row in closed})
@@ -124,12 +124,12 @@ def _ladder(judged: Judged) -> Table:
 
 
 def _block(share: float) -> str:
-    """An eighth of a column for each eighth of the greatest."""
+    """A block character whose height is this share of the greatest rate, in eighths."""
     return "▁▂▃▄▅▆▇█"[max(0, min(7, int(share * 8)))]
 
 
 def _memory(found: Sequence[MemoryRow]) -> Table:
-    """Slopes over the client counts, the leanest server first."""
+    """Memory slopes over the client counts, the server that takes least first."""
 
     def parts(row: MemoryRow) -> tuple[Slope | None, ...]:
         return (
@@ -143,9 +143,9 @@ def _memory(found: Sequence[MemoryRow]) -> Table:
 
     headings = ("all", "own", "kernel stacks", "page tables", "slab", "socket buffers")
     return Table(
-        "Memory that a client takes while it does nothing, KiB: slopes over the client counts. "
-        "Kernel stacks, slab (the kernel's objects) and socket buffers are told for the whole "
-        "machine, the clients' side with it",
+        "Memory per idle client, KiB: slopes over the client counts. Kernel stacks, slab (the "
+        "kernel's objects) and socket buffers are those of the whole machine, the clients' side "
+        "included",
         (("server", False), *((name, True) for name in headings), ("threads", True)),
         tuple(
             Line(
@@ -170,7 +170,7 @@ def _slope(found: Slope | None, scale: float) -> str:
 
 
 def _breaking(found: Sequence[BreakingPoint]) -> Table:
-    """How far each server goes, the farthest first."""
+    """How many clients each server holds, the most first."""
 
     def count(value: int | None) -> str:
         return UNKNOWN if value is None else f"{value:,}"

@@ -1,4 +1,4 @@
-"""Judged → tables for a terminal (rich), limits before numbers."""
+"""Judged → tables for a terminal (rich); limits come before numbers."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def render(judged: Judged, view: table.View | None = None) -> RenderableType:
 
 
 def compared(found: Comparison, remarks: Sequence[str]) -> RenderableType:
-    """The remarks, which side is which, a table a load, and the reasons below them."""
+    """The remarks, which side is which, one table per load, and the reasons below them."""
     lines: list[RenderableType] = [Text(f"! {plain(each)}", style="yellow") for each in remarks]
     lines.append(Text(plain(comparisons.sides(found)), style="bold"))
     for each in comparisons.comparison(found):
@@ -32,13 +32,13 @@ def compared(found: Comparison, remarks: Sequence[str]) -> RenderableType:
 
 
 def widest(tables: Sequence[table.Table]) -> int:
-    """Columns that the widest of these needs."""
+    """How many terminal columns the widest of these tables needs."""
     console = Console(width=1000)
     return max((console.measure(grid(each)).maximum for each in tables), default=80)
 
 
 def width(judged: Judged, view: table.View | None = None) -> int:
-    """Columns that the tables need; a narrower terminal wraps their lines."""
+    """How many terminal columns the tables need; a narrower terminal wraps their lines."""
     return widest(table.tables(judged, view))
 
 

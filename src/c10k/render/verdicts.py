@@ -1,4 +1,4 @@
-"""Outcomes → terminal, Markdown and the page's section: the verdict first, then its evidence."""
+"""Claims' outcomes → terminal, Markdown and the page's section: verdict first, then evidence."""
 
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +16,7 @@ _FEW = 3  # repetitions, below which there is no interval
 
 
 class Outcomes(Struct, frozen=True):
-    """What one run of c10k claims came to, and the name it is quoted by."""
+    """The outcomes of one run of `c10k claims`, and the name under which they are shown."""
 
     name: str
     head: ClaimsHead
@@ -24,7 +24,7 @@ class Outcomes(Struct, frozen=True):
 
 
 def heading(found: Outcomes) -> str:
-    """Where and when the outcomes were made."""
+    """Which outcomes these are, when they were measured, and with which Python."""
     machine = found.head.environment
     made = ", quick" if found.head.quick else ""
     version = machine.get("python", {}).get("version", "")
@@ -32,10 +32,10 @@ def heading(found: Outcomes) -> str:
 
 
 def remarks(found: Outcomes) -> list[str]:
-    """What limits the outcomes."""
+    """How to read the outcomes, and what may have disturbed them."""
     said = [
         "A figure decides when its median's whole 95 % interval is on one side of the bound; "
-        "what is so or not, when it was so each time or never."
+        "a yes-or-no outcome, when it was the same each time."
     ]
     for each in found.outcomes:
         others = each.noise.others_cores
@@ -45,7 +45,7 @@ def remarks(found: Outcomes) -> list[str]:
 
 
 def figure(each: ClaimFigure) -> str:
-    """A median with its interval, in words."""
+    """A median with its unit and its 95 % interval, as text."""
     unit = f" {each.unit}" if each.unit else ""
     number = f"{_number(each.median)}{unit}"
     if each.low is None or each.high is None:
@@ -66,7 +66,7 @@ def evidence(part: ClaimPart) -> str:
 
 
 def grid(outcome: Outcome) -> table.Table:
-    """A outcome's parts as a table."""
+    """An outcome's parts as a table."""
     return table.Table(
         "",
         (("verdict", False), ("of what", False), ("figures", False)),
@@ -87,7 +87,7 @@ def on_terminal(found: Outcomes) -> RenderableType:
         title.append(plain(each.words), style="bold")
         shown.append(title)
         if each.reason:
-            shown.append(Text(f"  The experiment could not be made: {plain(each.reason)}", "red"))
+            shown.append(Text(f"  The experiment could not be run: {plain(each.reason)}", "red"))
         for part in each.parts:
             line = Text("  ")
             line.append(
@@ -107,14 +107,14 @@ def as_markdown(found: Outcomes) -> str:
         parts.append(f"### {markdown.escape(each.words)}\n")
         parts.append(f"**{each.decision.capitalize()}.** {markdown.escape(each.experiment)}\n")
         if each.reason:
-            parts.append(f"The experiment could not be made: {markdown.escape(each.reason)}\n")
+            parts.append(f"The experiment could not be run: {markdown.escape(each.reason)}\n")
         parts.append(f"*Rule*: {markdown.escape(each.rule)}\n")
         parts.append(markdown.grid(grid(each)))
     return "\n".join(parts)
 
 
 def summary(outcomes: Sequence[Outcome]) -> table.Table:
-    """A line a claim."""
+    """A table with one line per claim."""
     return table.Table(
         "",
         (("claim", False), ("verdict", False), ("of its parts", False)),
@@ -125,6 +125,6 @@ def summary(outcomes: Sequence[Outcome]) -> table.Table:
 
 
 def counted(parts: Iterable[ClaimPart]) -> str:
-    """How many parts came to which verdict: 6 supported, 1 refuted."""
+    """How many parts have each verdict: "6 supported, 1 refuted"."""
     found = [part.decision for part in parts if part.decision]
     return ", ".join(f"{found.count(each)} {each}" for each in dict.fromkeys(found)) or "none"

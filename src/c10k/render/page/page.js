@@ -1,5 +1,5 @@
-// Filters: what is ticked is shown, in tables, in the legend and in pictures alike. The state is
-// what is not ticked, after the # of the address: #framework=trio,curio&clients=1
+// Filters hide what is not ticked, in tables, in the legend and in pictures. The values that are
+// not ticked are kept after the # of the address: #framework=trio,curio&clients=1
 "use strict";
 const form = document.getElementById("filters");
 const boxes = [...form.querySelectorAll("input")];
