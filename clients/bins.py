@@ -1,13 +1,12 @@
-"""How many echoes had come by when: what tells whether a trial has settled.
+"""Cumulative echo counts over time, which show whether a trial has settled.
 
-A reading is of a whole bin's end, exactly: the first echo after it (or the slice's end)
-says how many had come before. So the readings of all workers lie on one grid, and no
-timer is needed, which a saturated loop would starve. Readings are cumulative: leaving
-out every second one doubles the bins' width and loses nothing else, which keeps the
-memory constant however long the run.
+A reading is the count at exactly the end of a bin: the first echo after it (or the slice's
+end) shows how many had come before. So the readings of all workers lie on one grid. No timer
+is needed, which a saturated loop would starve. As readings are cumulative, leaving out every
+second one only doubles the bins' width; this keeps memory constant however long the run.
 """
 
-MOST = 4096  # readings, before every second one is left out
+MOST = 4096  # readings; at this many, every second one is left out
 
 
 class Bins:
@@ -20,13 +19,13 @@ class Bins:
         self.readings: list[tuple[int, int]] = []  # ns since the beginning, echoes since then
 
     def pass_by(self, now_ns: int, echoes: int) -> None:
-        """All bins that have ended by now; echoes: how many had come before now."""
+        """Reads all bins that have ended by now. echoes: how many had come before now."""
         while self.due_ns <= now_ns:
             self._read(self.due_ns, echoes)
             self.due_ns += self.width_ns
 
     def end(self, now_ns: int, echoes: int) -> None:
-        """The last reading; echoes: how many have come, the last one included."""
+        """Takes the last reading. echoes: how many have come, the last one included."""
         if self.readings and self.readings[-1][0] == now_ns - self.began_ns:
             self.readings.pop()
         self._read(now_ns, echoes)

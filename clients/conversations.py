@@ -1,21 +1,20 @@
-"""What one client says and expects to hear: the hot path.
+"""What one client sends and expects to receive: the hot path.
 
 A message is `id | filler | number`: the connection's id and the message's number, 8
-bytes each, so that no two messages of a trial are alike and an echo that is lost,
-altered, doubled or somebody else's is known for what it is. An echo is compared with
-what was sent byte for byte.
+bytes each. So all messages of a trial differ, and an echo that is lost, altered, doubled
+or another client's is recognised. Each echo is compared byte for byte with what was sent.
 
-A conversation writes straight to its descriptor, which is cheaper than the transport's
+A conversation writes directly to its descriptor, which is cheaper than the transport's
 write queue; what the kernel does not take at once goes through the transport. That is
 safe because a conversation sends only when nothing of its own is still queued: after the
 whole echo, or (pipelined) always through the transport.
 
-A connection that has ended is never written to again: its descriptor's number may by then
-be another connection's. It leaves nothing outstanding either. The echo that it still
-waited for is not lost beside that: the end of the connection is one error, named once.
+A connection that has ended is never written to again, because its descriptor's number may
+then be another connection's. It leaves nothing outstanding: the echo that it waited for is
+not counted as lost as well, since the end of the connection is one error, named once.
 
-The send time is read when the previous echo has come, so a latency includes what
-composing the next message takes: well under a microsecond.
+The send time is read when the previous echo has come, so a latency includes the time to
+compose the next message: well under a microsecond.
 """
 
 import asyncio
@@ -34,7 +33,7 @@ NEVER = 2**63
 class Meter:
     """What all conversations of a worker share: the latencies, the alarm, whether to go on.
 
-    The alarm is a course's (course.py), which also sets ring and gap.
+    The course (course.py) sets the alarm, ring and gap.
     """
 
     __slots__ = (
@@ -53,25 +52,25 @@ class Meter:
 
     def __init__(self, latencies: Latencies | None = None) -> None:
         self.latencies = latencies or Latencies()
-        self.sending = False  # whether an echo is answered with the next message
+        self.sending = False  # whether a client sends its next message when an echo comes
         self.there = 0  # connections that were served and have not ended
         self.altered = Counter[str]()  # misdirected, doubled, altered → how many
         self.errors = Counter[str]()
-        self.unanswered = array("q")  # when sent (ns), of connections that ended before the echo
-        self.alarm_ns = NEVER  # the first echo at or after this moment rings
-        self.heard_ns = 0  # the last echo; or, later, since when something is on its way
-        self.gap_ns = NEVER  # a longer stretch without an echo is told of
+        self.unanswered = array("q")  # send times (ns) of messages whose connection ended first
+        self.alarm_ns = NEVER  # the first echo at or after this moment calls ring()
+        self.heard_ns = 0  # the last echo; or, if later, since when something is on its way
+        self.gap_ns = NEVER  # a longer stretch without an echo calls gap()
         self.ring: Callable[..., None] = lambda *_: None
         self.gap: Callable[[int], None] = lambda _: None
 
     def stretch(self, now_ns: int) -> None:
-        """Nobody has been answered since the last echo, until now."""
+        """Ends at now_ns the stretch in which no echo has come."""
         if now_ns - self.heard_ns > self.gap_ns:
             self.gap(now_ns)
         self.heard_ns = now_ns
 
     def heard(self, now_ns: int) -> None:
-        """An echo has come, its latency is noted; the hot path has this written out."""
+        """An echo has come and its latency is noted. The hot path has this inlined."""
         self.stretch(now_ns)
         if now_ns >= self.alarm_ns:
             self.ring(now_ns)
@@ -104,18 +103,18 @@ class Conversation(asyncio.Protocol):
         self.number = 0  # of the message on its way; also how many echoes have come
         self.number_at_start = 0  # of the measured slice
         self.got = 0  # bytes of the current echo that have come
-        self.ended = ""  # why the conversation has
+        self.ended = ""  # why the conversation has ended; "" while it has not
         self.leaving = False
         self.waiter: asyncio.Future[None] | None = None
-        self.expected = b""  # what is on its way, while nothing of it has come
-        self.partial = b""  # what is on its way, while a part of it has come
+        self.expected = b""  # the message on its way, while nothing of its echo has come
+        self.partial = b""  # the message on its way, once a part of its echo has come
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.fd = transport.get_extra_info("socket").fileno()
 
     def greet(self, waiter: asyncio.Future[None]) -> None:
-        """Sends one message; the waiter is told when its echo has come or cannot come."""
+        """Sends one message; the waiter is set when its echo has come or cannot come."""
         if self.ended:
             waiter.set_exception(ConnectionError(self.ended))
             return
@@ -133,7 +132,7 @@ class Conversation(asyncio.Protocol):
         except BlockingIOError:
             written = 0
         except OSError:
-            return  # the loop finds out too, and connection_lost() says why
+            return  # the loop notices too, and connection_lost() gets the reason
         if written != len(message):
             self.transport.write(message[written:])
 
@@ -142,7 +141,7 @@ class Conversation(asyncio.Protocol):
         if data == self.expected:  # the whole echo at once: nearly every time
             self.note(now_ns - self.sent_ns)
             self.number = number = self.number + 1
-            # Meter.heard(), written out
+            # Meter.heard(), inlined
             meter = self.meter
             if now_ns - meter.heard_ns > meter.gap_ns:
                 meter.gap(now_ns)
@@ -150,7 +149,7 @@ class Conversation(asyncio.Protocol):
             if now_ns >= meter.alarm_ns:
                 meter.ring(now_ns)
             if meter.sending:
-                # say(), written out: this is the hot path
+                # say(), inlined: this is the hot path
                 self.sent_ns = now_ns
                 self.expected = message = self.prefix + number.to_bytes(8, "little")
                 try:
@@ -167,7 +166,7 @@ class Conversation(asyncio.Protocol):
             self.piece(data, now_ns)
 
     def piece(self, data: bytes, now_ns: int) -> None:
-        """A part of an echo, or something that is no echo."""
+        """A part of an echo, or something that is not an echo."""
         if self.ended:
             return  # too late
         message = self.partial or self.expected
@@ -189,7 +188,7 @@ class Conversation(asyncio.Protocol):
             self.pause()
 
     def pause(self) -> None:
-        """The echo has come and nothing more is to be sent."""
+        """The echo has come, and nothing more is sent for now."""
         self.expected = b""
         if self.waiter is not None:
             waiter, self.waiter = self.waiter, None
@@ -199,7 +198,7 @@ class Conversation(asyncio.Protocol):
                 waiter.set_result(None)
 
     def distrust(self, data: bytes) -> None:
-        """Names what is wrong with an echo, and ends the conversation: its stream is lost."""
+        """Names the fault of an echo and ends the conversation, as its stream is unusable."""
         if self.ended:
             return
         fault = name_fault(data, self.got, self.prefix, self.number)
@@ -208,7 +207,7 @@ class Conversation(asyncio.Protocol):
         self.transport.abort()
 
     def leave(self, waiter: asyncio.Future[None]) -> None:
-        """Says that no more will come; the waiter is told when the server has closed, too."""
+        """Ends the client's stream; the waiter is set when the server has closed as well."""
         self.waiter, self.leaving = waiter, True
         self.transport.write_eof()
 
@@ -220,12 +219,12 @@ class Conversation(asyncio.Protocol):
             self.end("left")
             return
         reason = type(error).__name__ if error else "closed by the server"
-        if self.number:  # else it was never served, and whoever connects counts it
+        if self.number:  # else it was never served, and the connecting code counts it
             self.meter.errors[reason] += 1
         self.end(reason)
 
     def end(self, reason: str) -> None:
-        """Nothing more is said or heard, and nothing is outstanding."""
+        """Ends the conversation: nothing more is sent or received, nothing is outstanding."""
         self.ended = reason
         if self.number:
             self.meter.there -= 1
@@ -233,19 +232,19 @@ class Conversation(asyncio.Protocol):
         self.forget()
         if not self.meter.there:
             now_ns = clock()
-            self.meter.stretch(now_ns)  # from here on nobody waits
+            self.meter.stretch(now_ns)  # from here on no client waits
             self.meter.ring(now_ns, 0, 0)
         waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_exception(ConnectionError(reason))
 
     def forget(self) -> None:
-        """Waits for nothing more, and never writes to the old number again."""
+        """Waits for nothing more, and never writes to the old descriptor again."""
         self.fd = -1
         self.expected = self.partial = b""
 
     def mute(self, reason: str) -> None:
-        """Stays connected, but too late: what it says is not heard any more."""
+        """Keeps the connection, which came too late, but ignores what arrives on it."""
         if not self.ended:
             self.ended = reason
             self.meter.there -= bool(self.number)
@@ -257,7 +256,7 @@ class Conversation(asyncio.Protocol):
         return 1 if self.expected or self.partial else 0
 
     def sent_times(self) -> Iterable[int]:
-        """When each of those messages was sent (ns)."""
+        """When each outstanding message was sent (ns)."""
         return (self.sent_ns,) if self.outstanding else ()
 
 
@@ -325,7 +324,7 @@ class Pipelined(Conversation):
 
 
 def name_fault(data: bytes, got: int, prefix: bytes, number: int) -> str:
-    """misdirected (another client's), doubled (an earlier one's) or altered.
+    """The fault: misdirected (another client's echo), doubled (an earlier one) or altered.
 
     data arrived when `got` bytes of message `number` had come; prefix is that message
     without its number.

@@ -1,13 +1,13 @@
-"""The course of a load: warm-up, slice, end, by the clock that every echo brings.
+"""The course of a load (warm-up, slice, end), driven by the clock that every echo reads.
 
 libuv reads up to 49,152 sockets before it looks at its timers, so the timers of a
-saturated loop are seconds late. But every echo reads the clock anyway. So it also
-compares that with the meter's next alarm, and what is due is done there, in the hot path:
-one comparison an echo. A timer stands behind the alarms for a server that says nothing.
+saturated loop are seconds late. But every echo reads the clock anyway. So each echo also
+compares that time with the meter's next alarm, and what is due is done there, in the hot
+path: one comparison per echo. A timer backs up the alarm in case the server sends nothing.
 
-The closed loop's slice is whole rounds. Its time runs from the last echo before its start
-to the echo with which every client had the same number of turns, on average; else a loop
-that answers all its clients together would gain or lose up to a round by chance.
+The closed loop's slice consists of whole rounds. Its time runs from the last echo before its
+start to the echo with which the clients have had a whole number of turns on average. Otherwise
+a loop that answers all its clients together would gain or lose up to a round by chance.
 """
 
 import asyncio
@@ -26,16 +26,16 @@ from saying import say
 from stalls import Stalls
 
 WARM_ROUNDS = 3  # round trips of every client, at least, before the slice
-SLICE_ROUNDS = 20  # and within it
-SLICE_WAITS = 2  # times the longest that a client waited for its first echo, also within it
-LOOK_NS = 100_000_000  # how often it is asked whether all clients have been answered
-NEAR_NS = 50_000_000  # an open loop's slice is announced so long before it starts
-LATE_SHARE, LATE_ROUNDS = 0.02, 1.5  # how long a slice may wait for a whole round: the greater
+SLICE_ROUNDS = 20  # round trips within the slice, at least
+SLICE_WAITS = 2  # a slice also lasts this many times the longest wait for a first echo
+LOOK_NS = 100_000_000  # how often to check whether all clients have been answered
+NEAR_NS = 50_000_000  # an open loop's slice is announced this long before it starts
+LATE_SHARE, LATE_ROUNDS = 0.02, 1.5  # how long a slice may wait for a whole round: the longer
 INTERVAL_NS, INTERVALS = 100_000_000, 200  # an interval's least length; how many are enough
 
 
 def length_s(plan: Plan, round_trip_ns: float, slowest_ns: float) -> float:
-    """How long a slice is to be, by the rule: so many round trips, not beyond the ceiling."""
+    """How long the slice must be (s): enough round trips, but not beyond the ceiling."""
     wanted_ns = max(SLICE_ROUNDS * round_trip_ns, SLICE_WAITS * slowest_ns)
     return min(max(plan.duration_s, wanted_ns / 1e9), max(plan.ceiling_s, plan.duration_s))
 
@@ -48,19 +48,19 @@ class Slice:
         self._start_cpu_ns = time.process_time_ns()
 
     def end(self, end_ns: int) -> None:
-        """It has ended, which is said at once."""
+        """Ends the slice, and reports that at once."""
         self.cpu_ns = time.process_time_ns() - self._start_cpu_ns
         self.duration_ns = end_ns - self.start_ns
         say("ended", start_ns=self.start_ns, end_ns=end_ns)
 
     def figures(self) -> dict[str, object]:
-        """What a result says of its length, and of what this process used."""
+        """The result's figures for the slice's length and this process's CPU time."""
         return {"duration_ns": self.duration_ns, "cpu_ns": self.cpu_ns}
 
 
 @contextmanager
 def slice_at_once() -> Iterator[Slice]:
-    """The slice of a kind that has no warm-up: as long as the block."""
+    """A slice without a warm-up, which lasts as long as the `with` block."""
     say("warmed", round_trip_ns=0, slowest_ns=0, elapsed_ns=0, messages=0)
     measured = Slice(clock())
     yield measured
@@ -70,8 +70,8 @@ def slice_at_once() -> Iterator[Slice]:
 class Course:
     """Warm-up, slice and end of one load.
 
-    count: echoes so far. on_their_way: how many messages are (closed loop, churn: that many
-    always are). by_rounds: the slice ends with a whole round, else by the clock.
+    count: echoes so far. on_their_way: messages on their way (constant in a closed loop and
+    in churn). by_rounds: whether the slice ends with a whole round, rather than by the clock.
     """
 
     def __init__(
@@ -86,28 +86,28 @@ class Course:
     ) -> None:
         self.plan, self.orders, self.meter = plan, orders, meter
         self.count, self.on_their_way, self.by_rounds = count, on_their_way, by_rounds
-        self.all_answered: Callable[[], bool] = _always  # every client, since the beginning
+        self.all_answered: Callable[[], bool] = _always  # whether every client was, so far
         self.on_start: Callable[[], None] = _nothing
         self.on_end: Callable[[], None] = _nothing
         self.keep: Callable[[], object] = self._keep  # what bounds memory
-        # whether the slice was: False when whoever was to say how long has gone
+        # Whether there was a slice: False when the engine left before it gave the length.
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.stalls = Stalls()
         self.round_trip_ns = 0
-        self.slowest_ns = 0  # until the last client had its first echo, if that took longer
+        self.slowest_ns = 0  # how long the last client waited for its first echo, if longer
         self.slice_s = 0.0
         self.messages = 0  # echoes within the slice
         self.duration_ns = 0
         self.latency_sum_ns = 0
         self.intervals = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._armed_ns = 0  # when that is due
+        self._armed_ns = 0  # when the timer is due
         self._step: Callable[[int], None] = self._waiting
 
     # The two ways to begin
 
     def begin(self) -> None:
-        """Starts the warm-up, as long as the round trips need."""
+        """Starts a warm-up that lasts as long as the round trips need."""
         now_ns = self._begin(clock())
         self._due_ns = self._ready_ns = now_ns + int(self.plan.warmup_s * 1e9)
         ceiling_ns = int(self.plan.ceiling_s * 1e9)
@@ -117,7 +117,7 @@ class Course:
         self._arm(self._ready_ns)
 
     def begin_at(self, zero_ns: int, slice_ns: int) -> None:
-        """Starts a warm-up whose end is known: an open loop's."""
+        """Starts a warm-up whose end is known: that of an open loop."""
         self._begin(zero_ns)
         self._slice_ns = slice_ns
         self._due_ns = max(zero_ns, slice_ns - NEAR_NS)
@@ -135,21 +135,21 @@ class Course:
     # The alarm
 
     def ring(self, now_ns: int, echoes: int = 1, noted: int = 1) -> None:
-        """Does what is due. echoes: how many have just come; noted: of their latencies."""
+        """Does what is due. echoes: how many have just come; noted: how many latencies."""
         if self.over.done():
             return
         try:
             self._pass_by(now_ns, echoes, noted)
             self._step(now_ns)
         except Exception as error:
-            # Not the connection's fault whose echo rang.
+            # It is not the fault of the connection whose echo called this.
             self.stop()
             self.over.set_exception(error)
         if not self.over.done():
             self.meter.alarm_ns = min(self.bins.due_ns, self._row_ns, self._due_ns)
 
     def _pass_by(self, now_ns: int, echoes: int, noted: int) -> None:
-        """Bins and intervals that have ended by now, without what has just come."""
+        """Ends the bins and intervals that are over by now, without what has just come."""
         if now_ns < self.bins.due_ns and now_ns < self._row_ns:
             return
         self.bins.pass_by(now_ns, self.count() - self._before - echoes)
@@ -161,12 +161,12 @@ class Course:
         self.keep()
 
     def _keep(self) -> None:
-        # Little and often: many thousands at once cost twice as much each, and a pause.
+        # Little and often: many thousands at once would cost twice as much each, and a pause.
         if self.meter.latencies.waiting > TALLIED:
             self.meter.latencies.tally()
 
     def _arm(self, at_ns: int) -> None:
-        """Sets the alarm, and a timer for when no echo comes to hear it."""
+        """Sets the alarm, and a timer in case no echo comes by then."""
         self.meter.alarm_ns = min(self.bins.due_ns, self._row_ns, self._due_ns)
         self._armed_ns = at_ns
         if self._timer is not None:
@@ -190,7 +190,7 @@ class Course:
         if now_ns < self._ready_ns:
             return
         if now_ns < self._latest_ns and echoes < WARM_ROUNDS * parallel:
-            self._due_ns = 0  # every echo may be the one
+            self._due_ns = 0  # every echo may be the last one needed
             if self._armed_ns != self._latest_ns:
                 self._arm(self._latest_ns)
             return
@@ -202,10 +202,10 @@ class Course:
             self.slowest_ns = elapsed_ns
         if some_wait and now_ns < self._patient_ns:
             self._due_ns = min(now_ns + LOOK_NS, self._patient_ns)
-            self._arm(self._due_ns)  # perhaps nobody is answered meanwhile
+            self._arm(self._due_ns)  # perhaps no client is answered meanwhile
             return
         if parallel:
-            # Little's law; before the first echo all that is known is that it takes longer.
+            # Little's law; before the first echo, it is only known to take longer than this.
             self.round_trip_ns = parallel * elapsed_ns // echoes if echoes else elapsed_ns
         self._due_ns, self._step = NEVER, self._waiting
         self._say_warmed(elapsed_ns, echoes)
@@ -227,7 +227,7 @@ class Course:
         self.orders.look()  # with each bin
 
     def _told(self, line: bytes) -> None:
-        """How long the slice is; it starts now."""
+        """Reads how long the slice is, and starts it now."""
         if self.over.done():
             return
         if not line:
@@ -251,16 +251,16 @@ class Course:
 
     def _approached(self, now_ns: int) -> None:
         if now_ns >= self._due_ns:
-            # The schedule ends when it was to, however late this was noticed.
+            # The schedule ends at its planned time, however late this was noticed.
             self._start(now_ns, self.plan.duration_s, self._slice_ns)
 
     def _start(self, now_ns: int, slice_s: float, planned_ns: int | None = None) -> None:
-        """The slice starts now; its length counts from planned_ns where there is one."""
+        """Starts the slice now; its length counts from planned_ns if that is given."""
         meter, round_ns = self.meter, self.round_trip_ns
         self.slice_s, slice_ns = slice_s, int(slice_s * 1e9)
         self._from_ns = now_ns
-        # Echoes are counted from echo to echo, so what passed since the last one counts; but
-        # not a silence.
+        # Echoes are counted from echo to echo, so the time since the last one counts too,
+        # unless the server was silent.
         if self.by_rounds and now_ns - meter.heard_ns <= min(LATE_ROUNDS * round_ns, slice_ns / 10):
             self._from_ns = meter.heard_ns
         meter.heard_ns = now_ns
@@ -291,7 +291,7 @@ class Course:
         self.end(now_ns)
 
     def end(self, now_ns: int) -> None:
-        """The slice ends now."""
+        """Ends the slice now."""
         if self.over.done():
             return
         meter = self.meter
@@ -301,7 +301,7 @@ class Course:
             self._start(now_ns, self.slice_s)
         self.slice.end(now_ns)
         self.messages = self.count() - self._echoed_before
-        # From echo to echo where it is whole rounds, so not always the slice's own.
+        # With whole rounds, time runs from echo to echo, so it may differ from the slice's.
         self.duration_ns = max(now_ns - self._from_ns, 1)
         if self.on_their_way():
             meter.stretch(now_ns)
@@ -321,13 +321,13 @@ class Course:
     # Stalls
 
     def _gap(self, now_ns: int) -> None:
-        # An echo of the same chunk as the one that started the slice may be a little older.
+        # An echo read together with the one that started the slice may be a little older.
         since_ns = max(self.meter.heard_ns, self.slice.start_ns)
         self.stalls.note(since_ns - self.slice.start_ns, now_ns - since_ns)
         self.meter.gap_ns = self.stalls.notable_ns
 
     def figures(self) -> dict[str, object]:
-        """What the result says of the slice itself."""
+        """The result's figures for the slice itself."""
         return {
             **self.slice.figures(),
             "duration_ns": self.duration_ns,
@@ -343,9 +343,9 @@ class Course:
 
 
 def _always() -> bool:
-    """Nobody is waited for."""
+    """No client is waited for."""
     return True
 
 
 def _nothing() -> None:
-    """Nothing else is to be done."""
+    """Does nothing."""

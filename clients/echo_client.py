@@ -1,4 +1,4 @@
-"""The shared async client: connects, waits for every first echo, measures, says what it saw.
+"""The shared async client: connects, waits for every first echo, measures and reports.
 
 One process is one worker. It reads a plan (JSON) and writes JSON lines:
 
@@ -7,7 +7,7 @@ One process is one worker. It reads a plan (JSON) and writes JSON lines:
   {"event": "ended", ...}       the slice has ended, from when to when it was
   {"event": "result", ...}      the figures of the measured slice, and what was lost
 
-Any program that does the same can stand in for it. See clients/README.md.
+Any program that does the same can take its place. See clients/README.md.
 """
 
 import argparse
@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-# Python leaves a script's own folder out when PYTHONSAFEPATH is set, as a system's or a
-# container's environment may.
+# Python does not add a script's own folder when PYTHONSAFEPATH is set, as it may be in a
+# system's or a container's environment.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import msgspec
@@ -43,7 +43,7 @@ example:
   python clients/echo_client.py --port 7000 --clients 100 --duration 5
   python clients/echo_client.py --port 7000 --clients 100 --kind open --rate 1000
 
-The first as a plan, as the suite gives it:
+The first one as a plan, as the suite passes it:
   echo '{"port": 7000, "clients": 100, "duration_s": 5}' | python clients/echo_client.py --plan -
 """
 
@@ -52,10 +52,10 @@ async def run(plan: Plan, orders: Orders) -> None:
     """Carries out the whole plan. Raises PlanError when a later line is not an order."""
     worker = Worker(plan, orders)
     before_bytes, began_ns = resident_bytes(), time.perf_counter_ns()
-    if plan.kind != "storm":  # there connecting is what is measured
+    if plan.kind != "storm":  # in a storm, connecting is what is measured
         await worker.connect_all(plan.connecting)
     took_s = (time.perf_counter_ns() - began_ns) / 1e9
-    # What lives now lives to the end, and the hot path makes no cycles.
+    # All objects of now live to the end, and the hot path makes no reference cycles.
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -68,14 +68,14 @@ async def run(plan: Plan, orders: Orders) -> None:
         bytes_per_connection=(resident_bytes() - before_bytes) / max(worker.connected, 1),
     )
     if plan.hold and not await orders.next():
-        return  # whoever was to say when is gone
+        return  # the engine that should say when to begin is gone
     await KINDS[plan.kind](worker)
     if plan.hold:
-        await orders.next()  # still connected: what the server holds is read before we leave
+        await orders.next()  # stay connected while the engine reads what the server holds
 
 
 def command_line(orders: Orders) -> Plan:
-    """The plan that the arguments give. Raises PlanError."""
+    """The plan that the command line describes. Raises PlanError."""
     parser = argparse.ArgumentParser(
         prog="echo_client.py",
         description="Loads an echo server and checks every byte of every echo.",
@@ -92,25 +92,28 @@ def command_line(orders: Orders) -> Plan:
         "storm: all connect at once; churn: clients come and go (closed)",
     )
     parser.add_argument("--clients", type=int, help="connections (1)")
-    parser.add_argument("--bytes", type=int, dest="message_bytes", help="of a message (64)")
+    parser.add_argument("--bytes", type=int, dest="message_bytes", help="size of a message (64)")
     parser.add_argument("--depth", type=int, help="messages a client keeps on their way (1)")
-    parser.add_argument("--rate", type=float, help="open: messages/s, of all clients together")
+    parser.add_argument("--rate", type=float, help="open: messages/s of all clients together")
     parser.add_argument("--arrivals", help="open: poisson or constant (poisson)")
-    parser.add_argument("--seed", type=int, help="open: of the schedule (0)")
+    parser.add_argument("--seed", type=int, help="open: seed of the schedule (0)")
     parser.add_argument(
-        "--duration", type=float, dest="duration_s", help="of the slice, s (5), or 20 round trips"
+        "--duration",
+        type=float,
+        dest="duration_s",
+        help="length of the slice, s (5); 20 round trips if longer",
     )
     parser.add_argument(
-        "--ceiling", type=float, dest="ceiling_s", help="of a slice of 20 round trips, s (60)"
+        "--ceiling", type=float, dest="ceiling_s", help="longest slice of 20 round trips, s (60)"
     )
-    parser.add_argument("--warmup", type=float, dest="warmup_s", help="before the slice, s (0.5)")
+    parser.add_argument("--warmup", type=float, dest="warmup_s", help="warm-up, s (0.5)")
     parser.add_argument("--connecting", type=int, help="connections in flight at a time (128)")
     given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
     source = given.pop("plan", None)
     if source is None:
         return read(msgspec.json.encode(given))
     if given:
-        raise PlanError("--plan goes with no other argument: write them into the plan")
+        raise PlanError("--plan excludes all other arguments: write them into the plan")
     if source == "-":
         return read(orders.first())
     try:
@@ -120,7 +123,7 @@ def command_line(orders: Orders) -> Plan:
 
 
 def network_warning(plan: Plan) -> str:
-    """What the plan loads when that is not this machine's loopback; "" when it is."""
+    """A warning when the plan's server is not on this machine's loopback; else ""."""
     try:
         near = bool(plan.path) or ipaddress.ip_address(plan.host).is_loopback
     except ValueError:
@@ -129,7 +132,7 @@ def network_warning(plan: Plan) -> str:
 
 
 def allow_descriptors(plan: Plan) -> None:
-    """Raises the soft limit as far as may be. Raises PlanError when the clients do not fit."""
+    """Raises the soft limit as far as allowed. Raises PlanError when the clients do not fit."""
     allowed = most_descriptors()
     room = allowed - SPARE_DESCRIPTORS
     if plan.clients > room:
@@ -140,10 +143,10 @@ def allow_descriptors(plan: Plan) -> None:
 
 
 def most_descriptors() -> int:
-    """Raises the soft limit as far as the kernel lets it; returns what it is then.
+    """Raises the soft limit as far as the kernel allows; returns the new limit.
 
     A container may inherit a hard limit above fs.nr_open. The kernel then refuses every
-    limit above that, the inherited one too.
+    limit above fs.nr_open, including the inherited one.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limits = [(hard, hard)]
@@ -151,7 +154,7 @@ def most_descriptors() -> int:
         most = int(Path("/proc/sys/fs/nr_open").read_text(encoding="ascii"))
         limits.append((most, most))
     except (OSError, ValueError):
-        pass  # not Linux, or it does not say
+        pass  # not Linux, or the limit cannot be read
     for limit in limits:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, limit)
@@ -163,10 +166,10 @@ def most_descriptors() -> int:
 
 
 async def run_and_leave(plan: Plan, orders: Orders) -> None:
-    """Runs the plan and ends the process, its loop never closed.
+    """Runs the plan and ends the process without closing its loop.
 
-    The kernel closes ten thousand sockets faster than ten thousand transports do, and to
-    close the loop takes descriptors, of which there may be none left.
+    The kernel closes ten thousand sockets faster than ten thousand transports do. And closing
+    the loop needs descriptors, which may have run out.
     """
     try:
         await run(plan, orders)

@@ -1,4 +1,4 @@
-"""The kinds of load that stay connected: closed, open, idle."""
+"""The kinds of load whose clients stay connected: closed, open, idle."""
 
 import asyncio
 from time import perf_counter_ns as clock
@@ -8,7 +8,7 @@ from pacing import Paced
 from schedule import Schedule
 from worker import Worker
 
-OVERDUE = 65_536  # open loop: values that are tallied even when the next message is near
+OVERDUE = 65_536  # open loop: this many values are tallied even when the next message is near
 
 
 async def closed(worker: Worker) -> None:
@@ -57,8 +57,8 @@ async def closed(worker: Worker) -> None:
 async def open_(worker: Worker) -> None:
     """Messages leave on a schedule that does not wait.
 
-    What is recorded of a message goes by its intended send; what is counted in the
-    slice (messages, rate_achieved, CPU) goes by the clock.
+    A message is recorded if its intended send is in the slice. What is counted in the slice
+    (messages, rate_achieved, CPU) goes by the clock.
     """
     plan, pacer = worker.plan, worker.pacer
     clients = [client for client in worker.conversations if isinstance(client, Paced)]
@@ -109,7 +109,7 @@ async def open_(worker: Worker) -> None:
 
 
 async def idle(worker: Worker) -> None:
-    """Every client holds its connection, then echoes once more, some at a time."""
+    """Every client holds its connection, then echoes once more, a few at a time."""
     meter, clients = worker.meter, worker.conversations
     meter.latencies.clear()
     with slice_at_once() as held:

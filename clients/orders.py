@@ -1,9 +1,9 @@
-"""The lines on standard input: the plan, the word to go, how long the slice is.
+"""The lines on standard input: the plan, the order to begin, and the slice's length.
 
 They are read through the loop's own reader. A saturated loop starves its timers, but a
-descriptor that is ready is served with the others, in its turn. With 10,000 before it that
-takes as long as a round trip; so whoever waits under load also looks by himself now and
-then. No thread disturbs the loop.
+descriptor that is ready is served in its turn, like the others. With 10,000 before it, that
+takes as long as a round trip; so code that waits under load also calls look() now and then.
+No thread disturbs the loop.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable
 
 _READ_BYTES = 65536
-MOST_BYTES = 16 * 1024 * 1024  # of a line
+MOST_BYTES = 16 * 1024 * 1024  # the longest line
 
 
 class Orders:
-    """Lines from a descriptor; one is waited for at a time."""
+    """Lines from a descriptor, one awaited at a time."""
 
     def __init__(self, descriptor: int = 0) -> None:
         self.descriptor = descriptor
@@ -24,13 +24,13 @@ class Orders:
         self._readable: Callable[[], None] | None = None  # while a line is waited for
 
     def first(self) -> bytes:
-        """The next line, before there is a loop; b"" at the end of the stream."""
+        """The next line, read before the loop runs; b"" at the end of the stream."""
         while (line := self._line()) is None:
             self._read()
         return line
 
     def when_told(self, told: Callable[[bytes], None]) -> None:
-        """Calls told with the next line when it has come, b"" at the end of the stream."""
+        """Calls `told` with the next line when it has come; b"" at the end of the stream."""
         line = self._line()
         if line is not None:
             told(line)
@@ -46,13 +46,13 @@ class Orders:
                 told(line)
 
         try:
-            loop.add_reader(self.descriptor, readable)  # which makes it non-blocking, too
+            loop.add_reader(self.descriptor, readable)  # this also makes it non-blocking
             self._readable = readable
-        except PermissionError:  # a file: nothing polls it, and it keeps nobody waiting
+        except PermissionError:  # a file: it cannot be polled, and never blocks
             told(self.first())
 
     def look(self) -> None:
-        """Whether the line has come, without waiting for the loop's turn."""
+        """Handles the awaited line if it has come, without waiting for the loop's turn."""
         if self._readable is not None:
             self._readable()
 
@@ -63,7 +63,7 @@ class Orders:
         return await come
 
     def _line(self) -> bytes | None:
-        """A whole line that has come; what is left at the end is a line, too."""
+        """The next whole line, if it has come; the rest at the stream's end counts as one."""
         line, newline, rest = self._rest.partition(b"\n")
         if not newline and not self._ended:
             return None

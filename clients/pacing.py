@@ -1,19 +1,19 @@
 """The open loop: messages leave on a schedule that does not wait for echoes.
 
-Event-loop timers are a millisecond coarse. So the pacer sleeps by timer only while the
-next message is far off, and spins on the last stretch: it comes round through the loop
-again and again, so that echoes are read in between. Echoes may come in a burst (a server
-that stalled), and the loop hands out a thousand before it comes round; so each echo, too,
-sends what is due. Neither starves the other: at most BURST messages leave at a time.
+Event-loop timers have a resolution of a millisecond. So the pacer sleeps by timer only while
+the next message is far off. After that it spins: it schedules itself in the loop again and
+again, so that echoes are read in between. Echoes may come in a burst (after a server stalled),
+and the loop delivers a thousand before the pacer's turn; so each echo also sends what is due.
+Neither starves the other: at most BURST messages leave at a time.
 
-What can wait (the next stretch of the schedule, the tally) is done when the next message
-is far enough off for it.
+Work that can wait (the next chunk of the schedule, the tally) is done when the next message
+is far enough off.
 
-Each message has two starts, when it was intended to leave and when it left; the latency
-from the first is what a user waits who comes at his own time, the latency from the second
-is the server's share of it, and the difference is the schedule lag, this client's error.
-"A message left" when it was given to the kernel or, when the kernel takes no more (the
-server reads too slowly), to the transport's queue behind it.
+Each message has two starts: when it was intended to leave, and when it left. The latency from
+the first is the wait of a user who arrives independently of the server. The latency from the
+second is the server's share of it. The difference is the schedule lag, this client's error.
+A message has left when it was given to the kernel or, if the kernel takes no more (the server
+reads too slowly), to the transport's queue.
 """
 
 import asyncio
@@ -29,16 +29,16 @@ from latencies import TALLIED, Latencies
 from schedule import Schedule
 
 BURST = 32  # messages that leave before echoes are read again
-# A chunk costs 50 to 200 µs, most of it whatever the size: so few and large ones.
+# A chunk costs 50 to 200 µs, mostly independent of its size, so chunks are few and large.
 CHUNK = 1024  # messages of the schedule made at a time
-CHORE_NS = 200_000  # the next message is so far off that a chunk or a tally fits in
-FAR_NS = 1_500_000  # so far off that a timer will do
-MARGIN_NS = 600_000  # that a timer leaves for the spinning
-MOST_QUEUED_BYTES = 512 * 1024 * 1024  # of messages on their way, for one worker
+CHORE_NS = 200_000  # when the next message is this far off, a chunk or a tally fits in
+FAR_NS = 1_500_000  # when it is this far off, a timer is exact enough
+MARGIN_NS = 600_000  # what a timer leaves for spinning
+MOST_QUEUED_BYTES = 512 * 1024 * 1024  # messages on their way, per worker
 
 
 class Pacer:
-    """Sends what is due, for all clients of a worker, and keeps what it saw."""
+    """Sends the messages that are due for all clients of a worker, and records their echoes."""
 
     def __init__(self, meter: Meter, most_outstanding: int, message_bytes: int) -> None:
         self.meter = meter
@@ -51,18 +51,18 @@ class Pacer:
         self.outstanding = 0  # messages on their way
         self.early_sent = 0  # before the slice
         self.early_echoed = 0
-        self.unsent = array("q")  # intended for clients whose connection has ended
-        self.stopped = False  # ended before its time: the limit was reached
+        self.unsent = array("q")  # intended sends of clients whose connection has ended
+        self.stopped = False  # whether it ended early because the limit was reached
         self.on_stop: Callable[[int], None] = lambda _: None
 
-    # What was seen so far
+    # The counts so far
 
     def sent(self) -> int:
-        """Messages sent, those before the slice included."""
+        """Messages sent, including those before the slice."""
         return self.early_sent + self.lag.ever
 
     def echoed(self) -> int:
-        """Echoes that have come, those of messages before the slice included."""
+        """Echoes that have come, including those of messages before the slice."""
         return self.early_echoed + self.latency.ever
 
     @property
@@ -105,7 +105,7 @@ class Pacer:
             self.next_ns, self.next_who = next(self.coming, (NEVER, 0))
 
     def turn(self) -> None:
-        """Sends what is due, and sees to it that the next message is not missed."""
+        """Sends what is due, and schedules the next turn in time for the next message."""
         self.send_due()
         now_ns = clock()
         if now_ns >= self.meter.alarm_ns:
@@ -117,7 +117,7 @@ class Pacer:
             if self.chore():
                 gap_ns = self.next_ns - clock()
             if gap_ns > FAR_NS:
-                # Whole milliseconds, as the loop's timers are, and never more than asked.
+                # Whole milliseconds, like the loop's timers, rounded down.
                 self.loop.call_later((gap_ns - MARGIN_NS) // 1_000_000 / 1000, self.turn)
                 return
         self.loop.call_soon(self.turn)
@@ -144,7 +144,7 @@ class Pacer:
                 return
 
     def stop(self) -> None:
-        """Gives up, for bounded memory: more messages wait for their echo than are allowed."""
+        """Gives up to bound memory: more messages wait for their echo than are allowed."""
         self.next_ns = NEVER
         self.schedule.ended = True
         self.prepared, self.coming = None, iter(())
@@ -153,7 +153,7 @@ class Pacer:
         self.on_stop(clock())
 
     def chore(self) -> bool:
-        """Does one thing that can be done ahead; whether there was one."""
+        """Does one piece of work ahead of time; returns whether there was any."""
         if self.prepared is None and not self.schedule.ended:
             self.prepared = self.prepare()
             return True
@@ -166,7 +166,7 @@ class Pacer:
     # The end
 
     def close(self) -> int:
-        """Ends the drain: what has not come counts with the time it has waited.
+        """Ends the drain: an echo that has not come counts with the time it was waited for.
 
         Returns the messages of the slice that were never sent: their connection had ended,
         or this client could not keep up.
@@ -211,7 +211,7 @@ class Paced(Conversation):
         self.on_their_way: deque[tuple[int, int]] = deque()  # intended, sent (ns)
         self.queued = False  # whether something may wait in the transport's queue
         self.sent_in_slice = 0
-        self.echoed_in_slice = 0  # of the messages intended in the slice
+        self.echoed_in_slice = 0  # echoes of messages intended in the slice
 
     def say(self, now_ns: int) -> None:
         self.send(now_ns, now_ns)
@@ -231,7 +231,7 @@ class Paced(Conversation):
             except BlockingIOError:
                 written = 0
             except OSError:
-                return False  # the loop finds out too, and connection_lost() says why
+                return False  # the loop notices too, and connection_lost() gets the reason
             if written != len(message):
                 self.queued = True
                 self.transport.write(message[written:])
@@ -239,7 +239,7 @@ class Paced(Conversation):
         self.on_their_way.append((intended_ns, now_ns))
         pacer = self.pacer
         if not pacer.outstanding:
-            self.meter.heard_ns = now_ns  # nobody waited until now
+            self.meter.heard_ns = now_ns  # no client waited until now
         pacer.outstanding += 1
         return True
 
@@ -273,7 +273,7 @@ class Paced(Conversation):
             pacer.early_echoed += 1
             if self.waiter is not None:
                 self.pause()
-        # Meter.heard(), written out
+        # Meter.heard(), inlined
         meter = self.meter
         if now_ns - meter.heard_ns > meter.gap_ns:
             meter.gap(now_ns)
@@ -282,7 +282,7 @@ class Paced(Conversation):
             meter.ring(now_ns, 1, noted)
 
     def pieces(self, data: bytes, now_ns: int) -> None:
-        """Several echoes, parts of them, or something that is no echo."""
+        """Several echoes, parts of them, or something that is not an echo."""
         start = 0
         while start < len(data):
             if not self.got:
@@ -299,7 +299,7 @@ class Paced(Conversation):
 
     def end(self, reason: str) -> None:
         waited = len(self.on_their_way)
-        self.pacer.outstanding -= waited  # nobody waits for these
+        self.pacer.outstanding -= waited  # their echoes are no longer awaited
         if waited and not self.pacer.outstanding:
             self.meter.stretch(clock())
         super().end(reason)

@@ -1,4 +1,4 @@
-"""What the worker says: JSON lines on standard output, each at once."""
+"""The worker's output: JSON lines on standard output, each flushed at once."""
 
 import os
 
@@ -6,7 +6,7 @@ import msgspec
 
 
 def say(event: str, **figures: object) -> None:
-    """One JSON line, of which whoever reads a pipe sees all or nothing yet."""
+    """Writes one JSON line; a reader of the pipe sees the whole line or nothing yet."""
     data = memoryview(msgspec.json.encode({"event": event, **figures}) + b"\n")
     while data:
         data = data[os.write(1, data) :]

@@ -1,15 +1,15 @@
-"""When each message of an open loop is to leave, and from which client: pure.
+"""When each message of an open loop leaves, and from which client. No I/O, no clock.
 
-Times are whole nanoseconds from the beginning of sending, computed ahead in short chunks,
-so that memory stays constant however long the run and no chunk takes long to make.
+Times are whole nanoseconds from the beginning of sending. They are computed ahead in short
+chunks, so memory stays constant however long the run, and no chunk takes long to make.
 
-poisson   One Poisson process at the total rate; each message is a uniformly random client's.
-          That is what independent Poisson processes, one a client, add up to.
-constant  Each client sends at the period clients/rate, from a random phase of its own: the
+poisson   One Poisson process at the total rate; each message is of a uniformly random client.
+          This equals the sum of independent Poisson processes, one per client.
+constant  Each client sends with the period clients/rate, from a random phase of its own: the
           clients follow one another in a fixed random order, at fixed, uneven distances.
 
-The same seed and clients give the same schedule, whatever the chunks. Workers that share
-a seed differ by their first client's id.
+The same seed and clients give the same schedule, whatever the chunks. Workers with the same
+seed differ by their first client's id.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from plan import Arrivals
 class Schedule:
     """The intended sends of one worker, in order, up to end_ns.
 
-    rate: messages/s of all its clients together; clients are numbered from 0.
+    rate: messages/s of all its clients together. Clients are numbered from 0.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Schedule:
         self.gap_ns = 1e9 / rate
         self.made = 0  # messages in the chunks so far
         self.ended = clients == 0
-        # Two streams of random numbers, so that neither depends on how many the other gave.
+        # Two streams of random numbers, so that neither depends on how many the other used.
         whens, whos = np.random.SeedSequence([seed, first_id]).spawn(2)
         self._when = np.random.default_rng(whens)
         self._who = np.random.default_rng(whos)
@@ -41,7 +41,7 @@ class Schedule:
             self._order = self._who.permutation(clients)
 
     def chunk(self, messages: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next messages, at most so many: (times in ns, clients), int64; none at the end."""
+        """The next messages, at most this many: (times in ns, clients), int64; none at the end."""
         if self.ended:
             return np.empty(0, np.int64), np.empty(0, np.int64)
         times_ns, clients = self._next(messages)
@@ -53,7 +53,7 @@ class Schedule:
         return times_ns, clients
 
     def _poisson(self, messages: int) -> tuple[np.ndarray, np.ndarray]:
-        # Whole gaps add up exactly; rounding them leaves the rate as it is.
+        # Gaps in whole ns add up exactly; rounding them does not change the rate.
         gaps_ns = np.rint(self._when.exponential(self.gap_ns, messages)).astype(np.int64)
         times_ns = self._last_ns + np.cumsum(gaps_ns)
         self._last_ns = int(times_ns[-1])

@@ -1,15 +1,15 @@
-"""Storm and churn: what coming and going costs, where the other kinds stay connected.
+"""Storm and churn: the cost of connecting and leaving. Clients of other kinds stay connected.
 
-storm   All clients connect at once. Each says one message as soon as it can, and stays. The
-        latency is from a client's own connect call to its first echo; what this process
-        itself took to make all the calls is told as launched_s.
-churn   So many clients as the plan says are there at any time, and `connecting` of them at
-        a time are replaced: one ends its stream, waits until the server has closed, and a
-        new client connects and says one message. Each replacement counts as one message.
+storm   All clients connect at once. Each sends one message as soon as it can, and stays. The
+        latency is from a client's own connect call to its first echo; launched_s is the time
+        that this process took to make all the calls.
+churn   The plan's number of clients is connected at any time, and `connecting` of them at a
+        time are replaced: one ends its stream and waits until the server has closed; then a
+        new client connects and sends one message. Each replacement counts as one message.
 
-A handshake that the server's full accept queue dropped is sent again by the kernel after
-1 s, and then (by its version) after one or two more. `retried` says for how many of the
-clients that came (of a churn: within the slice) anything was sent again.
+When the server's full accept queue drops a handshake, the kernel sends it again after 1 s, and
+then after one or two more (it depends on the kernel's version). `retried` is the number of
+clients that connected (in a churn: within the slice) for which anything was sent again.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from conversations import Conversation, Meter
 from course import Course, slice_at_once
 from worker import Worker, describe, finish
 
-GENERATION = 1 << 40  # between the ids of a client and of the one that takes its place
-PAUSE_S = 0.01  # after a failure to connect, so that failing is no busy loop
+GENERATION = 1 << 40  # the distance between the ids of a client and its replacement
+PAUSE_S = 0.01  # after a failure to connect, so that failing is not a busy loop
 _TOTAL_RETRANS = 100  # offset of tcpi_total_retrans in struct tcp_info (linux/tcp.h)
 
 
 async def storm(worker: Worker) -> None:
-    """Everybody at once; ends when all had their first echo, or the time is over."""
+    """All clients at once; ends when all had their first echo, or the time is over."""
     with slice_at_once() as arriving:
         await worker.connect_all(worker.plan.clients)
     worker.report(
@@ -42,7 +42,7 @@ async def storm(worker: Worker) -> None:
         failed=worker.failed,
         connect_s=arriving.duration_ns / 1e9,
         bytes_per_connection=0.0,
-        # 0 where none began to connect, as the server's name has no address
+        # 0 if none began to connect, because the server's name has no address
         launched_s=max(worker.connecting_ns - arriving.start_ns, 0) / 1e9,
         retried=sum(map(sent_again, worker.conversations)),
         latency=worker.arrivals.encoded(),
@@ -50,12 +50,12 @@ async def storm(worker: Worker) -> None:
 
 
 async def churn(worker: Worker) -> None:
-    """Clients come and go for the whole slice; what was begun in it is brought to its end."""
-    gc.enable()  # connections that ended are rubbish, and there is no end of them
+    """Clients come and go for the whole slice; replacements begun in it are completed."""
+    gc.enable()  # ended connections are garbage, in unlimited number
     plan, arrivals = worker.plan, worker.arrivals
     there = deque(worker.conversations)
     at_a_time = min(plan.connecting, len(there))
-    # A newcomer counts when it is there, not with each echo: so a meter of its own.
+    # A new client counts once it is served, not with each echo, so this needs its own meter.
     meter = Meter(arrivals)
     course = Course(plan, worker.orders, meter, lambda: arrivals.ever, lambda: at_a_time)
     going_on, within, retried = True, False, 0
@@ -71,7 +71,7 @@ async def churn(worker: Worker) -> None:
             except asyncio.CancelledError:
                 lost += 1
                 raise
-            # Nothing is sent from its echo to its leaving, so this is all there is to count.
+            # A client sends nothing between its echo and its end, so this count is complete.
             retried += within and sent_again(comer)
             there.append(comer)
             meter.heard(clock())
@@ -116,14 +116,14 @@ async def part(worker: Worker, leaver: Conversation) -> None:
     try:
         await gone
     except OSError:
-        pass  # counted where it happened
+        pass  # already counted
     except asyncio.CancelledError:
         worker.meter.errors["not closed by the server"] += 1
         raise
 
 
 async def arrive(worker: Worker, ident: int) -> Conversation:
-    """A new client in a place that has become free; what fails is counted and tried again."""
+    """A new client in a free place; failures to connect are counted and tried again."""
     while True:
         ident += GENERATION
         try:
@@ -139,7 +139,7 @@ def ident_of(client: Conversation) -> int:
 
 
 def sent_again(client: Conversation) -> bool:
-    """Whether the kernel had to send anything again for this client; False where it cannot say."""
+    """Whether the kernel had to send anything again for this client; False if unknown."""
     if client.ended or not hasattr(socket, "TCP_INFO"):
         return False
     try:
@@ -147,7 +147,7 @@ def sent_again(client: Conversation) -> bool:
             try:
                 info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
             finally:
-                connection.detach()  # it stays the transport's
+                connection.detach()  # it still belongs to the transport
     except OSError:  # a UNIX socket, or one that has ended
         return False
     return bool(struct.unpack_from("I", info, _TOTAL_RETRANS)[0])

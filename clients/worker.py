@@ -1,8 +1,7 @@
 """One load-generating process: its connections, from the first connect to the last echo.
 
-What a connection's first echo does not come from is counted once, under `failed`; what
-goes wrong after it, under `errors`. What each kind of load does stands in loops.py and
-turnover.py.
+A connection without a first echo is counted once, under `failed`; what goes wrong after the
+first echo, under `errors`. The kinds of load are in loops.py and turnover.py.
 """
 
 import asyncio
@@ -28,7 +27,7 @@ IP_BIND_ADDRESS_NO_PORT = 24  # Linux: choose the port at connect, by the whole 
 
 
 class Worker:
-    """The connections of one process, and what it saw of them."""
+    """The connections of one process, and its observations of them."""
 
     def __init__(self, plan: Plan, orders: Orders) -> None:
         self.plan = plan
@@ -38,16 +37,16 @@ class Worker:
         self.conversations: list[Conversation] = []
         self.filler = random.Random(0).randbytes(plan.message_bytes - HEADER_BYTES)
         self.sources = itertools.cycle(plan.sources) if plan.sources else None
-        self.hosts: list[str] = []  # the server's addresses, of which one is known to answer
+        self.hosts: list[str] = []  # the server's addresses; only one, once one has answered
         self.arrivals = Latencies()  # from a client's connect call to its first echo
         self.connected = 0
         self.connecting_ns = 0  # when the last client began to connect
-        self.failed = Counter[str]()  # connections without a first echo, by the reason
+        self.failed = Counter[str]()  # reason → connections without a first echo
 
     # Connecting
 
     async def connect_all(self, at_once: int) -> None:
-        """Opens every connection and echoes once on it, so many at a time."""
+        """Opens every connection and echoes once on it, at_once at a time."""
         plan = self.plan
         try:
             self.hosts = self.hosts or await addresses(plan)
@@ -120,16 +119,16 @@ class Worker:
     # The end
 
     async def drain(self, empty: Callable[[], bool]) -> None:
-        """Waits for the echoes that are still on their way, no longer than the plan says."""
+        """Waits for the echoes that are still on their way, at most the plan's drain_s."""
         deadline = time.monotonic() + self.plan.drain_s
         while time.monotonic() < deadline and not empty():
             await asyncio.sleep(0.01)
 
     def report(self, counts: list[int], **figures: object) -> None:
-        """The result, with the latencies to the end of the drain.
+        """Writes the result, with the latencies up to the end of the drain.
 
         An echo that never came counts with the time it has been waited for. counts: each
-        client's echoes. figures: those of the slice, and what only this kind has to say.
+        client's echoes. figures: those of the slice, and those that only this kind has.
         """
         meter = self.meter
         waiting = [sent_ns for client in self.conversations for sent_ns in client.sent_times()]
@@ -152,7 +151,7 @@ class Worker:
 
 
 async def finish(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
-    """Waits so long for all of them, and cancels the others. Raises what one of them raised."""
+    """Waits for the tasks, then cancels those that are late. Raises what a task raised."""
     if not tasks:
         return
     _, late = await asyncio.wait(tasks, timeout=timeout_s)
@@ -195,7 +194,7 @@ async def connect_from(
 
 
 def from_source(source: str) -> socket.socket:
-    """A non-blocking socket bound to an address, its port left open until it connects."""
+    """A non-blocking socket bound to an address; its port is chosen when it connects."""
     family = socket.AF_INET6 if ":" in source else socket.AF_INET
     chosen = socket.socket(family, socket.SOCK_STREAM)
     chosen.setblocking(False)
@@ -210,10 +209,10 @@ def from_source(source: str) -> socket.socket:
 
 
 def describe(error: OSError) -> str:
-    """A short name for why a connection failed: the system's, else the exception's."""
+    """A short name for why a connection failed: the system's text, else the exception's."""
     return error.strerror or str(error) or type(error).__name__
 
 
 def resident_bytes() -> int:
-    """This process's resident memory."""
+    """This process's resident memory, in bytes."""
     return int(psutil.Process().memory_info().rss)

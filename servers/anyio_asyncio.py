@@ -10,8 +10,8 @@
 # ///
 """anyio's sockets on asyncio: one task per client, all in one task group.
 
-The unit of concurrency is a task. It switches at every await, also when the data is there
-already: each is a checkpoint. After the echo server of
+The unit of concurrency is a task. It switches at every await, even when the data is
+already there: each is a checkpoint. After the echo server of
 https://anyio.readthedocs.io/en/stable/networking.html.
 """
 

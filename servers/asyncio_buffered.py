@@ -7,7 +7,7 @@
 # unit = "protocol object"
 # tier = "variant"
 # ///
-"""Buffered protocols of asyncio: callbacks, and a buffer of one's own that is read into.
+"""Buffered protocols of asyncio: callbacks, and a buffer of the server's own to read into.
 
 The unit of concurrency is a protocol object. Control switches when a callback returns
 to the loop, so none of them may wait. After

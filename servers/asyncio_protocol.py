@@ -10,7 +10,7 @@
 """Protocols of asyncio: callbacks, on the standard library's own event loop.
 
 The unit of concurrency is a protocol object. Control switches when a callback returns
-to the loop, so none of them may wait. The API does not let one say how much to read.
+to the loop, so none of them may wait. The API does not let the server choose how much to read.
 """
 
 import asyncio

@@ -29,11 +29,11 @@ async def main():
     loop = asyncio.get_running_loop()
     listener = socket.socket(fileno=0)
     listener.setblocking(False)
-    tasks = set()  # the loop itself keeps no hold of them
+    tasks = set()  # the loop itself keeps only weak references to them
     while True:
         try:
             client, _ = await loop.sock_accept(listener)
-        except OSError:  # out of descriptors: let someone leave first
+        except OSError:  # out of descriptors: let a client leave first
             await asyncio.sleep(0.01)
             continue
         task = loop.create_task(echo(loop, client))

@@ -10,10 +10,10 @@
 """Streams of asyncio, with the runs of Python's collector counted from within.
 
 The unit of concurrency is a task. It switches at await: in read when nothing has
-arrived, in drain when this client is slow to take its echo. Unlike the canonical server
-it notes when each run began and ended, and writes at its end on standard error, which is
-kept with the trial, how many there were of each generation and when (CLOCK_MONOTONIC)
-those of 10 ms and longer were: beside the trial's stalls.
+arrived, in drain when this client is slow to take its echo. Unlike the canonical
+server, it notes when each run began and ended. At its end it writes to standard error,
+which is kept with the trial, how many runs each generation had, and when those of 10 ms
+and longer were (CLOCK_MONOTONIC), to compare with the trial's stalls.
 """
 
 import asyncio

@@ -10,10 +10,10 @@
 """Streams of asyncio, with what start-up made kept from the collector (gc.freeze).
 
 The unit of concurrency is a task. It switches at await: in read when nothing has
-arrived, in drain when this client is slow to take its echo. Python's collector looks
-through all objects in a full collection, and serves nobody meanwhile. Unlike in the
-canonical server those that are there before the first client (modules, the loop) are set
-aside once; those of clients are not.
+arrived, in drain when this client is slow to take its echo. A full collection of Python's
+collector looks through all objects, and no client is served meanwhile. Here the objects
+that exist before the first client (modules, the loop) are set aside once, unlike in the
+canonical server. Those of clients are not.
 """
 
 import asyncio

@@ -10,9 +10,9 @@
 """Streams of asyncio, with Python's collector off.
 
 The unit of concurrency is a task. It switches at await: in read when nothing has
-arrived, in drain when this client is slow to take its echo. Unlike in the canonical
-server no full collection ever stops it. What refers to itself in a circle is never
-freed, so this shows what the collector costs; it is no way to serve for long.
+arrived, in drain when this client is slow to take its echo. Unlike the canonical
+server, it is never stopped by a full collection. Reference cycles are never freed, so this
+shows what the collector costs; it is not a way to serve for long.
 """
 
 import asyncio

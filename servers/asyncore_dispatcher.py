@@ -37,7 +37,7 @@ class Server(asyncore.dispatcher):
     def handle_accept(self):
         try:
             super().handle_accept()
-        except OSError:  # out of descriptors: let someone leave first
+        except OSError:  # out of descriptors: let a client leave first
             time.sleep(0.01)
 
     def handle_accepted(self, client, address):

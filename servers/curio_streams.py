@@ -47,7 +47,7 @@ async def main():
         try:
             client, _ = await listener.accept()
             await spawn(echo, client, daemon=True)
-        except OSError:  # out of descriptors: let someone leave first
+        except OSError:  # out of descriptors: let a client leave first
             await sleep(0.01)
 
 

@@ -17,9 +17,9 @@
 
 The unit of concurrency is a greenlet. It switches inside recv and sendall, wherever
 eventlet's socket would have to wait; the hub resumes it. After the echo server of
-https://eventlet.readthedocs.io/en/latest/examples.html. Historical: on import it says on
-standard error that it is deprecated, as do its notes, and so does
-https://pypi.org/project/eventlet/.
+https://eventlet.readthedocs.io/en/latest/examples.html. Historical: on import it prints
+to standard error that it is deprecated; its notes and https://pypi.org/project/eventlet/
+say the same.
 """
 
 import socket
@@ -41,5 +41,5 @@ listener = GreenSocket(socket.socket(fileno=0))
 while True:
     try:
         eventlet.serve(listener, echo, concurrency=sys.maxsize)  # else a thousand clients
-    except OSError:  # out of descriptors: let someone leave first
+    except OSError:  # out of descriptors: let a client leave first
         eventlet.sleep(0.01)

@@ -10,7 +10,7 @@
 """The bare readiness loop that frameworks are built on: selectors, and nothing else.
 
 The unit of concurrency is a socket. Control switches when the loop turns to the next
-socket that is ready. A client whose echo is not taken yet is not read from.
+socket that is ready. A client that has not taken its echo is not read from.
 """
 
 import socket
@@ -29,7 +29,7 @@ def accept(listener):
         ready.register(client, EVENT_READ, echo)
     except BlockingIOError:
         pass  # it has left again
-    except OSError:  # out of descriptors: let someone leave first
+    except OSError:  # out of descriptors: let a client leave first
         time.sleep(0.01)
 
 

@@ -7,7 +7,7 @@
 # unit = "thread"
 # tier = "variant"
 # ///
-"""One listener and a pool of 256 threads: who comes when all are taken waits for one to leave.
+"""One listener and a pool of 256 threads: a client that finds all busy waits for one.
 
 The unit of concurrency is an operating-system thread, and there are never more than the
 pool has. It switches wherever the kernel or the interpreter's lock decides: here, when
@@ -33,7 +33,7 @@ pool = ThreadPoolExecutor(256)
 while True:
     try:
         client, _ = listener.accept()
-    except OSError:  # out of descriptors: let someone leave first
+    except OSError:  # out of descriptors: let a client leave first
         time.sleep(0.01)
         continue
     pool.submit(echo, client)

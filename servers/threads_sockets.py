@@ -31,7 +31,7 @@ listener = socket.socket(fileno=0)
 while True:
     try:
         client, _ = listener.accept()
-    except OSError:  # out of descriptors: let someone leave first
+    except OSError:  # out of descriptors: let a client leave first
         time.sleep(0.01)
         continue
     try:

@@ -33,7 +33,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def get_request(self):
         try:
             return super().get_request()
-        except OSError:  # out of descriptors: let someone leave first
+        except OSError:  # out of descriptors: let a client leave first
             time.sleep(0.01)
             raise
 

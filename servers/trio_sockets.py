@@ -11,7 +11,7 @@
 """trio's sockets: one task per client, all in one nursery, no streams in between.
 
 The unit of concurrency is a task. It switches at every await that touches the network,
-also when the data is there already: each is a checkpoint, for fairness.
+even when the data is already there: each is a checkpoint, for fairness.
 """
 
 import trio
@@ -33,7 +33,7 @@ async def main():
         while True:
             try:
                 client, _ = await listener.accept()
-            except OSError:  # out of descriptors: let someone leave first
+            except OSError:  # out of descriptors: let a client leave first
                 await trio.sleep(0.01)
                 continue
             nursery.start_soon(echo, client)

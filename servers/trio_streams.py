@@ -11,7 +11,7 @@
 """trio's streams: one task per client, all in one nursery that serve_listeners holds.
 
 The unit of concurrency is a task. It switches at every await that touches the network,
-also when the data is there already: each is a checkpoint, for fairness.
+even when the data is already there: each is a checkpoint, for fairness.
 """
 
 import trio

@@ -11,10 +11,10 @@
 """trio's streams, with the runs of Python's collector counted from within.
 
 The unit of concurrency is a task. It switches at every await that touches the network,
-also when the data is there already: each is a checkpoint, for fairness. Unlike the
-canonical server it notes when each run began and ended, and writes at its end on
-standard error, which is kept with the trial, how many there were of each generation and
-when (CLOCK_MONOTONIC) those of 10 ms and longer were: beside the trial's stalls.
+even when the data is already there: each is a checkpoint, for fairness. Unlike the
+canonical server, it notes when each run began and ended. At its end it writes to standard
+error, which is kept with the trial, how many runs each generation had, and when those of
+10 ms and longer were (CLOCK_MONOTONIC), to compare with the trial's stalls.
 """
 
 import gc

@@ -11,10 +11,10 @@
 """trio's streams, with what start-up made kept from the collector (gc.freeze).
 
 The unit of concurrency is a task. It switches at every await that touches the network,
-also when the data is there already: each is a checkpoint, for fairness. Python's
-collector looks through all objects in a full collection, and serves nobody meanwhile.
-Unlike in the canonical server those that are there before the first client (modules, the
-loop) are set aside once; those of clients are not.
+even when the data is already there: each is a checkpoint, for fairness. A full
+collection of Python's collector looks through all objects, and no client is served
+meanwhile. Here the objects that exist before the first client (modules, the loop) are set
+aside once, unlike in the canonical server. Those of clients are not.
 """
 
 import gc

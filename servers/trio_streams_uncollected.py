@@ -11,9 +11,9 @@
 """trio's streams, with Python's collector off.
 
 The unit of concurrency is a task. It switches at every await that touches the network,
-also when the data is there already: each is a checkpoint, for fairness. Unlike in the
-canonical server no full collection ever stops it. What refers to itself in a circle is
-never freed, so this shows what the collector costs; it is no way to serve for long.
+even when the data is already there: each is a checkpoint, for fairness. Unlike the
+canonical server, it is never stopped by a full collection. Reference cycles are never
+freed, so this shows what the collector costs; it is not a way to serve for long.
 """
 
 import gc

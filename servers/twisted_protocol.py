@@ -25,7 +25,7 @@ from zope.interface import implementer
 @implementer(IHalfCloseableProtocol)
 class Echo(Protocol):
     def connectionMade(self):
-        # What this client is slow to take pauses what is read from it.
+        # While this client is slow to take its echo, no more is read from it.
         self.transport.registerProducer(self.transport, streaming=True)
 
     def dataReceived(self, data):

@@ -9,7 +9,7 @@
 # ///
 """One thread per client, with handlers that wait, block and compute.
 
-A thread may block: the others go on. Its own way out is itself. While it computes in
+A thread may block: the others go on, so it needs no other way out. While it computes in
 Python it holds the interpreter's lock, and gives it up every 5 ms when another wants it.
 """
 
@@ -66,7 +66,7 @@ listener = socket.socket(fileno=0)
 while True:
     try:
         client, _ = listener.accept()
-    except OSError:  # out of descriptors: let someone leave first
+    except OSError:  # out of descriptors: let a client leave first
         time.sleep(0.01)
         continue
     try:

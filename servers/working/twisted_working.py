@@ -80,7 +80,7 @@ def echo(client):
 class Client(Protocol):
     def connectionMade(self):
         self.received = DeferredQueue()
-        # What this client is slow to take pauses what is read from it.
+        # While this client is slow to take its echo, no more is read from it.
         self.transport.registerProducer(self.transport, streaming=True)
         echo(self)
 
