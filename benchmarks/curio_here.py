@@ -1,4 +1,4 @@
-"""curio, imported as servers/curio_sockets.py does it, on Pythons that it predates, too."""
+"""curio, imported as servers/curio_sockets.py does it, so that it also works on newer Pythons."""
 
 import ssl
 from multiprocessing import connection

@@ -1,10 +1,10 @@
 """Writes what README and docs quote: tables from the reference sessions, a server's source.
 
-A quoted part stands between `<!-- KIND: PATH -->` and `<!-- end -->`; no figure in it is
-typed by hand. The headline session is also published as a page and as a picture; these
-carry the digest of the session that they were made of, and are stale when it is another's.
+A quoted part is between `<!-- KIND: PATH -->` and `<!-- end -->`; none of its figures is typed
+by hand. The headline session is also published as a page and as a picture. These carry the
+digest of the session that they were made from, and are stale when the session has another.
 
-  python tools/refresh_docs.py           writes them anew
+  python tools/refresh_docs.py           writes all of them again
   python tools/refresh_docs.py --check   changes nothing; exits with 1 when one is stale
 """
 
@@ -30,7 +30,7 @@ from c10k.run import store
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
-import tables as instrument  # noqa: E402 - the programs there render what they keep
+import tables as instrument  # noqa: E402 - it renders the results of benchmarks/instrument
 from tables import grid  # noqa: E402
 
 HEADLINE = ROOT / "results" / "reference-c10k"
@@ -41,7 +41,7 @@ _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def table(path: Path) -> str:
-    """A session's table."""
+    """A session's tables as Markdown."""
     return markdown.render(judge(store.load(path)))
 
 
@@ -53,7 +53,7 @@ def column(title: str) -> Cell:
 
 
 def headline(path: Path) -> str:
-    """A line a server with what matters most of a session of c10k.toml."""
+    """One line per server with the most important figures of a session of c10k.toml."""
     judged = judge(store.load(path))
     totals = all(row.total for row in judged.memory)
     memory = {row.server: (row.total if totals else None) or row.pss for row in judged.memory}
@@ -93,12 +93,12 @@ def headline(path: Path) -> str:
 
 
 def source(path: Path) -> str:
-    """A file, whole."""
+    """A whole source file as a code block."""
     return f"```python\n{path.read_text()}```\n"
 
 
 def cost(path: Path) -> str:
-    """What benchmarks/instrument/client_cost.py --json printed."""
+    """The output of `benchmarks/instrument/client_cost.py --json` as a table."""
     headings = ("connections", "client µs/message", "C client µs/message", "ratio", "B/connection")
     rows = [
         (
@@ -114,24 +114,24 @@ def cost(path: Path) -> str:
 
 
 def claimed(path: Path) -> str:
-    """The outcomes of c10k claims."""
+    """The outcomes of `c10k claims`."""
     return verdicts.as_markdown(verdicts.Outcomes(path.name, *claims.load(path)))
 
 
 def stored(path: Path) -> dict[str, Any]:
-    """The newest file of a storage of pytest-benchmark."""
+    """The newest file in a storage of pytest-benchmark."""
     found: dict[str, Any] = json.loads(max(path.glob("*/*.json")).read_text())
     return found
 
 
 def medians(path: Path) -> str:
-    """What `tox -e micro` stored: a line a primitive, microseconds of each framework."""
+    """What `tox -e micro` stored: one line per primitive, microseconds per framework."""
     found: dict[str, dict[str, str]] = {}
     generators: dict[str, str] = {}
     for each in stored(path)["benchmarks"]:
         median = significant(each["stats"]["median"] * 1e6)
         match each["extra_info"].get("framework"):
-            case None:  # the planted cost, which is no primitive
+            case None:  # the planted cost, which is not a primitive
                 continue
             case "":
                 generators[each["group"]] = median
@@ -146,7 +146,7 @@ def medians(path: Path) -> str:
 
 
 def units(path: Path) -> str:
-    """What `tox -e micro` stored of memory: bytes a waiting unit, with the kernel's stacks."""
+    """What `tox -e micro` stored of memory: bytes per waiting unit, and the kernel's stacks."""
     rows = [
         (
             about["framework"],
@@ -160,13 +160,13 @@ def units(path: Path) -> str:
 
 
 def faults(path: Path) -> str:
-    """Each fault with its promise and what was seen."""
+    """Each fault with what the suite promises and what was observed."""
     rows = json.loads(path.read_text())["faults"]
     return grid(("fault", "promise", "seen"), [map(markdown.escape, row) for row in rows])
 
 
 def soak(path: Path) -> str:
-    """What engine and client held at both ends of a long session."""
+    """Memory, descriptors and threads of engine and client at both ends of a long session."""
     found = json.loads(path.read_text())
     rows = []
     for who in [key for key, value in found.items() if isinstance(value, dict)]:
@@ -181,7 +181,7 @@ def soak(path: Path) -> str:
 
 
 def compared(path: Path) -> str:
-    """One table as `pytest-benchmark compare` prints it of what `tox -e micro` stored."""
+    """One of the tables that `pytest-benchmark compare` prints of what `tox -e micro` stored."""
     says = subprocess.run(
         [
             *(sys.executable, "-m", "pytest_benchmark", f"--storage=file://{path}", "compare"),
@@ -200,23 +200,23 @@ def compared(path: Path) -> str:
 
 
 MANY = 1_000_000  # the connections that docs/scale.md plans
-PER_SECOND = 100_000  # messages/s of all of them: each says something every ten seconds
+PER_SECOND = 100_000  # messages/s of all of them: each sends one every ten seconds
 CLIENT_HOSTS = 4
 PORTS = {"default range, 32768 to 60999": 28_232, "widened to 1024 to 65535": 64_512}
 
 
 def held(path: Path) -> list[Measurement]:
-    """The trials of a session of holding.toml in which everybody was served."""
+    """The trials of a session of holding.toml in which every client was served."""
     return [m for m in store.load(path).measurements if m.status == "ok" and m.served]
 
 
 def median(values: Iterable[float | None]) -> float:
-    """Of the values that are known."""
+    """The median of the known values."""
     return statistics.median(value for value in values if value is not None)
 
 
 def slab_bytes(trial: Measurement) -> float | None:
-    """What the kernel holds of one end of a connection; both ends were on one machine."""
+    """The kernel's memory for one end of a connection; both ends were on one machine."""
     before, after = (
         held.slab_bytes if held else None for held in (trial.server.before, trial.server.after)
     )
@@ -226,7 +226,7 @@ def slab_bytes(trial: Measurement) -> float | None:
 
 
 def million(path: Path) -> str:
-    """A million connections on the server's host, a line a server, from what was measured."""
+    """A million connections on the server's host, computed from measurements, by server."""
     trials, gib = held(path), 2**30
     kernel = median(map(slab_bytes, trials))
     loaded = {
@@ -265,7 +265,7 @@ def million(path: Path) -> str:
 
 
 def crowd(path: Path) -> str:
-    """The same million on the clients' hosts."""
+    """The same million connections on the clients' hosts."""
     trials = held(path)
     worker = median(m.client_bytes_per_connection for m in trials)
     costs = json.loads((ROOT / "results" / "reference-client-cost.json").read_text())["rows"]
@@ -306,7 +306,7 @@ def crowd(path: Path) -> str:
 
 
 def through_dask(path: Path) -> str:
-    """What benchmarks/instrument/cluster_cost.py --json printed."""
+    """The output of `benchmarks/instrument/cluster_cost.py --json` as a table."""
     headings = ("figure", "the same load", "ratio", "verdict", "blocks", "starts within ms")
     rows = [
         (
@@ -341,28 +341,28 @@ KINDS = {
 
 
 def digest(session: Path) -> str:
-    """Of everything that was measured in a session, and for the claims."""
+    """The digest of everything that was measured in a session, and for the claims."""
     files = (session / store.TRIALS, CLAIMS / claims.FILE)
     content = b"".join(file.read_bytes() for file in files if file.exists())
     return f"<!-- of {hashlib.sha256(content).hexdigest()} -->"
 
 
 def page(path: Path) -> str:
-    """The report of a session."""
+    """The report page of a session."""
     session = store.load(path)
     outcomes = verdicts.Outcomes(CLAIMS.name, *claims.load(CLAIMS))
     return html.render([html.PageSession(path.name, session, judge(session))], (), outcomes)
 
 
 def picture(path: Path) -> str:
-    """Throughput over the clients, for where a picture cannot take the page's colours."""
+    """Throughput over the clients, as a picture that does not rely on the page's colours."""
     session = store.load(path)
     svg = pictures.pictures(session, judge(session))[0].svg
     return svg.replace("currentColor", "#333").replace("transparent", "white")
 
 
 def made_of(target: Path, session: Path) -> bool:
-    """Whether a published file was made of this session."""
+    """Whether a published file was made from this session."""
     return target.exists() and digest(session) in target.read_text(encoding="utf-8")
 
 
@@ -373,7 +373,7 @@ PUBLISHED = {
 
 
 def refreshed(text: str) -> str:
-    """The page with every quoted part written anew."""
+    """The page with every quoted part written again."""
 
     def part(match: re.Match[str]) -> str:
         start, kind, path, end = match.groups()

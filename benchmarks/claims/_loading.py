@@ -49,7 +49,7 @@ def _known() -> tuple[Server, ...]:
 
 
 def shuffled(items: Iterable[Item], block: int) -> list[Item]:
-    """The items in an order that is random, and the same whenever block is."""
+    """The items in random order; the same block gives the same order."""
     order = list(items)
     return random.Random(block).sample(order, len(order))
 
@@ -58,7 +58,7 @@ def shuffled(items: Iterable[Item], block: int) -> list[Item]:
 def serving(
     setting: Setting, server: Server, cpus: Sequence[int] | None, python: str = sys.executable
 ) -> Iterator[launch.Running]:
-    """A server that was checked, on these cores; None: on any. Raises launch.NotServing."""
+    """A checked server running on these cores (None: on any). Raises launch.NotServing."""
     versions, folder = runtime.prepare(server).depended_on, paths.cache() / "checks"
     found = check.remembered(server, versions, folder)
     found = found or check.check(server, versions=versions, workdir=folder)
@@ -70,7 +70,7 @@ def serving(
 
 
 def cores(count: int) -> list[int] | None:
-    """The first cores of those that this process may use; None when there are too few."""
+    """The first `count` cores that this process may use; None when there are too few."""
     allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     return allowed[:count] if len(allowed) >= count else None
 
@@ -79,10 +79,10 @@ def cores(count: int) -> list[int] | None:
 def loaded(
     running: launch.Running, clients: int, seconds: float, cpus: Sequence[int] = ()
 ) -> Iterator[None]:
-    """A closed loop of 64-byte messages by the shared client, alone, while the block lasts.
+    """Runs a closed loop of 64-byte messages by one shared client while the block lasts.
 
-    The block begins when every client has had its first echo, and must last less than seconds.
-    Raises RuntimeError where the clients could not connect.
+    The block begins when every client has had its first echo, and must end before `seconds`
+    are over. Raises RuntimeError when the clients could not connect.
     """
     where = running.address
     target = {"path": where} if isinstance(where, str) else {"host": where[0], "port": where[1]}
@@ -112,7 +112,7 @@ def loaded(
 
 @contextlib.contextmanager
 def moved(cpus: Sequence[int]) -> Iterator[None]:
-    """This process on these cores while the block lasts; without any, where it is."""
+    """Moves this process to these cores while the block lasts; without any, it stays."""
     if not cpus or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -131,7 +131,7 @@ def pinned() -> tuple[Sequence[int] | None, Sequence[int]]:
 
 
 class Crowd:
-    """Clients of this process, which know when each message left and when its echo came."""
+    """Clients in this process, which record when each message left and when its echo came."""
 
     def __init__(self, running: launch.Running, clients: int) -> None:
         """Connects them; each has had one echo when this returns. Raises RuntimeError."""
@@ -149,14 +149,15 @@ class Crowd:
                 raise RuntimeError(f"{running.server.name} did not serve {clients} clients")
 
     def waits_s(self, timeout_s: float = 10.0) -> list[float]:
-        """Seconds each waited when all send at once, without those that got no echo in time."""
+        """How long each client waited when all send at once (s); those without an echo in
+        time are left out."""
         return self._waits_s(list(self.sockets), timeout_s)
 
     def one_by_one(self, messages: int) -> None:
-        """One message at a time, each by another client. Raises RuntimeError."""
+        """Sends one message at a time, each from another client. Raises RuntimeError."""
         numbers = list(self.sockets)
         for message in range(messages):
-            # a stride that meets clients from all over before it meets one again
+            # a stride that reaches clients all over the list before it reaches one again
             number = numbers[message * 7919 % len(numbers)]
             if not self._waits_s([number], 10.0):
                 raise RuntimeError("a lone message got no echo")
@@ -181,7 +182,7 @@ class Crowd:
 
 
 def ask(client: socket.socket, work: str, milliseconds: int) -> None:
-    """Sends a request of servers/working and awaits that it is done."""
+    """Sends a request to a server of servers/working, and waits until it is done."""
     send(client, work, milliseconds)
     receive(client)
 

@@ -15,21 +15,21 @@ EXPERIMENT = """
 The servers of servers/working. After a rest one client's handler sleeps 100 ms: in C code that no
 patch of Python reaches (call), by time.sleep (block), by the framework's own way out to a thread
 (offload), or as the framework teaches (wait). Or the handlers of 100 clients are in that way out
-at the same time, 50 ms each. 5 ms later 1,000 other clients send one message each, all at once. How
-long each waits for its echo. A call of 1 ms is the control.
+at the same time, 50 ms each. 5 ms later 1,000 other clients send one message each, all at once.
+Measured is how long each of them waits for its echo. A call of 1 ms is the control.
 """
 RULE = """
-Of each event-driven server four parts. A blocking call stalls everyone, and the standard library's
+Each event-driven server has four parts. A blocking call stalls everyone, and the standard library's
 own sleep does so (so that a specific library is required): each supported when more than 90 % of
 the others waited 50 ms or longer, refuted when fewer, not resolved where 10 % or more did so beside
 the call of 1 ms. Its own way out gives it back, with one handler in it and with 100: each supported
-when fewer than 10 % waited that long meanwhile, refuted when more. How long the last of the 100
-took, who wait for one another when the way out has fewer threads, is shown beside that. Threads are
-shown beside them.
+when fewer than 10 % waited that long meanwhile, refuted when more. Also shown is how long the last
+of the 100 took: they wait for one another when the way out has fewer threads. Threads are shown for
+comparison.
 """
 OTHERS, MANY, BLOCK_MS, MANY_MS, CONTROL_MS = 1000, 100, 100, 50, 1
 STALLED_S, REST_S, GIVEN_UP_MS = 0.050, 0.050, 10_000.0
-# name → what handlers are asked for, how long, how many of them
+# name → what handlers are asked to do, for how long, and how many of them
 WORKS = {
     "call": ("call", BLOCK_MS, 1),
     "control": ("call", CONTROL_MS, 1),
@@ -44,7 +44,7 @@ class Sample(NamedTuple):
     """One figure of a server while its handlers did a work."""
 
     server: str
-    work: str  # of WORKS
+    work: str  # a key of WORKS
     what: str
 
 
@@ -66,8 +66,8 @@ def measure(setting):
 
 
 def once(crowd, asking, work, milliseconds, handlers):
-    """What the others waited while so many handlers were at work, and how long those took."""
-    time.sleep(REST_S)  # a server is at work for a while after its last echo
+    """How long the other clients waited while handlers worked, and how long those took."""
+    time.sleep(REST_S)  # a server works for a while after its last echo
     began = time.perf_counter()
     for client in asking[:handlers]:
         send(client, work, milliseconds)

@@ -13,24 +13,25 @@ from c10k.run import store
 
 WORDS = "Asynchronous servers support more than 10,000 clients, and threads do not."
 EXPERIMENT = """
-The ladder's data (c10k.toml), asked two questions. Within what a server can do: 10,000 clients or
+Two questions about the ladder's data (c10k.toml). Within what a server can do: 10,000 clients or
 more that send at a fixed rate (open loop), where the server was less than 90 % busy; a busier one
-is at its limit, and says nothing of clients. Served: every client had an echo, none failed, no
+is at its limit, and shows nothing about clients. Served: every client had an echo, none failed, no
 echo was lost or altered, and at the slice's end no more was on its way than 2 % of what was sent or
-what is sent in a quarter of a second, whichever is more (a stall is no falling behind). At its
+what is sent in a quarter of a second, whichever is more (a stall is not falling behind). At its
 limit: more than 10,000 clients that each send their next message when the echo has come (closed
 loop). Connected: every client had an echo, none failed, and no echo was altered. Even: no client
-was without an echo in the whole slice, and Jain's index of what they got is 0.8 or more; asked
-only of slices in which a client had ten echoes on average.
+was without an echo in the whole slice, and Jain's index of their echoes is 0.8 or more; only slices
+with at least ten echoes per client on average are used.
 """
 RULE = """
-Of each server three parts: it serves them at a rate, it connects them all at its limit, and it is
-even there. Of event-driven servers each is supported when it was so in every trial, refuted when in
-none, else it depends. Of threads the other way round. Trials that a gate rejected do not count.
+Each server has three parts: it serves them at a rate, it connects them all at its limit, and it is
+even at its limit. For event-driven servers, each part is supported when it was true in every trial,
+refuted when in none, and otherwise it depends. For threads it is the other way round. Trials that a
+gate rejected do not count.
 """
 OPEN_CLIENTS, CLOSED_CLIENTS = 10_000, 10_001  # at least; the ladder's open loads have 10,000
-KEPT, STALL_S = 0.02, 0.25  # of what was sent: what may be missing at the end, or that of a stall
-ROUNDS = 10  # echoes a client, on average: with fewer, who had none is chance
+KEPT, STALL_S = 0.02, 0.25  # what may be missing at the end: a share of all, or this long a stall
+ROUNDS = 10  # echoes per client, on average: with fewer, a client has none by chance
 EVEN = 0.8  # a service in random order has 0.91 after ten rounds
 
 
@@ -70,13 +71,13 @@ def measure(setting):
 
 
 def whole(trial):
-    """Whether every client was there and nothing went wrong but echoes that took too long."""
+    """Whether every client was served and nothing failed, other than echoes that were late."""
     there = trial.served == trial.trial.load.clients and trial.messages is not None
     return there and not trial.altered and not trial.errors
 
 
 def kept(trial):
-    """Whether the echoes came as fast as the messages left."""
+    """Whether the echoes kept up with the messages."""
     sent_per_s = trial.rate_achieved or trial.trial.load.rate
     missing = 1 - (trial.messages_per_s or 0) / sent_per_s
     return missing <= max(KEPT, STALL_S / (trial.duration_s or math.inf))
@@ -99,7 +100,7 @@ def decide(samples):
 
 
 def at_a_rate(server, clients, rate, found):
-    """Whether it serves so many within what it can do."""
+    """Whether the server serves this many clients at a rate that it can handle."""
     served, limited = found("served"), len(found("saturated"))
     left_out = ClaimFigure("at its limit", limited, None, None, len(served) + limited, "times")
     words = ("serves", f"{clients:,} clients at {rate:,.0f} messages/s")
@@ -107,7 +108,7 @@ def at_a_rate(server, clients, rate, found):
 
 
 def at_its_limit(server, clients, found):
-    """Whether it serves all of so many that send as fast as they may, and evenly."""
+    """Whether it serves all clients, and evenly, when they send as fast as they can."""
     awaited = figure("echoes still awaited at the end", found("lost"), most=math.inf)
     words = ("serves all", f"of {clients:,} clients at its limit")
     yield asked(server, words, "does not serve all", found("connected"), [awaited])
@@ -121,7 +122,7 @@ def at_its_limit(server, clients, found):
 
 
 def asked(server, words, denied, seen, beside):
-    """A part of the claim: what it says of event-driven servers, and denies of threads."""
+    """A part of the claim: what it asserts of event-driven servers, and denies of threads."""
     does, rest = words
     if server.unit == "thread":
         does, seen = denied, [not each for each in seen]

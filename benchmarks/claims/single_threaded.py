@@ -19,11 +19,11 @@ servers/working while 20 handlers wait at the same time in the framework's own w
 the threads that it has then.
 """
 RULE = """
-Of each event-driven server that only echoes two parts: supported when it never had a second
-thread, and when it kept at most 1.05 cores busy, refuted when it had more threads or kept more
-busy. Of each event-driven server at work one part: supported when it has one thread while its
-handlers wait, refuted when it has more. Threads are shown beside them. So a claim that holds for
-an echo and not for servers that do more depends.
+Each event-driven server that only echoes has two parts: supported when it never had a second
+thread, and when it kept at most 1.05 cores busy; refuted when it had more threads or kept more
+busy. Each event-driven server at work has one part: supported when it has one thread while its
+handlers wait, refuted when it has more. Threads are shown for comparison. So a claim that holds
+for an echo, but not for servers that do more, depends.
 """
 BUSY, MOST_S = 1.05, 20.0
 OFFLOADING, OFFLOADED_MS = 20, 100
@@ -56,7 +56,7 @@ def measure(setting):
 def echoing(running, seconds):
     """The most threads that a server had under load, and the cores that it kept busy."""
     with loaded(running, 100, MOST_S):
-        time.sleep(0.5)  # it is warm
+        time.sleep(0.5)  # until it is warm
         before, (began, used_before) = processes.threads(running.pids), clocks(running)
         time.sleep(seconds)
         (ended, used), after = clocks(running), processes.threads(running.pids)
@@ -69,7 +69,7 @@ def clocks(running):
 
 
 def offloading(running):
-    """Threads that a server has while handlers of several clients wait in its way out."""
+    """How many threads a server has while several handlers wait in its way out."""
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(running.connect()) for _ in range(OFFLOADING)]
         for client in clients:

@@ -9,15 +9,15 @@ from c10k.claims import always, figure, part
 
 WORDS = "Tasks run concurrently: 10,000 sleeps of random length end in order and on time."
 EXPERIMENT = """
-10,000 units of each framework (threads among them) sleep between 0.5 and 1.5 s each. When each
-ended, beside when it was due: its own start and its length. The one that ends as number 5,000
-then computes for 200 ms without a pause. On time is asked of those that were due before it; in
-order is asked of those that came due while it computed: whether those that had to wait then went
-on in the order in which they were due. Two are out of order when the later came first although
-they were due more than 5 ms apart.
+10,000 units of each framework (threads among them) sleep between 0.5 and 1.5 s each. Measured is
+when each ended and when it was due, which is its start plus its length. The one that ends as number
+5,000 then computes for 200 ms without a pause. "On time" is about those that were due before it.
+"In order" is about those that came due while it computed: whether they then went on in the order in
+which they were due. Two are out of order when the later came first although they were due more than
+5 ms apart.
 """
 RULE = """
-Of each framework two parts. On time: 99 % of the ends are less than 50 ms from when they were due,
+Each framework has two parts. On time: 99 % of the ends are less than 50 ms from when they were due,
 before it or after it; supported when the interval of that percentile is below 50 ms, refuted when
 it is above. In order: less than 1 % of those that came due during the computation ended out of
 order; supported when that was so each time, refuted when never, else it depends.

@@ -12,7 +12,7 @@ from c10k.launch import processes, watch
 WORDS = "Threads cost more per client: in memory, in starting, in switches."
 EXPERIMENT = """
 threads_sockets, asyncio_streams and gevent_streamserver with 100, 1,000 and 10,000 clients.
-Memory: all that the machine gave up for a client from before the first to when each has had one
+Memory: all that the machine spent on a client, from before the first to when each has had one
 echo: the server's processes, its threads' stacks in the kernel, page tables, the kernel's own
 objects (those of the clients' sockets among them, equal for all) and sockets' buffers. Starting:
 the CPU time that the server used until each client had its first echo; the clients' time is not in
@@ -21,8 +21,8 @@ and after messages that are counted: when all clients send at once, up to five t
 one client sends at a time, 1,000 times over.
 """
 RULE = """
-Of each cost at each count and each of the two others: supported when threads cost more than 1.1
-times as much, refuted when less.
+For each cost, at each count, against each of the two others: supported when threads cost more than
+1.1 times as much, refuted when less.
 """
 COUNTS = (100, 1000, 10_000)
 THREADS, OTHERS = "threads_sockets", ("asyncio_streams", "gevent_streamserver")
@@ -36,11 +36,11 @@ COSTS = {  # cost → in words, unit
 
 
 class Sample(NamedTuple):
-    """What a server paid for so many clients."""
+    """One cost of a server with this many clients."""
 
     server: str
     clients: int
-    cost: str  # of COSTS
+    cost: str  # a key of COSTS
 
 
 def measure(setting):
@@ -59,7 +59,7 @@ def measure(setting):
 
 
 def costs(running, clients):
-    """What one server pays for its clients; 0 where it could not be seen."""
+    """The costs of one server's clients; 0 for a cost that could not be read."""
     held, used_ns = held_bytes(running.pids), processes.cpu_ns(running.pid)
     crowd = Crowd(running, clients)
     try:
@@ -83,7 +83,7 @@ def costs(running, clients):
 
 
 def together(crowd, clients):
-    """All clients send at once, five times over: messages and echoes. Fewer where it takes long."""
+    """Lets all clients send at once, up to five times; returns (messages, echoes)."""
     sent, echoes, ends = 0, 0, time.monotonic() + ROUNDS_S
     while sent < ROUNDS * clients and (not sent or time.monotonic() < ends):
         sent += clients
@@ -92,7 +92,7 @@ def together(crowd, clients):
 
 
 def held_bytes(pids):
-    """What a server and the kernel hold together, as far as the system tells; 0 if it does not."""
+    """Bytes that a server and the kernel hold together; 0 if the system does not report it."""
     held = watch.memory(pids)
     if held is None:
         return 0

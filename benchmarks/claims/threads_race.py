@@ -13,21 +13,21 @@ from c10k.claims import always, figure
 WORDS = "Threads race; cooperative code does not."
 EXPERIMENT = """
 Ten units add 1 to one counter, 20,000 times each (200 times where they switch every time).
-Threads, which are told to hand over as often as they may: by `counter += 1`; by a read, a call and
-a write; and so under a lock, the control. Cooperative units of each framework: the read, the call
-and the write; and the same with a switch (await, or a greenlet's sleep) between the read and the
-write. How many updates are lost.
+Threads, which are set to switch as often as possible, do it in three ways: by `counter += 1`; by a
+read, a call and a write; and by the same under a lock, the control. Cooperative units of each
+framework do it in two: by the read, the call and the write; and by the same with a switch (await,
+or a greenlet's sleep) between the read and the write. Measured is how many updates are lost.
 """
 RULE = """
-Threads lose updates: supported when some are lost in every repetition, refuted when none is ever
-lost, of each way; the lock must lose none, else nothing is resolved. What is found of
-`counter += 1` holds for the interpreter that it is found on: with a lock, from Python 3.10 on,
-threads change over at calls and jumps back only, and there is none within it. Cooperative code
+Threads lose updates, for each way: supported when some are lost in every repetition, refuted when
+none is ever lost. The lock must lose none, else nothing is resolved. The result for `counter += 1`
+holds only for the interpreter that it was measured on: with a lock, from Python 3.10 on, threads
+switch only at calls and backward jumps, and it contains none. Cooperative code
 without a switch in between loses none: supported when none is ever lost, refuted when some are in
 every repetition. With a switch in between it loses updates by construction, on every framework;
 that is shown for comparison and decides nothing.
 """
-LOCKED = "under a lock"  # as units/counter.py calls its ways
+LOCKED = "under a lock"  # the name in units/counter.py
 DECIDES_NOTHING = (LOCKED, "with a switch in between")
 
 
@@ -36,7 +36,7 @@ class Sample(NamedTuple):
 
     framework: str  # or threads
     way: str
-    interpreter: str = ""  # in words, where what is found holds for it only
+    interpreter: str = ""  # in words, if the result holds for it only
 
 
 def measure(setting):

@@ -14,13 +14,13 @@ from c10k.declare import catalog
 WORDS = "Threads run in parallel."
 EXPERIMENT = """
 threads_working, asked by four clients to compute for 5 ms of CPU time an answer: in Python, which
-holds the interpreter's lock (hold), or in C code that releases it (free). Answers a second on one
-core and on two.
+holds the interpreter's lock (hold), or in C code that releases it (free). Measured are the answers
+per second on one core and on two.
 """
 RULE = """
-Of each kind of work: supported when two cores give more than 1.5 times the answers of one,
-refuted when fewer. With --python the same on that interpreter (a free-threaded one has no such
-lock). On a machine with one core: not resolved.
+For each kind of work: supported when two cores give more than 1.5 times the answers of one,
+refuted when fewer. With --python, the same is also measured on that interpreter (a free-threaded
+one has no such lock). On a machine with one core: not resolved.
 """
 CLIENTS, WORK_MS = 4, 5
 SPEEDUP, RATES = "speedup", {1: "rate-1", 2: "rate-2"}  # cores → answers a second on them
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
 
     work: str  # hold or free
     what: str
-    interpreter: str = ""  # in words, where it is another than this one
+    interpreter: str = ""  # in words, if it is not the one that runs this
 
 
 def measure(setting):
@@ -66,7 +66,7 @@ def interpreter(python):
 
 
 def rate(running, work, seconds):
-    """Answers a second that the clients got together."""
+    """Answers per second that all clients got together."""
     answers, begin = [], threading.Barrier(CLIENTS)
 
     def asking():

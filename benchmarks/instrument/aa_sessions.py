@@ -1,20 +1,20 @@
 """How often `c10k compare` claims a difference between equal sessions: A/A of whole sessions.
 
-The same short session is made over and over; nothing changes between two of them but time.
-The first ten are a series that says how far equal sessions lie apart; of the others, twenty
-pairs, the command then compares
+The same short session is made over and over; nothing but time changes between them. The first
+ten are a series that shows how far equal sessions lie apart. The others are twenty pairs, which
+the command compares in four ways:
 
-  one a side       each session with the next, without more: it is to say that it cannot tell
-  with the series  the same pairs, told of the series (`--between`)
-  far apart        each of the first half with its counterpart of the second half, told as well
+  one a side       each session with the next, without a series: it must report "cannot be told"
+  with the series  the same pairs, with the series (`--between`)
+  far apart        each of the first half with its counterpart of the second half, with the series
   three a side     three sessions with three others, none of them twice
 
-Whatever is said to differ (faster, slower, broken …) is false. At most 5 % of the rows that
-are judged may; a gate (`--fail-on 5%`) is to raise no alarm.
+Every claimed difference (faster, slower, broken …) is false. At most 5 % of the judged rows may
+have one, and a gate (`--fail-on 5%`) should raise no alarm.
 
   python benchmarks/instrument/aa_sessions.py [--pairs 20]     (about 42 minutes)
 
-It can be interrupted: sessions that are there are not made again.
+It can be interrupted: sessions that exist are not made again.
 """
 
 import json
@@ -59,7 +59,7 @@ def three_a_side(folders: Sequence[Path]) -> list[Sides]:
     ]
 
 
-# way → its pairs, and whether the command is told of the series
+# way → its pairs, and whether the command gets the series
 WAYS = {
     "one a side": (neighbours, False),
     "with the series": (neighbours, True),
@@ -69,7 +69,7 @@ WAYS = {
 
 
 def compare(sides: Sides, series: Path | None = None) -> dict[str, object]:
-    """What the command says of two sides: its rows' verdicts, and its gate's exit code."""
+    """The result of comparing two sides: the rows' verdicts, and the gate's exit code."""
     a, b = ([str(folder) for folder in side] for side in sides)
     apart = ["--"] if len(a) + len(b) > 2 else []
     told = ["--between", str(series)] if series else []
@@ -93,12 +93,12 @@ def compare(sides: Sides, series: Path | None = None) -> dict[str, object]:
 
 
 def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, object]:
-    """The share of false rows among those that are judged, and the gate's false alarms."""
+    """The share of false rows among the judged ones, and the gate's false alarms."""
     from scipy.stats import binomtest  # late: slow to import
 
     judged = sum(each["rows"] - each["untold"] for each in pairs)
     false = sum(len(each["claims"]) for each in pairs)
-    # Clopper and Pearson's, as if rows were independent; rows of one pair are not quite
+    # Clopper and Pearson's interval, as if rows were independent; rows of a pair are not quite
     interval = binomtest(false, judged).proportion_ci() if judged else None
     return {
         "pairs": len(pairs),
@@ -117,14 +117,14 @@ def summary(pairs: Sequence[dict[str, Any]]) -> dict[str, object]:
 
 
 def verdict(false: int, judged: int) -> str:
-    """Whether the share is as low as it is to be."""
+    """Whether the share is as low as it should be, in words."""
     if not judged:
         return "nothing was judged"
     return "at most 5 %" if false / judged <= ALLOWED else "more than 5 %"
 
 
 def declared(quick: bool) -> through.Declared:
-    """One of the equal sessions: two servers and the control, so that the floor is known."""
+    """One of the equal sessions: two servers and the control, so that it has a noise floor."""
     loads = [{**load, "duration_s": 0.3} for load in LOADS[:1]] if quick else LOADS
     return through.Declared(
         "A/A of sessions",
@@ -138,7 +138,7 @@ def declared(quick: bool) -> through.Declared:
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "aa-sessions")
-    parser.add_argument("--pairs", type=int, help="of sessions (20; with --quick 3)")
+    parser.add_argument("--pairs", type=int, help="pairs of sessions (20; with --quick 3)")
     options = parser.parse_args()
     pairs = options.pairs or (3 if options.quick else 20)
     series, others = options.keep / "series", options.keep / "pairs"

@@ -1,8 +1,8 @@
-"""What the shared client costs, beside a minimal C client, in one run.
+"""What the shared client costs, compared with a minimal C client, in one run.
 
-Both load the floor (servers/epoll_c) with 64-byte messages in a closed loop; server and
-client have a core each. The two take turns, so that whatever drifts falls on both, and
-the ratio is of their medians over the rounds.
+Both load the floor (servers/epoll_c) with 64-byte messages in a closed loop. Server and
+client have a core each. The two clients take turns, so that a drift affects both. The ratio
+is that of their medians over the rounds.
 
   python benchmarks/instrument/client_cost.py [--rounds 5] [--json]
 """
@@ -25,7 +25,7 @@ C_CLIENT = Path(__file__).with_name("epoll_client.c")
 
 
 def ours(port: int, clients: int, seconds: float, core: int | None) -> tuple[float, float]:
-    """CPU µs per message of the shared client, and its memory per connection, bytes."""
+    """CPU µs per message of the shared client, and its memory per connection in bytes."""
     plan = {
         "port": port,
         "clients": clients,

@@ -1,15 +1,15 @@
 """Whether running through Dask changes the figures, and by how much.
 
-The same load on the same cores of this machine, in turns within each block, each variant
-compared by its ratio within a block with the local run that has as many client workers:
+The same load runs on the same cores of this machine, the variants in turns within each block.
+Each is compared, by its ratio within a block, with the local run of as many client workers:
 
   here             run here, by one worker
-  here again       the same once more, the control: its interval is the noise floor
+  here again       the same again, the control: its interval is the noise floor
   here, two        run here, by two workers on the client's core
   one host         through a scheduler, by one client host
   two hosts        through a scheduler, by two client hosts that share the client's core
 
-It needs two cores, and takes no more.
+It needs two cores and uses no more.
 
   python benchmarks/instrument/cluster_cost.py [--blocks 40] [--json]
 """
@@ -35,7 +35,7 @@ from c10k.model import Load, Measurement, Plan, Trial, Workload
 from c10k.run import begin, cluster, executor, local, store
 
 LOAD = Load("closed", 100, 64, 1, warmup_s=0.5, duration_s=2.0)
-SERVER = "asyncio_streams"  # one that is the limit itself, so that its rate is a figure
+SERVER = "asyncio_streams"  # it is the limit itself, not the client, so its rate is a figure
 FIGURES = ("messages_per_s", "latency_p50_us", "server_cpu_us_per_message")
 HERE, CONTROL, TWO = "here", "here again", "here, two"
 HOSTS = {"one host": 1, "two hosts": 2}  # variant → its client hosts
@@ -48,7 +48,7 @@ AGAINST = {  # variant → the local run that it is compared with
 
 
 def declared(blocks: int) -> Workload:
-    """One load on one server, which is entered under the name of each variant."""
+    """One load on one server, which is listed once under the name of each variant."""
     return Workload(
         "cluster-cost",
         "What Dask changes of the figures",
@@ -65,7 +65,7 @@ def declared(blocks: int) -> Workload:
 
 
 class Variants(local.LocalMachine):
-    """This machine; a server's name says whether it is used directly, or as a cluster."""
+    """This machine; a server's name says whether it runs directly or through a cluster."""
 
     def __init__(self, clusters: Mapping[str, cluster.Cluster]) -> None:
         self.clusters = clusters
@@ -75,7 +75,7 @@ class Variants(local.LocalMachine):
 
 
 class InVariants(local.LocalExecutor):
-    """Runs a trial in the variant that its server is named after."""
+    """Runs a trial in the variant that its server's name gives."""
 
     def __init__(
         self,
@@ -96,17 +96,17 @@ class InVariants(local.LocalExecutor):
 
 
 def pinning(workers: int) -> machine.Pinning:
-    """The cores that a cluster takes, too: the first for clients, the second for the server."""
+    """The cores that a cluster would use: the first for clients, the second for the server."""
     first, second, *_ = sorted(os.sched_getaffinity(0))
     note = f"server on core {second}, clients on core {first}"
     return machine.Pinning((second,), (first,), workers, note)
 
 
 def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
-    """A scheduler and its workers on loopback, whose server and clients have those cores.
+    """A scheduler and its workers on loopback, with server and clients on the cores above.
 
-    The server's host has all of them, and gives its server those beyond the first: Dask, as
-    the command of a local run, goes where there is room.
+    The server's host has all cores, and its server gets those after the first. Dask runs where
+    there is room, like the command of a local run.
     """
     cores = sorted(os.sched_getaffinity(0))
     file = folder / f"scheduler-{clients}.json"
@@ -122,7 +122,7 @@ def start(stack: ExitStack, folder: Path, clients: int) -> cluster.Cluster:
     while True:
         try:
             machines = cluster.connect(address)
-        except cluster.ClusterError:  # the workers are on their way
+        except cluster.ClusterError:  # the workers are not connected yet
             time.sleep(0.5)
             continue
         if len(machines.hosts) == 1 + clients:
@@ -141,7 +141,7 @@ def _dask(stack: ExitStack, folder: Path, words: list[str], cores: list[int]) ->
 
 
 def measure(blocks: int) -> dict[str, list[Measurement]]:
-    """One trial a block of each variant, in an order drawn anew."""
+    """One trial per block of each variant, in an order that is drawn again for each block."""
     launch.raise_descriptor_limit()
     server = catalog.read(paths.SERVERS / f"{SERVER}.py")
     names = (HERE, CONTROL, TWO, *HOSTS)
@@ -158,7 +158,7 @@ def measure(blocks: int) -> dict[str, list[Measurement]]:
         )
         with begun:
             begun.run()
-        # No gate counts: what else runs beside the trials is Dask, which is looked at.
+        # No gate counts: Dask runs beside the trials, and its effect is what is measured.
         trials = [replace(m, gates=()) for m in store.load(begun.folder).measurements]
     return {name: [m for m in trials if m.trial.server == name] for name in names}
 

@@ -1,20 +1,20 @@
-"""Whether `c10k run` reports what is known beforehand, of servers whose answer is known.
+"""Whether `c10k run` reports the right figures for servers whose figures are known in advance.
 
-What the servers of known_servers/ do follows from their names by arithmetic:
+The figures of the servers in known_servers/ follow from their names by arithmetic:
 
   delay d            each percentile is d, in either loop
-  stall of L every E, open loop: arrivals meet it evenly spread over it, so a message waits
+  stall of L every E, open loop: arrivals are spread evenly over it, so a message waits
                      longer than x with probability (L - x) / E: p95 is L - 0.05 E, p99 is
-                     L - 0.01 E. The longest stall is L, and there are 1 / E of them a second
+                     L - 0.01 E. The longest stall is L, and there are 1 / E of them per second
   the same, closed   each client meets each stall once, however many messages it sends
-                     between: p99 sees nothing of it, the longest is L
-  memory             what each client makes the server hold, of its own and of the kernel's:
-                     the slope over the clients, less that of the same loop which holds nothing
-  children           what messages cost that the server's children answer, be they behind a
+                     between: p99 does not show it, the longest wait is L
+  memory             the memory that each client costs, the server's own and the kernel's: the
+                     slope over the clients, less that of the same loop which holds nothing
+  children           the cost of messages that the server's children answer, whether behind a
                      shell, alive or ended: the difference that a known burn makes
 
-Predictions of latencies leave out the way there and back, which the C floor shows: its median
-in the same loop is taken off in the last column. The last case is the schedule lag at many
+Predicted latencies leave out the way there and back. The C floor shows it: its median in the
+same loop is subtracted in the last column. The last case is the schedule lag at many
 connections.
 
   python benchmarks/instrument/ground_truth.py [--blocks 2]     (about 9 minutes)
@@ -33,7 +33,7 @@ import through
 from c10k.judge import figures, judge
 from c10k.model import Measurement, MemoryRow, Session, Slope
 
-# Seven clients, no whole number of messages a second: the arrivals meet each stall elsewhere.
+# Seven clients, not a whole number of messages/s: arrivals meet each stall at another point.
 UNEVEN = {"kind": "open", "clients": 7, "rate": 997, "arrivals": "constant"}
 EVEN = {"kind": "open", "clients": 50, "rate": 1000}
 ONE = {"kind": "closed", "clients": 1}  # more would be answered together, one after another
@@ -61,7 +61,7 @@ def stalls_per_s(m: Measurement) -> float | None:
 
 
 class Case(NamedTuple):
-    """What one figure of a server under a load of some kind is to be."""
+    """The predicted value of one figure of a server under one kind of load."""
 
     server: str
     kind: str
@@ -85,7 +85,7 @@ def delays(server: str, delay_us: float) -> list[Case]:
 
 
 def stalls(server: str, stall_ms: float, every_ms: float) -> list[Case]:
-    """What arithmetic says of stalls, in both loops."""
+    """The predictions for stalls, in both loops."""
     in_open = {50: 0.0, 95: stall_ms - 0.05 * every_ms, 99: stall_ms - 0.01 * every_ms}
     cases = [
         Case(server, "open", f"p{percent}{words}", "µs", ms * 1e3, percentile(percent, which))
@@ -119,7 +119,7 @@ LAG = tuple(
 
 
 class Kept(NamedTuple):
-    """What a server of known memory costs a client, beside the one that keeps nothing."""
+    """The known memory of a server per client, beyond that of one that keeps nothing."""
 
     server: str
     figure: str
@@ -140,7 +140,7 @@ CHILDREN = ("in_children", "behind_a_shell")
 
 
 def row(name: str, figure: str, unit: str, predicted: float, values: Sequence[float]) -> Line:
-    """One line of the table: what was to come, and what came."""
+    """One line of the table: what was predicted, and what was measured."""
     return {
         "case": name,
         "figure": figure,
@@ -177,7 +177,7 @@ def cases(found: Session, wanted: Sequence[Case], way_us: Mapping[str, float]) -
 
 
 def ways(found: Session) -> dict[str, float]:
-    """How long the way there and back is in each loop, µs: the C floor's median."""
+    """The time of the way there and back in each loop, µs: the C floor's median."""
     known = {
         kind: list(seen(found, "epoll_c", kind, percentile(50)).values())
         for kind in ("open", "closed")
@@ -186,7 +186,7 @@ def ways(found: Session) -> dict[str, float]:
 
 
 def kept(rows: Sequence[MemoryRow]) -> list[Line]:
-    """What the judge says that each server of known memory costs a client."""
+    """The memory per client that the judge reports for each server of known memory."""
     by_server = {each.server: each for each in rows}
     lines = []
     for case in MEMORY:
@@ -222,7 +222,7 @@ def burnt(found: Session) -> list[Line]:
 
 
 def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, object]:
-    """All sessions, made or there already, and their lines."""
+    """The lines of all sessions, which are made unless they exist."""
 
     def run(name: str, servers: Sequence[str], loads: Sequence[Mapping[str, object]]) -> Session:
         warmup_s = 0.1 if quick else 0.5
@@ -281,7 +281,7 @@ def measure(keep: Path, blocks: int, slice_s: float, quick: bool) -> dict[str, o
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "ground-truth")
-    parser.add_argument("--blocks", type=int, help="of each session (2; with --quick 1)")
+    parser.add_argument("--blocks", type=int, help="blocks of each session (2; with --quick 1)")
     options = parser.parse_args()
     blocks = options.blocks or (1 if options.quick else 2)
     slice_s = 0.5 if options.quick else 20.0

@@ -1,15 +1,14 @@
-"""The command c10k, with the looks that are taken within a slice changed for some trials.
+"""The command c10k, with its readings within a slice changed for some trials.
 
-observer.py enters each server under a name for each arm: `threads_sockets.blind` is
-threads_sockets in the arm `blind`. What an arm changes, it changes around a trial:
+observer.py lists each server under a name for each arm: `threads_sockets.blind` is
+threads_sockets in the arm `blind`. An arm's change lasts for a trial:
 
-  plain    nothing: the suite as it is
-  blind    within a slice nobody looks at anything, neither at the free memory nor at the
-           accept queue
-  often    what the suite did until it was found to be in its own figures: 16 times a second
-           the server's line in /proc and its CPU clock, whose cost grows with its threads.
-           It shows that the bench would see such a disturbance
-  followed somebody follows the session from another terminal, with `c10k show --watch`
+  plain    no change: the suite as it is
+  blind    nothing is read within a slice, neither the free memory nor the accept queue
+  often    16 times a second the server's line in /proc and its CPU clock are read, whose cost
+           grows with its threads. The suite did this until its own figures were found to
+           show it. This arm proves that the bench would detect such a disturbance
+  followed another process follows the session, with `c10k show --watch`
 """
 
 import functools
@@ -32,7 +31,7 @@ from c10k.run.executor import Executor
 NEVER_S = 100.0  # longer than any trial here, short enough to find one that hangs
 LOOKS = ("LOOK_S", "QUEUE_LOOK_S")  # of c10k.drive: how often the engine looks, within a slice
 OFTEN_S = 1 / 16
-STARTING_S = 2.0  # a command has imported all it needs, and waits for the trial's end
+STARTING_S = 2.0  # by then a command has imported all it needs, and waits for the trial's end
 
 
 @contextmanager
@@ -43,7 +42,7 @@ def plain(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def blind(folder: Path) -> Iterator[None]:
-    """The engine's own looks come so rarely that none falls into a slice."""
+    """The engine's own readings are so rare that none falls into a slice."""
     kept = {name: getattr(drive, name) for name in LOOKS}
     for name in kept:
         setattr(drive, name, NEVER_S)
@@ -55,7 +54,7 @@ def blind(folder: Path) -> Iterator[None]:
 
 
 def look(pid: int) -> None:
-    """One reading of a process as the suite once took it within its slices."""
+    """Reads a process as the suite once did within its slices."""
     with suppress(OSError):
         Path(f"/proc/{pid}/stat").read_text()
         time.clock_gettime_ns((~pid << 3) | 2)
@@ -63,7 +62,7 @@ def look(pid: int) -> None:
 
 @contextmanager
 def often(folder: Path) -> Iterator[None]:
-    """A thread of the engine looks at the server from its start to the trial's end."""
+    """A thread of the engine reads the server from its start to the trial's end."""
     start, over, pids = launch.start, threading.Event(), []
 
     @functools.wraps(start)
@@ -115,7 +114,7 @@ ARMS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
 
 
 def arm_of(server: str) -> str:
-    """The arm that a server's name says."""
+    """The arm in a server's name."""
     return server.rpartition(".")[2]
 
 

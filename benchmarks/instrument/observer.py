@@ -1,15 +1,15 @@
-"""Whether what the suite reads while a slice runs changes what the slice shows.
+"""Whether what the suite reads while a slice runs changes the slice's figures.
 
-Within a slice the engine looks at two things: once a second at the free memory, and in storm
-and churn now and then at the accept queue. The same trials run with these looks, without
-them, and followed by `c10k show --watch`. As a proof that the bench would see a disturbance,
-threads also run with the readings that the suite once took (looks.py has each arm). Server
-and arm are drawn in random order within a block, and each arm is compared with the plain one
-within each block.
+Within a slice the engine reads two things: the free memory once a second and, in storm and
+churn, the accept queue now and then. The same trials run with these readings, without them,
+and followed by `c10k show --watch`. To prove that the bench would detect a disturbance,
+threads also run with the readings that the suite once took (looks.py has each arm). Servers
+and arms run in random order within a block, and each arm is compared with the plain one within
+each block.
 
-A figure has moved when the whole 95 % interval of its change lies beyond 2 %, or for a
-latency beyond 20 µs where that is more; it has not when all of it lies within; else the
-bench cannot tell, and says so.
+A figure has moved when the whole 95 % interval of its change lies beyond 2 % (for a latency,
+beyond 20 µs if that is more). It has not moved when all of the interval lies within that.
+Otherwise the bench cannot tell, and reports that.
 
   python benchmarks/instrument/observer.py [--blocks 6]     (about 50 minutes)
 """
@@ -30,7 +30,7 @@ from c10k.judge import figures, stats
 from c10k.model import Load, Measurement, Session
 
 SERVERS = ("epoll_c", "asyncio_streams", "threads_sockets")
-PROOF = ("threads_sockets",)  # what a reading of a process costs grows with its threads
+PROOF = ("threads_sockets",)  # the cost of reading a process grows with its threads
 PLAIN, OFTEN = "plain", "often"
 SHARE, LATENCY_US = 0.02, 20.0
 CLIENTS = [1, 100, 10_000]
@@ -49,7 +49,7 @@ FIGURES: dict[str, figures.FigureOf] = {
     "rate": lambda m: m.messages_per_s,
 }
 LATENCIES = ("p50", "p99")
-SHOWN = {  # kind of load → the figures that say something of it; an open loop's rate is given
+SHOWN = {  # kind of load → its informative figures; an open loop's rate is given, so left out
     "open": ("p50", "p99", "CPU per message"),
     "closed": ("p50", "p99", "CPU per message", "rate"),
     "storm": ("p50", "p99"),
@@ -58,12 +58,12 @@ SHOWN = {  # kind of load → the figures that say something of it; an open loop
 
 
 def arms(server: str) -> list[str]:
-    """The arms that a server runs in: those that cost it nothing, and a proof where they might."""
+    """The arms that a server runs in; those of PROOF also run in the arm `often`."""
     return [arm for arm in ARMS if arm != OFTEN or server in PROOF]
 
 
 def entered(folder: Path, servers: Sequence[str]) -> list[str]:
-    """The servers' files under a name for each arm."""
+    """Copies the servers' files under a name for each arm; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for server in servers:
@@ -79,7 +79,7 @@ def entered(folder: Path, servers: Sequence[str]) -> list[str]:
 
 
 def change(plain: Sequence[float], other: Sequence[float], latency: bool) -> dict[str, object]:
-    """How much a figure changed, one pair a block: a share of it, or µs; and the verdict."""
+    """How much a figure changed, one pair per block: as a share, or in µs; and the verdict."""
     pairs = list(zip(plain, other, strict=True))
     if latency:
         allowed = max(LATENCY_US, SHARE * statistics.median(plain))
@@ -103,14 +103,14 @@ def change(plain: Sequence[float], other: Sequence[float], latency: bool) -> dic
 
 
 def verdict(low: float, high: float, allowed: float) -> str:
-    """One word for an interval of a change, beside what a figure is allowed to move."""
+    """One word for an interval of a change, given how much a figure may move."""
     if low > allowed or high < -allowed:
         return "moved"
     return "unmoved" if -allowed <= low and high <= allowed else "not resolved"
 
 
 def by_block(trials: Sequence[Measurement], figure: figures.FigureOf) -> dict[int, float]:
-    """A figure of the undisturbed trials, by block; what is 0 is no figure to compare."""
+    """A figure of the undisturbed trials, by block; a 0 cannot be compared and is left out."""
     values = {m.trial.block: figure(m) for m in trials if through.usable(m)}
     return {block: value for block, value in values.items() if value}
 
@@ -163,7 +163,7 @@ def _row(both: Sequence[Sequence[Measurement]], name: str) -> dict[str, object]:
 
 
 def engine(trials: Sequence[Measurement]) -> dict[str, float | None]:
-    """The suite's own CPU time within the slices of each arm, as a share of a core: the median."""
+    """Arm → the suite's median CPU time within slices, as a share of a core."""
     shares: dict[str, list[float]] = {arm: [] for arm in ARMS}
     for m in trials:
         if m.engine_cpu_s is not None and m.duration_s:
@@ -185,7 +185,7 @@ def declared(folder: Path, blocks: int, quick: bool) -> through.Declared:
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "observer")
-    parser.add_argument("--blocks", type=int, help="of the session (6; with --quick 2)")
+    parser.add_argument("--blocks", type=int, help="blocks of the session (6; with --quick 2)")
     options = parser.parse_args()
     blocks = options.blocks or (2 if options.quick else 6)
     found = through.session(

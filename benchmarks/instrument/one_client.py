@@ -1,4 +1,4 @@
-"""One client process against one server, without the suite: what client_cost.py compares."""
+"""Runs one client process against one server, without the suite, for client_cost.py."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ def arguments(about: str, rounds: int, seconds: float) -> argparse.Namespace:
 
 
 def shared(plan: Mapping[str, object], core: int | None) -> list[dict[str, Any]]:
-    """The events of the shared client, every echo of which was whole."""
+    """The events of a run of the shared client; ends the program if an echo was wrong."""
     command = [sys.executable, str(paths.CLIENT), "--plan", "-"]
     events = run(command, core, json.dumps(plan) + "\n")
     result = events[-1]
@@ -32,7 +32,7 @@ def shared(plan: Mapping[str, object], core: int | None) -> list[dict[str, Any]]
 
 
 def run(command: list[str], core: int | None, given: str = "") -> list[dict[str, Any]]:
-    """The JSON lines of a client that runs on one core."""
+    """The JSON lines of a client that runs on one core (None: on any)."""
     done = subprocess.run(
         command,
         input=given,

@@ -1,15 +1,14 @@
 """What the suite can tell apart: A/A, and planted slow-downs of 5 % and 10 %.
 
-One long run of blocks with five servers: the reference, the same server as control, the
-same once more as `twin` (A/A), and the same burning a known extra CPU time per message.
-Its blocks are cut into sessions of one and two minutes, and the suite's own judge is asked
-what each of them claims. Every trial is a process of its own, so a cut session is what a
-session of its own would have been.
+One long run has blocks with five servers: the reference, the same server as control, the same
+again as `twin` (A/A), and the same burning a known extra CPU time per message. Its blocks are
+cut into sessions of one and two minutes, and the suite's own judge decides what each of them
+claims. Every trial has its own process, so a cut session equals a separate one.
 
-The truth: where the server's core is the limit, the rate is 1 / (CPU per message), so a
-burn of b ns slows a server that needs c ns by the ratio c / (c + b). c is the median over
-the whole run. How much more CPU time a message took by the process's clock is printed beside
-b: it says how exact b is.
+The truth: when the server's core is the limit, the rate is 1 / (CPU per message), so a burn
+of b ns slows a server that needs c ns by the ratio c / (c + b). c is the median over the whole
+run. The extra CPU time per message by the process's clock is printed beside b, and shows how
+exact b is.
 
   python benchmarks/instrument/power.py [--blocks 280]     (about 50 minutes)
 """
@@ -38,7 +37,7 @@ LENGTHS = (7, 14)  # blocks of the sessions that the long one is cut into
 
 
 def declared(blocks: int, slice_s: float, repeats: int) -> through.Declared:
-    """The long run: so many blocks of five servers."""
+    """The long run: this many blocks of five servers."""
     return through.Declared(
         "The instrument: A/A, and planted slow-downs",
         [through.known(f"{name}.py") for name in (REFERENCE, TWIN, *BURNS_NS)],
@@ -50,7 +49,7 @@ def declared(blocks: int, slice_s: float, repeats: int) -> through.Declared:
 
 
 def cut(whole: Session, blocks: int) -> list[Session]:
-    """The long session in disjoint sessions of so many consecutive blocks."""
+    """The long session cut into disjoint sessions of this many consecutive blocks."""
     last = max(m.trial.block for m in whole.measurements) + 1
     return [
         replace(
@@ -68,7 +67,7 @@ def cut(whole: Session, blocks: int) -> list[Session]:
 
 
 def seconds(sessions: Sequence[Session]) -> float | None:
-    """The median length of a cut session, from its first trial's start to the next one's."""
+    """The median length of a cut session (s), from its first trial's start to the next's."""
     starts = [datetime.fromisoformat(s.measurements[0].started_at) for s in sessions]
     return through.median([(b - a).total_seconds() for a, b in itertools.pairwise(starts)])
 
@@ -76,7 +75,7 @@ def seconds(sessions: Sequence[Session]) -> float | None:
 def report(whole: Session, lengths: Sequence[int] = LENGTHS) -> dict[str, object]:
     """What sessions of several lengths claim; the truths come from the whole run.
 
-    Of a run in which a server has no accepted trial nothing is told but its trials.
+    If a server has no accepted trial in the run, only the trials are reported.
     """
     good = [m for m in whole.measurements if m.accepted]
     costs = [
@@ -132,7 +131,7 @@ def claimed(
 
 
 def by_block(whole: Session) -> list[float]:
-    """The log-ratios of the twin to the reference: what chance alone does to one block."""
+    """The log-ratios of the twin to the reference: the effect of chance on one block."""
     rates = _blocks(whole, lambda m: m.messages_per_s)
     return list(stats.log_ratios(rates[TWIN], rates[REFERENCE]))
 
@@ -145,7 +144,7 @@ def _extra_ns(whole: Session, server: str) -> list[float]:
 
 
 def _blocks(whole: Session, figure: figures.FigureOf) -> dict[str, dict[int, float]]:
-    """A figure of the good trials: server → block → value."""
+    """A figure of the accepted trials: server → block → value."""
     values: dict[str, dict[int, float]] = defaultdict(dict)
     for m in whole.measurements:
         if m.accepted and (value := figure(m)) is not None:
@@ -155,7 +154,7 @@ def _blocks(whole: Session, figure: figures.FigureOf) -> dict[str, dict[int, flo
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "power")
-    parser.add_argument("--blocks", type=int, help="of the long run (280; with --quick 3)")
+    parser.add_argument("--blocks", type=int, help="blocks of the long run (280; with --quick 3)")
     options = parser.parse_args()
     blocks = options.blocks or (3 if options.quick else 280)
     slice_s = 0.3 if options.quick else SLICE_S

@@ -1,11 +1,11 @@
-"""Whether rates are right where a round trip is long: known round trips, through `c10k run`.
+"""Whether rates are right when a round trip is long: known round trips, through `c10k run`.
 
 A client of the closed loop sends its next message when the echo has come, so N clients of a
-server with the round trip d send N / d messages a second, and nothing else can be true. The
-server holds each message for its time (all clients move together, as they began together),
-for a time of its own that is d on the average (they soon move independently), or it answers
-all at once at each tick of its clock (a lock-step loop). A slice of fixed length counts whole
-rounds of the first and the last: 4 or 5 rounds are 25 % apart.
+server with the round trip d send exactly N / d messages per second. The server holds each
+message for the time d (all clients move together, as they began together), or for a random
+time with the mean d (they soon move independently), or it answers all at once at each tick of
+its clock (a lock-step loop). With the first and the last, a slice of fixed length counts whole
+rounds: 4 and 5 rounds are 25 % apart.
 
   python benchmarks/instrument/slices.py [--blocks 1]     (about 14 minutes)
 """
@@ -24,22 +24,22 @@ FAMILIES = {
     "answers_all_every": "all at once",
 }
 ROUND_TRIPS_MS = (500, 2000, 5000)
-# So few that answering all of them takes little of the shortest round trip: that is not known.
+# Few enough that answering all of them, which takes an unknown time, is short in a round trip.
 CLIENTS = 100
 CROWD, CROWD_TRIP_MS = 10_000, 2000  # all at once, where only the ticks count
-CONNECTING = 4000  # at once, as many as fit a listener's queue
+CONNECTING = 4000  # at once: as many as fit in a listener's queue
 ALLOWED = 0.02
 CEILING_S = 150.0  # 20 round trips of the longest fit
-LOW_CEILING_S = 22.0  # 4 of them: the trial has to say so, and its rate is to be right anyway
+LOW_CEILING_S = 22.0  # 4 of them fit: the trial must report that, and its rate must be right
 
 
 def round_trip_s(server: str) -> float:
-    """The round trip that a server's name states."""
+    """The round trip in a server's name, in seconds."""
     return int(server.rpartition("_")[2].removesuffix("ms")) / 1e3
 
 
 def row(server: str, trials: Sequence[Measurement]) -> dict[str, object]:
-    """One server: the rate that it must have had, and the one that was measured."""
+    """One server's row: the rate that it must have had, and the one that was measured."""
     trip_s = round_trip_s(server)
     clients = trials[0].trial.load.clients
     expected = clients / trip_s
@@ -82,7 +82,7 @@ def declared(
     """These servers under one load."""
     load = {"kind": "closed", "clients": clients, "duration_s": min(2.0, ceiling_s)}
     load["ceiling_s"] = ceiling_s
-    # All connect at once: each turn of a few would take a round trip.
+    # All connect at once: in groups, each group would take a round trip.
     others = {"connecting": min(clients, CONNECTING), "connect_timeout_s": 60.0, "drain_s": 15.0}
     servers = [through.known(f"{name}.py") for name in names]
     about = "Slices: known round trips"
@@ -105,7 +105,7 @@ def cases(quick: bool) -> dict[str, tuple[list[str], int, float]]:
 
 def main() -> int:
     parser = through.parser(__doc__ or "", "slices")
-    parser.add_argument("--blocks", type=int, help="of each session (1)")
+    parser.add_argument("--blocks", type=int, help="blocks of each session (1)")
     options = parser.parse_args()
     blocks, repeats = options.blocks or 1, 0 if options.quick else 2
     sessions = [

@@ -1,12 +1,12 @@
-"""Whether the suite's own processes stay as they are, however long a session takes.
+"""Whether the suite's own processes stay the same size, however long a session takes.
 
     python benchmarks/instrument/soak.py --minutes 120
 
-A session of many trials and of long slices runs while the engine's and the client's memory,
-descriptors and threads are read every two seconds. What is shown for each is its median in
-the first and in the last fifth of the time. Exit code 1 when the engine holds 10 % and
-more than 8 MiB, or any descriptor or thread, more at the end than at the beginning; of a client
-that is asked from trial to trial, and within the longest slice.
+A session of many trials and long slices runs while the memory, descriptors and threads of
+engine and client are read every two seconds. For each, the median in the first and in the last
+fifth of the time is shown. The exit code is 1 when at the end the engine holds more descriptors
+or threads than at the beginning, or 10 % and more than 8 MiB more memory. A client is judged
+from trial to trial, and within the longest slice.
 """
 
 import argparse
@@ -24,15 +24,15 @@ from c10k.launch import keeper
 from c10k.run import store
 
 SERVERS = ("asyncio_streams", "threads_sockets", "trio_streams")
-BLOCKS = 200  # more than fit
+BLOCKS = 200  # more than the time allows
 EVERY_S = 2.0
-FIRST_S = 10.0  # until everything that is imported late is there
+FIRST_S = 10.0  # until all late imports are done
 Reading = tuple[int, int, int]  # memory in bytes, descriptors and threads of a process
 ALLOWED_SHARE, ALLOWED_BYTES = 0.10, 8 << 20
 
 
 def declared(slice_s: float) -> through.Declared:
-    """Many trials, and slices of that length between them."""
+    """Many trials: short closed-loop slices, and open-loop slices of this length."""
     loads = (
         {"kind": "closed", "clients": [100, 1000], "duration_s": 1.0},
         {"kind": "open", "rate": 5000, "clients": 1000, "duration_s": slice_s},
@@ -46,7 +46,7 @@ def reading(process: psutil.Process) -> Reading:
 
 
 def watch(engine: psutil.Process, minutes: float) -> tuple[list[Reading], dict[int, list[Reading]]]:
-    """Readings of the engine, and of each client worker by its process."""
+    """Readings of the engine, and of each client worker by its process id."""
     own: list[Reading] = []
     clients: dict[int, list[Reading]] = {}
     until = time.monotonic() + minutes * 60
@@ -75,7 +75,7 @@ def ends(readings: list[Reading]) -> dict[str, list[float]]:
 
 
 def grew(found: dict[str, list[float]]) -> list[str]:
-    """What is no longer flat."""
+    """Messages for the figures that grew."""
     faults = []
     first, last = found["memory_bytes"]
     if last - first > max(ALLOWED_BYTES, ALLOWED_SHARE * first):

@@ -1,7 +1,7 @@
-"""What the programs here have kept, as Markdown: for their own last lines, and for docs/.
+"""The stored results of the programs here as Markdown, for their own output and for docs/.
 
-tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, KIND being
-a key of KINDS. What has not been measured yet says so, with the command that would.
+tools/refresh_docs.py quotes these between `<!-- KIND: PATH -->` and `<!-- end -->`, where KIND
+is a key of KINDS. For a missing result, the text gives the command that would measure it.
 """
 
 import json
@@ -16,13 +16,13 @@ Found = dict[str, Any]
 
 
 def grid(headings: Sequence[str], rows: Iterable[Iterable[str]], align: str = "") -> str:
-    """A Markdown table; align has l or r for each column, and all are to the left without it."""
+    """A Markdown table; align has l or r for each column (default: all l)."""
     ruled = ["---:" if side == "r" else "---" for side in align or "l" * len(headings)]
     return "".join(f"| {' | '.join(line)} |\n" for line in (headings, ruled, *rows))
 
 
 def kept(path: Path, command: str) -> Found | str:
-    """The figures, or the line that says that there are none yet."""
+    """The stored figures, or a line that they are not measured yet."""
     if not path.exists():
         return f"Not measured yet: `python benchmarks/instrument/{command}`.\n"
     found: Found = json.loads(path.read_text())
@@ -30,7 +30,7 @@ def kept(path: Path, command: str) -> Found | str:
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, and all that stand before the point."""
+    """Three significant digits, and always all digits before the point."""
     if value is None:
         return UNKNOWN
     if abs(value) < 1:
@@ -39,7 +39,7 @@ def number(value: float | None) -> str:
 
 
 def where(found: Found) -> str:
-    """When and on what it was made."""
+    """When and on which machine it was measured."""
     cores = len(found.get("cores") or [])
     told = [
         f"Begun {found.get('started_at', UNKNOWN)}",
@@ -52,7 +52,7 @@ def where(found: Found) -> str:
 
 
 def observer(path: Path) -> str:
-    """Of each arm: how many figures moved; which; and the largest changes."""
+    """For each arm: how many figures moved, which ones, and the largest changes."""
     found = kept(path, "observer.py --out results/reference-observer.json")
     if isinstance(found, str):
         return found
@@ -109,7 +109,7 @@ def _observed(row: Found) -> tuple[str, ...]:
 
 
 def ground_truth(path: Path) -> str:
-    """What was known, and what came back."""
+    """What was known, and what was measured."""
     found = kept(path, "ground_truth.py --out results/reference-ground-truth.json")
     if isinstance(found, str):
         return found
@@ -142,7 +142,7 @@ def ground_truth(path: Path) -> str:
 
 
 def aa(path: Path) -> str:
-    """How much compare claimed of equal sessions."""
+    """What `c10k compare` claimed about equal sessions."""
     found = kept(path, "aa_sessions.py --out results/reference-aa-sessions.json")
     if isinstance(found, str):
         return found
@@ -191,7 +191,7 @@ def slices(path: Path) -> str:
 
 
 def power(path: Path) -> str:
-    """What sessions of two lengths claim of equal servers and of planted slow-downs."""
+    """What sessions of two lengths claim about equal servers and planted slow-downs."""
     found = kept(path, "power.py --out results/reference-power.json")
     if isinstance(found, str):
         return found

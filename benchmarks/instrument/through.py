@@ -1,9 +1,9 @@
-"""Sessions made by the command `c10k run`, as a user makes them: what the programs here share.
+"""Shared by the programs here: sessions made with the command `c10k run`, as a user makes them.
 
-A check of the instrument goes through the whole of it: the engine, what it watches, the
-client, what is kept and the judge. So each program writes a workload file, has the command
-run it, and reads the kept session back. A session that is there is not made again, and one
-that was interrupted goes on.
+A check of the instrument must go through all of it: the engine, what it watches, the client,
+what is stored and the judge. So each program writes a workload file, runs it with the command,
+and reads the stored session back. A session that exists is not made again, and an interrupted
+one is resumed.
 """
 
 import argparse
@@ -29,12 +29,12 @@ HERE = Path(__file__).resolve().parent
 KNOWN = HERE / "known_servers"
 COMMAND = (sys.executable, "-m", "c10k")
 DONE, EARLY = 0, 3
-# Gates that say what the machine did; the others say what the instrument did: that is looked for.
+# Gates about the machine. The others are about the instrument, which is what is examined here.
 DISTURBED = ("host", "steal", "others")
 
 
 class Declared(NamedTuple):
-    """A workload, as its file will say it."""
+    """A workload, as it will be written to its file."""
 
     title: str
     servers: Sequence[str]  # names, or paths of server files
@@ -58,12 +58,12 @@ class Declared(NamedTuple):
 
 
 def _lines(table: Mapping[str, object]) -> str:
-    # texts, numbers, truths and lists of them: JSON writes them as TOML does
+    # texts, numbers, booleans and lists of them: JSON writes them as TOML does
     return "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
 
 
 def known(name: str) -> str:
-    """The path of a server whose answer is known, as a workload names it."""
+    """The path of a server of known_servers/, as a workload names it."""
     path = KNOWN / name
     if not path.is_file():
         sys.exit(f"{path}: no such server")
@@ -78,10 +78,10 @@ def session(
     seed: int = 1,
     command: Sequence[str] = COMMAND,
 ) -> Session:
-    """The session in this folder; made by the command, or gone on with where it stopped.
+    """The session in this folder, which the command makes, or resumes where it stopped.
 
-    quick: a disturbed trial counts like any other, as no figure is to be believed anyway.
-    What the command prints goes to standard error. Ends the program when it fails.
+    quick: a disturbed trial counts like any other, as the figures are not used anyway.
+    The command's output goes to standard error. Ends the program when the command fails.
     """
     if not (folder / store.FINISHED).exists():
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -113,8 +113,7 @@ def session(
 def running(words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs at most as long as the block; it prints to standard error.
 
-    Whoever ends this program with SIGTERM ends the block, and so the command with all that it
-    has started.
+    SIGTERM to this program ends the block, and so the command and all that it has started.
     """
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
@@ -128,7 +127,7 @@ def running(words: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def forgiven(found: Session) -> Session:
-    """A session as if nobody had disturbed the machine."""
+    """The session as if nothing had disturbed the machine."""
     trials = [
         replace(m, gates=tuple(gate for gate in m.gates if gate.kind not in DISTURBED))
         for m in found.measurements
@@ -137,18 +136,18 @@ def forgiven(found: Session) -> Session:
 
 
 def usable(trial: Measurement) -> bool:
-    """Whether what a trial shows is the instrument's own, not a disturbed machine's."""
+    """Whether a trial shows the instrument itself, rather than a disturbed machine."""
     return trial.status == "ok" and not {gate.kind for gate in trial.gates} & set(DISTURBED)
 
 
 def median(values: Iterable[float | None]) -> float | None:
-    """Of the values that are known; None when none is."""
+    """The median of the known values; None if there are none."""
     known = [value for value in values if value is not None]
     return statistics.median(known) if known else None
 
 
 def percentile_us(latency: Latency | None, percent: float) -> float | None:
-    """A percentile of all that was recorded, whether or not a table would print it."""
+    """A percentile (µs) of all recorded latencies, whether or not a table would print it."""
     if latency is None or not latency.histogram:
         return None
     recorded = latencies.decoded(latency.histogram)
@@ -160,7 +159,7 @@ def percentile_us(latency: Latency | None, percent: float) -> float | None:
 
 
 def conditions(found: Session) -> dict[str, object]:
-    """What a reader must know of the machine, for a page."""
+    """What a reader of the results must know about the machine."""
     environment = found.environment
     python = environment.get("python", {})
     return {
@@ -174,7 +173,7 @@ def conditions(found: Session) -> dict[str, object]:
 
 
 def parser(about: str, name: str) -> argparse.ArgumentParser:
-    """--quick, --out and --keep, with the first line of the program's text."""
+    """A parser with --quick, --out and --keep. about: its description."""
     made = argparse.ArgumentParser(
         description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -191,18 +190,18 @@ def parser(about: str, name: str) -> argparse.ArgumentParser:
         "--keep",
         type=Path,
         default=Path("results") / name,
-        help=f"the folder of its sessions; what is there is not made again (results/{name})",
+        help=f"the folder of its sessions; existing ones are not made again (results/{name})",
     )
     return made
 
 
 def write(path: Path, found: Mapping[str, object]) -> None:
-    """Keeps the figures, for people and for tools/refresh_docs.py."""
+    """Writes the figures to a file, for people and for tools/refresh_docs.py."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1) + "\n")
     print(f"Figures: {path}", file=sys.stderr)
 
 
 def floor() -> str:
-    """The C floor: how long the way there and back is."""
+    """The C floor's server file; its latency is the way there and back."""
     return str(paths.SERVERS / "epoll_c.toml")

@@ -1,4 +1,4 @@
-"""The coverage table at the end of a run; what a stored file says of the machine."""
+"""The coverage table at the end of a run, and what a stored file contains about the machine."""
 
 from collections import defaultdict
 from typing import Any
@@ -10,12 +10,12 @@ from tabulate import tabulate
 def pytest_benchmark_update_machine_info(
     config: pytest.Config, machine_info: dict[str, Any]
 ) -> None:
-    """A machine's name is nobody's business."""
+    """Leaves the machine's name out of the stored file, as it is private."""
     machine_info.pop("node", None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """A row a primitive, a mark a framework: measured, or no such thing."""
+    """One row per primitive, one mark per framework: measured, or no such thing."""
     seen: defaultdict[str, dict[str, str]] = defaultdict(dict)
     for outcome, mark in (("passed", "yes"), ("skipped", "no such thing"), ("failed", "FAILED")):
         for report in terminalreporter.stats.get(outcome, ()):

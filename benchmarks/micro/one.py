@@ -3,10 +3,10 @@
   python benchmarks/micro/one.py FRAMEWORK PRIMITIVE [--rounds 7] [--operations N]
   python benchmarks/micro/one.py FRAMEWORK memory [--operations UNITS]
 
-A process of its own, because frameworks disturb each other in one: gevent's loop reaps the
-children of others, and a Twisted reactor starts once. What is timed is what the
-framework's function does within its running loop, in `with timed:`; the first round
-warms up and is left out.
+Each has its own process, because frameworks would disturb each other in one: gevent's loop
+reaps the children of others, and a Twisted reactor starts only once. The timed part is what
+the framework's function does in `with timed:`, within its running loop. The first round is a
+warm-up and is left out.
 """
 
 import argparse
@@ -38,9 +38,9 @@ def _bytes(path: str, name: str) -> int:
 
 
 def memory(framework: ModuleType, units: int) -> dict[str, float]:
-    """Bytes that one unit takes which does nothing but wait."""
+    """Bytes that one unit takes while it only waits."""
     readings: list[tuple[int, int]] = []
-    framework.run(lambda: framework.hold(100, own_bytes))  # what is made once is there
+    framework.run(lambda: framework.hold(100, own_bytes))  # creates what is made only once
     framework.run(lambda: framework.hold(units, lambda: readings.append(own_bytes())))
     (own, kernel), (own_held, kernel_held) = readings
     return {
@@ -50,7 +50,7 @@ def memory(framework: ModuleType, units: int) -> dict[str, float]:
 
 
 def seconds(run: Callable[..., object], function: Callable[..., object], *given: int) -> float:
-    """What the timed stretch of a primitive takes."""
+    """How long the timed part of a primitive takes, in seconds."""
     timed = Timed()
     run(lambda: function(timed, *given))
     return timed.seconds

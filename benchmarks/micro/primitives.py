@@ -1,9 +1,9 @@
-"""The primitives: what a function of each framework's file does n times, and asserts.
+"""The primitives: each is a function in a framework's file that does something n times.
 
-A function takes the stretch that is timed, n, and perhaps a depth. What it does n times
-stands in `with timed:`, within the running loop; what it did is asserted after that. The
-file's run(main) calls such a function where its loop runs, so that starting and ending the
-loop is outside. A framework without a function has no such thing; that is a result, too.
+A function takes `timed`, n, and for some primitives a depth. It does its work n times in `with
+timed:`, within the running loop, and asserts the result after that. The file's run(main) calls
+the function inside its loop, so that starting and ending the loop is not timed. A framework
+without the function has no such thing, which is also a result.
 """
 
 from time import perf_counter
@@ -13,10 +13,10 @@ FRAMEWORKS = ("threading", "gevent", "twisted", "asyncio", "uvloop", "curio", "t
 
 
 class Timed:
-    """The stretch of a primitive that is timed, as a with block."""
+    """A with block around the timed part of a primitive."""
 
     start: float
-    seconds: float  # that the block took
+    seconds: float  # how long the block took
 
     def __enter__(self) -> None:
         self.start = perf_counter()
@@ -30,7 +30,7 @@ class Primitive(NamedTuple):
 
     name: str
     title: str
-    operations: int  # a round
+    operations: int  # per round
     arguments: tuple[int, ...] = ()
 
     @property

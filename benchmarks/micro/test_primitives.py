@@ -1,7 +1,7 @@
 """Every primitive of every framework, by pytest-benchmark: `tox -e micro`.
 
-pytest-benchmark reads the durations through its timer: a clock that goes on only by what
-the framework's own function said it took (see one.py).
+pytest-benchmark reads the durations through its timer: a clock that advances only by the time
+that the framework's own function reported (see one.py).
 """
 
 import json
@@ -21,7 +21,7 @@ ONE = Path(__file__).with_name("one.py")
 
 
 class InsideClock:
-    """A clock that stands still but for what is added to it."""
+    """A clock that advances only by what is added to it."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
@@ -34,7 +34,7 @@ INSIDE = InsideClock()
 
 
 def one(framework: str, what: str, *options: object) -> dict[str, Any]:
-    """What one.py says of a framework's primitive, or a visible skip with its reason."""
+    """The output of one.py for a framework's primitive, or a skip with its reason."""
     done = subprocess.run(
         [sys.executable, str(ONE), framework, what, *map(str, options)],
         capture_output=True,
@@ -52,7 +52,7 @@ def one(framework: str, what: str, *options: object) -> dict[str, Any]:
 
 
 def timed(benchmark: BenchmarkFixture, seconds: Sequence[float], operations: int) -> None:
-    """Hands pytest-benchmark one duration a round: that of one operation."""
+    """Passes pytest-benchmark one duration per round: that of one operation."""
     left = iter(seconds)
 
     def a_round() -> None:
@@ -76,7 +76,7 @@ def test_primitive(benchmark: BenchmarkFixture, primitive: Primitive, framework:
 @pytest.mark.parametrize("primitive", GENERATORS, ids=lambda primitive: primitive.name)
 @pytest.mark.benchmark(timer=INSIDE)
 def test_generators(benchmark: BenchmarkFixture, primitive: Primitive) -> None:
-    """What await was made of: the same for every framework, so a table of its own."""
+    """What await is built on: the same for every framework, so it has its own table."""
     found = one("generators", primitive.name, "--rounds", ROUNDS)
     benchmark.group, benchmark.name = primitive.title, "yield from"
     benchmark.extra_info |= {"primitive": primitive.name, "framework": ""}
@@ -85,10 +85,10 @@ def test_generators(benchmark: BenchmarkFixture, primitive: Primitive) -> None:
 
 @pytest.mark.benchmark(timer=INSIDE)
 def test_a_known_cost_is_what_is_reported(benchmark: BenchmarkFixture) -> None:
-    """20 µs an operation are reported as such, whatever goes by outside of them."""
+    """An operation of 20 µs is reported as 20 µs, whatever happens outside of it."""
     seconds = []
     for _ in range(ROUNDS):
-        time.sleep(0.01)  # as a loop that starts
+        time.sleep(0.01)  # like a loop that starts
         start = time.perf_counter()
         while time.perf_counter() < start + 0.02:
             pass

@@ -148,7 +148,7 @@ def test_a_figure_has_moved_when_its_whole_interval_has(low, high, said):
 
 
 def test_a_latency_may_move_by_20_us_and_a_long_one_by_2_percent():
-    """15 µs of 100 is no move, 40 of 1,000 is, 40 of 10,000 is none."""
+    """15 µs of 100 is not a move, 40 µs of 1,000 is one, 40 µs of 10,000 is not."""
     for plain, more, said in ((100, 15, "unmoved"), (1000, 40, "moved"), (10_000, 40, "unmoved")):
         before = [plain + each for each in range(8)]
         found = observer.change(before, [each + more for each in before], latency=True)
@@ -275,7 +275,7 @@ def test_the_share_of_false_rows_is_told_with_its_interval(false, said):
 
 
 def test_of_no_row_nothing_is_said():
-    """A comparison that tells nothing is no evidence that all is well."""
+    """A comparison that cannot tell is not evidence that all is well."""
     untold = {"rows": 9, "untold": 9, "claims": [], "exit": 2}
     assert aa_sessions.summary([untold])["verdict"] == "nothing was judged"
 

@@ -24,7 +24,7 @@ QUICK = {"clients": 4, "warmup_s": 0.05, "duration_s": 0.3, "ceiling_s": 0.4, "d
 
 
 class Held:
-    """A worker that is told when to begin and how long its slice is."""
+    """A worker that gets the order to begin and the length of its slice."""
 
     def __init__(self, **plan):
         self.process = subprocess.Popen(

@@ -31,7 +31,7 @@ NUMBERISH = st.text("0123456789_.kKmMsh% \n-+e\u0661x", max_size=24)
 
 @fuzzed("counts, shares and times", NUMBERISH | TEXT, quick=1000, long=560_000, batched=True)
 def test_numbers(text):
-    """What is no number is told so; what is one is finite, and whole where it should be."""
+    """Text that is not a number is an error; a number is finite, and whole where it should be."""
     for parse in (units.number, units.share, units.seconds):
         try:
             assert 0 <= parse(text) < 1e20

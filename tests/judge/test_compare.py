@@ -283,7 +283,7 @@ def test_what_one_side_lacks_is_a_row():
 
 
 def test_a_session_that_ended_early_lacks_what_it_planned():
-    """Planned and never run is no better than failed."""
+    """A row that was planned and never run counts like one that failed."""
     whole = measured()
     short = replace(
         whole, measurements=tuple(m for m in whole.measurements if m.trial.load == LOADS[0])

@@ -94,7 +94,7 @@ def test_an_unfinished_session_says_so():
 
 @given(st.lists(st.floats(-1e300, 1e300), min_size=1))
 def test_a_spread_holds_its_values(values):
-    """Least ≤ median ≤ greatest, and None is no value."""
+    """Least ≤ median ≤ greatest, and None is not counted as a value."""
     seen = spread([None, *values])
     assert seen.least <= seen.median <= seen.greatest
     assert spread([None]) is None

@@ -458,7 +458,7 @@ def test_whether_interrupts_are_booked_apart_is_known():
 
 
 def test_available_memory_is_what_the_kernel_says():
-    """Read again and again through one descriptor, and each time anew."""
+    """One descriptor is read again and again, and each reading is a fresh one."""
     for _ in range(3):
         seen, known = watch.available_bytes(), psutil.virtual_memory().available
         assert seen == pytest.approx(known, rel=0.1)

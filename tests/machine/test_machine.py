@@ -354,7 +354,7 @@ def test_the_environment_can_be_published() -> None:
 
 @pytest.mark.parametrize("now", [0.0, 4e9])
 def test_a_wrong_clock_spoils_no_environment(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
-    """A clock that says a time before the machine booted, or far in the future, is no error."""
+    """A clock with a time before the machine booted, or far in the future, is not an error."""
     right = machine.environment()
     monkeypatch.setattr("time.time", lambda: now)
     assert machine.differences(right, machine.environment()) == []

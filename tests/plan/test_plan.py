@@ -36,7 +36,7 @@ def test_the_same_seed_gives_the_same_order(servers, loads, blocks, seed):
 
 
 def test_blocks_differ_in_order():
-    """The order is drawn anew for each block, so that drift falls on all alike."""
+    """The order is drawn again for each block, so that a drift affects all servers alike."""
     planned = make("abcdefgh", [1], 4, 7)
     orders = {tuple(t.server for t in planned.trials if t.block == block) for block in range(4)}
     assert len(orders) == 4

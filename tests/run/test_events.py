@@ -112,7 +112,7 @@ def test_a_line_that_is_none_of_the_protocols_is_one_clear_line(said_by, line, n
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_result_lacks_nothing_of_its_kind(kind):
-    """What only one kind has is not optional there: a misspelt key is no silent absence."""
+    """A figure that only one kind has is required there, so a misspelt key is an error."""
     fields = msgspec.structs.fields(events.RESULTS[kind])
     assert all(field.required for field in fields)
     own = {"open": "schedule_lag", "storm": "launched_s", "churn": "retried"}
