@@ -1,6 +1,7 @@
 """Guards the page: whole, self-contained, limits before numbers, hostile text as text."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 
 import made
@@ -249,7 +250,8 @@ def test_the_command_writes_the_page(tmp_path):
     done = c10k("report", tmp_path / "s")
     assert done.stdout.strip() == str(tmp_path / "s" / "report.html")
     assert (tmp_path / "s" / "report.html").read_text().startswith("<!doctype html>")
-    c10k("report", tmp_path / "s", tmp_path / "s", "--out", tmp_path / "two.html")
+    shutil.copytree(tmp_path / "s", tmp_path / "again")
+    c10k("report", tmp_path / "s", tmp_path / "again", "--out", tmp_path / "two.html")
     assert "Side by side" in (tmp_path / "two.html").read_text()
     assert len(c10k("report", tmp_path / "none", code=2).stderr.splitlines()) == 1
     nowhere = c10k("report", tmp_path / "s", "--out", tmp_path / "no" / "x.html", code=2)
