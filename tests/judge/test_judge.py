@@ -342,10 +342,10 @@ def test_a_control_that_differs_is_said():
         return made.ok(trial, rate=1e5 * off * (1 + 0.001 * trial.block))
 
     judged = judge(made.session(["alpha", "beta"], [made.load(100)], 8, measure, control=True))
-    (said,) = [line for line in judged.warnings if "told apart" in line]
+    (said,) = [line for line in judged.warnings if "yet the two differ" in line]
     assert "closed 64 B at 100" in said
     quiet = raced({"alpha": 1e5, "beta": 1.1e5})
-    assert not any("told apart" in line for line in quiet.warnings)
+    assert not any("yet the two differ" in line for line in quiet.warnings)
 
 
 def table_of(rates, loads, blocks, noise, seed):
@@ -472,7 +472,7 @@ def test_precision_is_judged_by_the_widest_interval():
     assert "as asked for" in why_enough(judged, Goal(0.03, 50), 8, 0, 1)
     assert why_enough(judged, Goal(width / 2, 50, 100.0), 8, 10, 20) == ""
     assert "as many as allowed" in why_enough(judged, Goal(width / 2, 8), 8, 0, 1)
-    assert "time is over" in why_enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
+    assert "no time for more" in why_enough(judged, Goal(width / 2, 50, 25.0), 8, 10, 20)
     assert widest(judge(made.session(blocks=2))) == float("inf")
 
 

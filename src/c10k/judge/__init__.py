@@ -1,14 +1,17 @@
 """From measurements to rows, ratios, ranks and verdicts. Pure.
 
 figures.py     the figures of one trial, and what limited it
-cells.py       a server under a load, over the blocks
-rows.py        a session's rows: judge() is here
-ranking.py     the servers under the loads of one kind, compared
+cells.py       the trials of one server under one load, over the blocks
+rows.py        the rows of a session; defines judge()
+ranking.py     compares the servers under the loads of one kind
 warnings.py    what a reader must know before the numbers
-scaling.py     what shows over several client counts
-evidence.py    what two sides have of a figure; compare.py judges it, comparison.py says it
-searches.py    two sides of searches
-stats.py       textbook statistics on arrays; samples.py the same for one row's samples
+scaling.py     memory per client, and the breaking point, from several client counts
+evidence.py    a figure's values on two sides, with their interval and p
+compare.py     compares two sides and gives verdicts
+comparison.py  builds the result of a comparison, with its warnings and advice
+searches.py    compares two sides that are searches
+stats.py       textbook statistics on arrays
+samples.py     the same for the samples of one trial or row
 """
 
 from .cells import accepted as accepted

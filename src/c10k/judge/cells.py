@@ -1,4 +1,4 @@
-"""A server under a load, over the blocks: what of it stands, and its figures. Pure."""
+"""The trials of one server under one load, over the blocks, and their figures. Pure."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -21,8 +21,8 @@ def spread(values: Iterable[float | None]) -> Spread | None:
 def by_cell(session: Session) -> dict[Cell, list[Measurement]]:
     """The trials of each server under each load: those planned first, in the plan's order.
 
-    A cell that was planned and has no trial is there, and empty. A search's loads are not
-    planned: they follow in the order in which they were tried.
+    A planned cell without a trial has an empty list. A search's loads are not planned: they
+    follow in the order in which they were tried.
     """
     plan = session.plan
     found: dict[Cell, list[Measurement]] = {
@@ -35,17 +35,17 @@ def by_cell(session: Session) -> dict[Cell, list[Measurement]]:
 
 
 def accepted(trials: Sequence[Measurement]) -> list[Measurement]:
-    """The trials whose figures stand: well-ended and not gated."""
+    """The trials whose figures count: those that ended well and were not gated."""
     return [trial for trial in trials if trial.accepted]
 
 
 def last_attempts(trials: Sequence[Measurement]) -> list[Measurement]:
-    """Of each block, its last attempt."""
+    """The last attempt of each block."""
     return list({trial.trial.block: trial for trial in trials}.values())
 
 
 def row_status(trials: Iterable[Measurement]) -> Status:
-    """ok when every block was; not run when none could be; else failed."""
+    """ok when every block was ok, not run when no block could run, else failed."""
     statuses = {trial.status for trial in trials}
     if statuses == {"ok"}:
         return "ok"
@@ -53,11 +53,11 @@ def row_status(trials: Iterable[Measurement]) -> Status:
 
 
 def floor(session: Session, load: Load, figure: str) -> float | None:
-    """What the control shows of a figure against itself under a load: nothing smaller is claimed.
+    """The noise floor of a figure under a load: no smaller difference is claimed.
 
-    A log-ratio (0.05: some 5 %), the farther end of the interval, infinite below 3 blocks. None
-    where it is not known: no control, none that shares a good block with the reference, or
-    either failed.
+    It is the larger absolute end of the interval of control over reference, as a log-ratio
+    (0.05: about 5 %), and infinite below 3 blocks. None when there is no control, when it
+    shares no good block with the reference, or when either failed.
     """
     names = (session.plan.workload.reference, session.plan.control)
     cells = by_cell(session)
@@ -75,7 +75,7 @@ def by_block(trials: Sequence[Measurement], figure: FigureOf) -> dict[int, float
 
 
 def ratio_of(interval: stats.Interval) -> Ratio:
-    """Of an interval of log-ratios; a median of 0 or inf: one of the two figures was 0."""
+    """The ratio from an interval of log-ratios; its median is 0 or inf where a figure was 0."""
     low, high = stats.undone(interval.low), stats.undone(interval.high)
     with np.errstate(over="ignore"):
         return Ratio(float(np.exp(interval.median)), low, high, interval.blocks)

@@ -1,15 +1,16 @@
-"""Two sides, row by row: ratios with intervals, and a verdict, or why there is none. Pure.
+"""Compares two sides row by row: a ratio with its interval, and a verdict or a reason. Pure.
 
-A side is one session, or several, or one server of a session. A cell is a server under a
-load; each that either side planned gets a row. A side without figures in a cell is no gap
-in a table: what was served before and is not now is broken.
+A side is one session, several sessions, or one server of a session. A cell is one server
+under one load. Every cell that either side planned gets a row, also where a side has no
+figures: a server that worked on side A and fails on side B is broken.
 
-What may be claimed depends on what repeats. Two servers of one session meet in each of its
-blocks, and what the machine does falls on both: they are compared within the blocks. Two
-sessions have no block in common, and blocks of one session say nothing of how far the next
-session would be from it. There the session is what repeats: with three or more a side each
-gives one value; with fewer, a series of equal sessions must say how far sessions lie apart.
-Without that, or without a control, or with fewer than three blocks, it cannot be told.
+What may be claimed depends on what is repeated. Two servers of one session both run in each
+of its blocks, and disturbances of the machine affect both, so they are compared within the
+blocks. Two sessions share no block, and the blocks of one session do not show how much
+sessions differ. There the repeated unit is the session. With three or more sessions on each
+side, every session gives one value. With fewer, a series of equal sessions must show how
+much sessions differ. Without such a series, without a control, or with fewer than three
+blocks, the verdict is "cannot be told".
 """
 
 import math
@@ -53,11 +54,11 @@ def sessions(
     between: Sequence[Session] = (),
     servers: Collection[str] = (),
 ) -> Comparison:
-    """B over A, for every server under every load that either planned.
+    """B over A, for every server under every load that either side planned.
 
-    figures: besides each load's primary one. between: equal sessions, whose spread stands
-    for that of the two sides' where these have fewer than three each. servers: only these.
-    Raises NothingInCommon.
+    figures: compared in addition to each load's primary one. between: equal sessions, whose
+    spread is used where the sides have fewer than three sessions each. servers: the only
+    ones to compare; empty for all. Raises NothingInCommon.
     """
     mine, theirs = side_of("A", a), side_of("B", b)
     if any(session.plan.workload.search for session in (*a, *b)):
@@ -106,7 +107,7 @@ def servers(session: Session, a: str, b: str, figures: Sequence[str] = ()) -> Co
     loads = [load for load in session.plan.workload.loads if {a, b} <= set(names)]
     if not loads or not any(side.trials((load, name)) for load in loads for name in (a, b)):
         raise NothingInCommon(
-            f"{a} and {b} met no load in common; the session has {', '.join(names)}"
+            f"{a} and {b} have no load in common; the session has {', '.join(names)}"
         )
     unfit = _unfit([session])
     rows: list[Compared] = []
@@ -128,10 +129,10 @@ def servers(session: Session, a: str, b: str, figures: Sequence[str] = ()) -> Co
 
 
 def failed(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Compared]:
-    """The rows that are broken, or claimed to be worse with their whole interval beyond it.
+    """The rows that are broken, or worse by more than the threshold with their whole interval.
 
-    thresholds: figure → share (0.05: 5 %); "" stands for each load's primary figure. A
-    broken row fails whatever figure is asked for.
+    thresholds: figure → share (0.05: 5 %); "" means each load's primary figure. With any
+    threshold, a broken row fails, whatever its figure.
     """
     return [
         row
@@ -142,7 +143,7 @@ def failed(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Comp
 
 
 def untold(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Compared]:
-    """The rows that are neither: what they leave open reaches beyond their threshold."""
+    """The rows that neither fail nor pass: their interval may reach beyond the threshold."""
     beyond = failed(comparison, thresholds)
     return [
         row
@@ -154,11 +155,11 @@ def untold(comparison: Comparison, thresholds: Mapping[str, float]) -> list[Comp
 
 
 def _fault(side: Side, cell: Cell) -> tuple[str, str]:
-    """What is wrong with a side's cell ("bad", "noisy", or "" when its figures stand), and why."""
+    """("bad", "noisy", or "" when a side's cell has figures that count; the reason in words)."""
     found = side.trials(cell)
     if not found:
         planned = any(cell in cells for cells in side.cells)
-        return "bad", f"{side.name} has no trial of it" if planned else _absent(side, cell)
+        return "bad", f"{side.name} has no trial of this row" if planned else _absent(side, cell)
     last = [m for trials in found for m in {each.trial.block: each for each in trials}.values()]
     wrong = [m for m in last if m.status != "ok"]
     if wrong:
@@ -169,12 +170,12 @@ def _fault(side: Side, cell: Cell) -> tuple[str, str]:
         return "", ""
     kinds = {gate.kind for trials in found for m in trials for gate in m.gates}
     said = f"{side.name}: every attempt was gated ({', '.join(sorted(kinds))})"
-    # what accuses the machine leaves no figure, and shows nothing to be broken
+    # gates against the machine leave no figure, but do not show that the server is broken
     return "noisy" if kinds <= DISTURBANCES else "bad", said
 
 
 def _absent(side: Side, cell: Cell) -> str:
-    """That a side did not plan a cell; and what is not alike where it planned nearly the same."""
+    """That a side did not plan a cell, and how a load that it did plan with this label differs."""
     load, server = cell
     for other, name in planned(side):
         if name == server and (other.label, other.clients) == (load.label, load.clients):
@@ -189,7 +190,7 @@ def _absent(side: Side, cell: Cell) -> str:
 
 
 def _gone(shown: Cell, key: Cell, mine: Side, theirs: Side) -> Compared | None:
-    """The row of a cell in which a side has no figures that stand; None when both have."""
+    """The row of a cell in which a side has no figures that count; None when both have some."""
     (a, why_a), (b, why_b) = _fault(mine, key), _fault(theirs, key)
     if not a and not b:
         return None
@@ -211,7 +212,7 @@ def _gone(shown: Cell, key: Cell, mine: Side, theirs: Side) -> Compared | None:
 
 
 def _unfit(every: Sequence[Session]) -> str:
-    """Why nothing can be told of these sessions; "" when something can."""
+    """Why these sessions support no verdict at all; "" when they do."""
     if min(len({m.trial.block for m in session.measurements}) for session in every) < ENOUGH:
         return f"fewer than {ENOUGH} blocks"
     if not all(session.plan.control for session in every):
@@ -225,9 +226,9 @@ def _wanted(load: Load, figures: Sequence[str]) -> list[str]:
 
 
 def _judged(found: Sequence[Evidence], unfit: str) -> list[Compared]:
-    """A row each. Those that can be told are one family, for which Holm adjusts.
+    """One row for each. The rows that can be tested are one family, adjusted by Holm's method.
 
-    unfit: why nothing can be told of these sessions; "" when something can.
+    unfit: why these sessions support no verdict at all; "" when they do.
     """
     rows = {}
     left: dict[int, Evidence] = {}
@@ -253,9 +254,9 @@ def _told(each: Evidence, ratio: Ratio | None, word: ComparedVerdict, why: str) 
 
 
 def _verdict(each: Evidence, p: float, level: float) -> tuple[ComparedVerdict, str]:
-    """The word, and the reason where it needs one.
+    """The verdict, and a reason where it needs one.
 
-    level: at which it is tested to be the same; its share, so that few of a table are false.
+    level: this row's share of ALPHA, at which "same" is tested.
     """
     same = (
         each.logs
@@ -270,7 +271,7 @@ def _verdict(each: Evidence, p: float, level: float) -> tuple[ComparedVerdict, s
         sides = " and ".join(name for name, bound in (("A", a), ("B", b)) if bound)
         return (
             "not resolved",
-            f"the client was the limit of {sides}, which no further block changes",
+            f"the client was the limit of {sides}; more blocks would not change that",
         )
     if word in ("faster", "slower"):
         return _word(each.figure, word == "faster"), ""
@@ -278,9 +279,10 @@ def _verdict(each: Evidence, p: float, level: float) -> tuple[ComparedVerdict, s
 
 
 def _by_zeros(each: Evidence) -> ComparedVerdict | None:
-    """Where one side is zero in every block no ratio is, and none is needed.
+    """The verdict where a side is zero in every block, so that there is no ratio.
 
-    Zero in every block of one side and in none of the other is a difference in kind.
+    Both sides always zero: same. One side always zero and the other never: a difference.
+    None in every other case, and with fewer than ENOUGH blocks.
     """
     if min(len(each.a), len(each.b)) < ENOUGH or (any(each.a) and any(each.b)):
         return None
@@ -294,14 +296,14 @@ def _by_zeros(each: Evidence) -> ComparedVerdict | None:
 
 
 def _word(figure: str, better: bool) -> ComparedVerdict:
-    """Of a rate or a time: faster, slower; of anything else: better, worse."""
+    """faster or slower for a rate or a time, better or worse for any other figure."""
     if figure.startswith(("messages_per_s", "latency_", "connect_s")):
         return "faster" if better else "slower"
     return "better" if better else "worse"
 
 
 def _ratio(each: Evidence) -> Ratio | None:
-    """B's over A's; None where A's is not above zero."""
+    """B's figure over A's; None when either has no value, or when A's is not above zero."""
     if not each.a or not each.b:
         return None
     if each.logs:
@@ -321,7 +323,7 @@ def _limit(row: Compared, thresholds: Mapping[str, float]) -> float | None:
 
 
 def _beyond(row: Compared, limit: float) -> bool:
-    """Claimed to be worse, and by more than the limit with the whole interval."""
+    """Whether the row is claimed to be worse, with its whole interval beyond the limit."""
     if row.verdict not in _WORSE:
         return False
     if row.ratio is None:  # from nothing to something
@@ -332,7 +334,7 @@ def _beyond(row: Compared, limit: float) -> bool:
 
 
 def _fine(row: Compared, limit: float) -> bool:
-    """Shown not to be worse by more than the limit."""
+    """Whether the row is shown not to be worse by more than the limit."""
     if row.verdict in _BETTER or (row.verdict == "same" and row.ratio is None):
         return True
     if row.verdict not in ("same", "not resolved", *_WORSE) or row.ratio is None or row.a_bound:

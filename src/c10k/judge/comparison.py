@@ -1,4 +1,4 @@
-"""The rows of a comparison, its warnings, and what would tell more. Pure."""
+"""Builds a comparison: its rows, its warnings, and the command that would tell more. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -12,13 +12,14 @@ BREAKING = "breaking_point"  # the figure of a search
 
 
 class NothingInCommon(UserError):
-    """Two sides that share no server under any load; the message says what each has."""
+    """Two sides that share no server under any load; the message lists what each has."""
 
 
 def blocks_for(comparisons: int) -> int:
-    """How many blocks it takes for one of so many comparisons to be claimed at all.
+    """The fewest blocks with which one of so many comparisons can be claimed at all.
 
-    Wilcoxon's p is never below 2^(1-n), and Holm asks the first for ALPHA / comparisons.
+    With n blocks Wilcoxon's p is never below 2^(1-n), and Holm compares the smallest p with
+    ALPHA / comparisons.
     """
     return 1 + math.ceil(math.log2(max(1, comparisons) / ALPHA))
 
@@ -61,7 +62,7 @@ def comparison_of(
 
 
 def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
-    """The command that would tell what these sessions do not: both in one, by turns."""
+    """A command that runs both in one session, by turns, to decide what these sessions do not."""
     workload = firsts[0].plan.workload.name
     new, slash, old = row.server.partition(" / ")
     if slash:
@@ -80,7 +81,7 @@ def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
 
 
 def what_it_has(session: Session) -> str:
-    """Its servers and loads, in words, for a message that nothing is in common."""
+    """The session's servers and loads in words, for the message of NothingInCommon."""
     counts: dict[str, list[str]] = {}
     for load in session.plan.workload.loads:
         counts.setdefault(load.label, []).append(f"{load.clients:,}")

@@ -1,7 +1,8 @@
-"""What two sides have of a figure in a cell, and what it tells apart. Pure; compare.py judges it.
+"""A figure's values on two sides, their difference, its interval and p. Pure.
 
-A cell is a server under a load. Where every value is above zero the logarithms are compared,
-so that differences are ratios; else the values as they are: a zero is a value, too.
+compare.py gives the verdicts. A cell is one server under one load. Where every value is above
+zero, the logarithms are compared, so that differences are ratios. Otherwise the values
+themselves are compared, because a zero is a value and must not be dropped.
 """
 
 import math
@@ -21,41 +22,41 @@ from .cells import Cell
 from .figures import FIGURES
 
 ALPHA = 0.05
-ENOUGH = stats.MIN_BLOCKS  # blocks, and sessions a side
-ONE = "one session says nothing of how far the next would be from it"
+ENOUGH = stats.MIN_BLOCKS  # the fewest blocks, and the fewest sessions per side
+ONE = "one session does not show how much sessions differ"
 
 Cells = Mapping[Cell, Sequence[Measurement]]
-Group = Sequence[NDArray[np.float64]]  # of a side: each session's values, one a block
-Estimate = Callable[[float], stats.Interval]  # of a confidence
+Group = Sequence[NDArray[np.float64]]  # one side: for each session, one value per block
+Estimate = Callable[[float], stats.Interval]  # confidence → interval
 
 
 class Side(Struct, frozen=True):
-    """What is compared with another: for each of its sessions, what it planned and what came."""
+    """One side of a comparison: its sessions, and the trials of each session by cell."""
 
     name: str  # A or B
     sessions: tuple[Session, ...]
     cells: tuple[Cells, ...]
 
     def trials(self, cell: Cell) -> list[Sequence[Measurement]]:
-        """Of each session that has any."""
+        """The cell's trials, one sequence for each session that has any."""
         return [cells[cell] for cells in self.cells if cells.get(cell)]
 
 
 class Evidence(Struct, frozen=True):
-    """What two sides have of one figure in one cell."""
+    """The values of one figure in one cell on two sides, and what follows from them."""
 
     cell: Cell
     figure: str
-    a: tuple[float, ...]  # a value a block
+    a: tuple[float, ...]  # one value per block
     b: tuple[float, ...]
-    base: float  # A's mean: of logarithms, or of what is not above zero as it is
-    interval: stats.Interval  # B's less A's
+    base: float  # mean of A's values, or of their logarithms when logs
+    interval: stats.Interval  # of B minus A
     logs: bool = True
     p: float = 1.0
-    estimate: Estimate | None = None  # that interval, at any confidence
-    floor: float | None = None  # log-ratio; None: not known
-    bound: tuple[bool, bool] = (False, False)  # the client was the limit
-    why: str = ""  # why nothing can be told
+    estimate: Estimate | None = None  # the interval at another confidence
+    floor: float | None = None  # the noise floor, a log-ratio; None: not known
+    bound: tuple[bool, bool] = (False, False)  # whether the client was the limit, on A and on B
+    why: str = ""  # why there is no verdict
 
 
 def side_of(name: str, sessions: Sequence[Session], control: bool = False) -> Side:
@@ -63,7 +64,7 @@ def side_of(name: str, sessions: Sequence[Session], control: bool = False) -> Si
 
 
 def _cells(session: Session, control: bool) -> dict[Cell, list[Measurement]]:
-    """The trials of each server under each load that the plan has; control: the control's, too."""
+    """The trials by cell, for the plan's loads. control: whether to include the control."""
     plan = session.plan
     return {
         cell: trials
@@ -73,7 +74,7 @@ def _cells(session: Session, control: bool) -> dict[Cell, list[Measurement]]:
 
 
 def renamed(side: Side, load: Load, server: str, name: str) -> Side:
-    """One server of a session as a side of its own, under the name that its row has."""
+    """A side with one server of a session under one load. name: A or B."""
     return Side(name, side.sessions, ({(load, ""): side.cells[0][load, server]},))
 
 
@@ -82,7 +83,7 @@ def planned(side: Side) -> Iterable[Cell]:
 
 
 def values_of(trials: Sequence[Measurement], figure: str) -> list[float]:
-    """The figure of each block's accepted trial, where it is known; zeros are values."""
+    """The figure of each block's accepted trial, where it is known; zeros are kept."""
     found = cells.by_block(trials, FIGURES[figure]).values()
     return [value for value in found if value is not None and math.isfinite(value)]
 
@@ -93,7 +94,10 @@ def _known_floor(session: Session, load: Load, figure: str) -> float | None:
 
 
 def across(cell: Cell, figure: str, mine: Side, theirs: Side, series: Side | None) -> Evidence:
-    """Of two sides that have no blocks in common."""
+    """The evidence of two sides that have no blocks in common.
+
+    series: equal sessions that show how much sessions differ; None when there are none.
+    """
     sides = [
         [values for trials in side.trials(cell) if (values := values_of(trials, figure))]
         for side in (mine, theirs)
@@ -116,7 +120,7 @@ def across(cell: Cell, figure: str, mine: Side, theirs: Side, series: Side | Non
         return replace(found, why=f"fewer than {ENOUGH} blocks count")
     estimate = _estimator(groups, means, _spread(series, cell, figure, found.logs))
     if estimate is None:
-        return replace(found, why="the series of --between lacks it" if series else ONE)
+        return replace(found, why="the sessions of --between lack this row" if series else ONE)
     interval, p = estimate(1 - ALPHA)
     return replace(
         found, interval=interval, p=p, estimate=lambda confidence: estimate(confidence)[0]
@@ -128,7 +132,7 @@ def _estimator(
     means: Sequence[Sequence[float]],
     spread: tuple[float, float] | None,
 ) -> Callable[[float], tuple[stats.Interval, float]] | None:
-    """Confidence → the interval of B's mean less A's and its p; None where nothing tells."""
+    """confidence → (interval of B's mean minus A's, p); None when the spread is not known."""
     units = min(map(len, means))
     if units >= ENOUGH:
         return lambda confidence: stats.welch(means[0], means[1], confidence)
@@ -142,7 +146,7 @@ def _estimator(
 
 
 def _spread(series: Side | None, cell: Cell, figure: str, logs: bool) -> tuple[float, float] | None:
-    """The variance from session to session, and its degrees of freedom; None: not known."""
+    """The variance between sessions, and its degrees of freedom; None when not known."""
     every = [values_of(trials, figure) for trials in series.trials(cell)] if series else []
     known = [values for values in every if values and (not logs or min(values) > 0)]
     if len(known) < ENOUGH:
@@ -152,17 +156,17 @@ def _spread(series: Side | None, cell: Cell, figure: str, logs: bool) -> tuple[f
 
 
 def _error_within(group: Group) -> tuple[float, float]:
-    """The squared error that the blocks of a side's sessions leave, and its freedom.
+    """The squared error of a side's mean from the spread within sessions; degrees of freedom.
 
-    The series' spread holds the like already: counted twice, it errs towards silence, also
-    where its sessions had more blocks than these.
+    The series' spread already contains this error, so it is counted twice. That makes a claim
+    rarer, never more frequent, even where the sessions of the series had more blocks.
     """
     error = sum(float(values.var(ddof=1)) / len(values) for values in group)
     return error / len(group) ** 2, sum(len(values) - 1 for values in group)
 
 
 def within_blocks(cell: Cell, figure: str, mine: Side, theirs: Side) -> Evidence:
-    """Of two servers of one session, block by block; the interval comes with all of them."""
+    """The evidence of two servers of one session, by block; in_blocks() adds interval and p."""
     key = (cell[0], "")
     both = [cells.by_block(side.trials(key)[0], FIGURES[figure]) for side in (mine, theirs)]
     values = [
@@ -178,7 +182,7 @@ def within_blocks(cell: Cell, figure: str, mine: Side, theirs: Side) -> Evidence
         values = [{block: found[block] for block in common} for found in values]
     found = _unknown(cell, figure, *(list(known.values()) for known in values))
     if not common:
-        return replace(found, why=found.why or "known of both in no block")
+        return replace(found, why=found.why or "no block has the figure of both")
     return replace(
         found,
         floor=_known_floor(mine.sessions[0], cell[0], figure),
@@ -187,13 +191,13 @@ def within_blocks(cell: Cell, figure: str, mine: Side, theirs: Side) -> Evidence
 
 
 def in_blocks(found: Sequence[Evidence]) -> list[Evidence]:
-    """With intervals and p, for which it matters how many rows there are."""
+    """The same with intervals and p; which test gives p depends on the number of rows."""
     level = ALPHA / max(1, sum(not each.why for each in found))
     return [each if each.why else _paired(each, level) for each in found]
 
 
 def _paired(each: Evidence, level: float) -> Evidence:
-    """By the rule of stats.compare: Wilcoxon's p where the blocks can reach the level."""
+    """Adds interval and p as stats.compare does: Wilcoxon's p where the blocks can reach level."""
     old, new = _scaled(each.a, each.logs), _scaled(each.b, each.logs)
     differences = (new - old).tolist()
     blocks = len(differences)
@@ -215,7 +219,7 @@ def _scaled(values: Sequence[float], logs: bool) -> NDArray[np.float64]:
 
 
 def _unknown(cell: Cell, figure: str, a: Sequence[float], b: Sequence[float]) -> Evidence:
-    """The values, before anything is estimated of them."""
+    """The values of both sides, without an estimate; `why` names the sides without any."""
     lacking = [name for name, values in (("A", a), ("B", b)) if not values]
     return Evidence(
         cell=cell,
@@ -230,7 +234,7 @@ def _unknown(cell: Cell, figure: str, a: Sequence[float], b: Sequence[float]) ->
 
 
 def _floor(mine: Side, theirs: Side, load: Load, figure: str) -> float | None:
-    """The greater of the two sides' noise floors, a side's the median of its sessions'."""
+    """The greater of the sides' noise floors; a side's is the median over its sessions."""
     sides = [
         [
             known

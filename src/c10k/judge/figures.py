@@ -1,4 +1,4 @@
-"""The figures of one trial, and what limited it: pure. judge.py summarises them over the blocks."""
+"""The figures of one trial, and what limited it. Pure. rows.py summarises them over the blocks."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -10,21 +10,21 @@ from ..model import Cause, Limiter, Measurement, Memory
 from ..plan.gates import BOUND_SHARE, bound_by
 from . import samples
 
-UNSETTLED_SHARE = 0.02  # of the rate: what a longer warm-up must change to be asked for
-MOST_S = 100_000.0  # of a trial that is looked at: a day, and some
-BIN_S = 0.02  # the slices that the warm-up's rule is applied to
+UNSETTLED_SHARE = 0.02  # share of the rate that a longer warm-up must change to count
+MOST_S = 100_000.0  # seconds of a trial that are examined: somewhat more than a day
+BIN_S = 0.02  # length of the bins to which MSER-5 is applied
 
-FigureOf = Callable[[Measurement], float | None]  # of one trial
-KnownLimits = Mapping[str, int]  # of the environment's group "limits", those that are known
+FigureOf = Callable[[Measurement], float | None]  # computes a figure of one trial
+KnownLimits = Mapping[str, int]  # the known ones of the environment's group "limits"
 
 
 def server_cpu_s(measurement: Measurement) -> float | None:
-    """CPU time of the server's processes during the slice.
+    """CPU time of the server's processes during the slice, s.
 
-    Some kernels keep the time of interrupts, in which all that loopback receives is worked
-    off, out of the clock of the process that causes them. There, and where that is not
-    known, it is as long as the server's cores were busy, if that is longer: nobody else is
-    on them, but for what the gates let through.
+    Loopback traffic is received in interrupts, and some kernels do not charge their time to
+    the process that causes them. On such a kernel, or where the kernel's rule is not known,
+    the figure is the busy time of the server's cores, when that is longer: apart from what
+    the gates let through, only the server runs on these cores.
     """
     use, duration_s = measurement.server, measurement.duration_s
     if use.cpu_s is None:
@@ -35,9 +35,9 @@ def server_cpu_s(measurement: Measurement) -> float | None:
 
 
 def server_cpu_share(measurement: Measurement) -> float | None:
-    """How busy the server was during the slice, of all that it could be: 1 is the most.
+    """The server's CPU time during the slice as a share of what its cores offer: 1 is the most.
 
-    With several cores, that is all of them busy; without cores of its own, one.
+    1 means that all of its cores were busy, or one core when it is not pinned.
     """
     cpu_s = server_cpu_s(measurement)
     if cpu_s is None or not measurement.duration_s:
@@ -56,15 +56,15 @@ def server_cpu_us_per_message(measurement: Measurement) -> float | None:
 def client_cpu_us_per_message(measurement: Measurement) -> float | None:
     """CPU time of the workers per message, µs; closed loop only.
 
-    An open loop's client spins while it waits, so its CPU time says nothing.
+    An open loop's client spins while it waits, so its CPU time means nothing there.
     """
     if measurement.client_cpu_s is None or not measurement.trial.load.facts.closed_loop:
         return None
     return measurement.client_cpu_s / measurement.messages * 1e6 if measurement.messages else None
 
 
-# All that a client takes of the machine. Bytes that wait in a socket's buffer are partly
-# slab as well; the readings are taken when none wait.
+# All the memory that a client takes from the machine. Bytes that wait in a socket's buffer
+# would partly be counted as slab, too; the readings are taken when none wait.
 MEMORY_PARTS = (
     "pss_bytes",
     "kernel_stacks_bytes",
@@ -75,30 +75,30 @@ MEMORY_PARTS = (
 
 
 def total_bytes(memory: Memory) -> int | None:
-    """All parts together; None when one is not known: a total without it would be none."""
+    """The sum of all parts, in bytes; None when a part is not known."""
     parts = [getattr(memory, name) for name in MEMORY_PARTS]
     return None if None in parts else sum(parts)
 
 
 def memory_per_client_bytes(measurement: Measurement) -> float | None:
-    """What the machine gave up from no client to all of them, per client.
+    """The growth of all memory between no client and all clients, bytes per client.
 
-    The server's own memory, and the kernel's: stacks of threads, page tables, its objects
-    and the sockets' buffers. Of the kernel's all but the page tables are told for the whole
-    machine only, so the clients' side of the connections is in them, the same for all servers.
+    It is the server's own memory and the kernel's: thread stacks, page tables, kernel objects
+    and socket buffers. Apart from the page tables, the kernel reports its memory for the whole
+    machine only. So the clients' side of the connections is included, equally for all servers.
     """
     use = measurement.server
     return _per_client(measurement, use.before, use.after, total_bytes)
 
 
 def own_memory_per_client_bytes(measurement: Measurement) -> float | None:
-    """The part of it that the server's processes hold."""
+    """The part of memory_per_client_bytes that the server's processes hold."""
     use = measurement.server
     return _per_client(measurement, use.before, use.after, lambda memory: memory.pss_bytes)
 
 
 def loaded_memory_per_client_bytes(measurement: Measurement) -> float | None:
-    """memory_per_client_bytes once more after the slice, with all clients still there."""
+    """memory_per_client_bytes, read after the slice, with all clients still connected."""
     use = measurement.server
     return _per_client(measurement, use.before, use.loaded, total_bytes)
 
@@ -116,12 +116,12 @@ def _per_client(
 
 
 def unsettled(measurement: Measurement) -> bool:
-    """Whether a trial is known not to have been steady from its slice's start on.
+    """Whether a trial is known not to have been steady from the start of its slice.
 
-    The echoes' counts are put into bins of equal length by linear interpolation, and
-    stats.settled (MSER-5) says where the unsteady beginning should be cut off. A later
-    cut than the warm-up's counts only when it would change the rate by more than
-    UNSETTLED_SHARE; a rate that never settles, when the slice's halves differ by as much.
+    The echo counts are put into bins of equal length by linear interpolation, and
+    samples.settled (MSER-5) says where the unsteady beginning should be cut off. A cut after
+    the warm-up counts only when it would change the rate by more than UNSETTLED_SHARE. A rate
+    that never settles counts when the second half of the slice differs that much from the whole.
     """
     load = measurement.trial.load
     if not load.facts.rate or measurement.status != "ok" or not measurement.bins:
@@ -132,7 +132,7 @@ def unsettled(measurement: Measurement) -> bool:
     bins = np.diff(np.interp(edges, at_s, counts))
     start = round(load.warmup_s / BIN_S)
     if len(bins) < samples.MIN_BINS or start >= len(bins):
-        return False  # too short to say
+        return False  # too short to tell
     cut = samples.settled(bins.tolist())
     if cut is None:
         cut = (start + len(bins)) // 2
@@ -141,7 +141,7 @@ def unsettled(measurement: Measurement) -> bool:
     return bool(abs(bins[cut:].mean() / max(bins[start:].mean(), 1e-9) - 1) > UNSETTLED_SHARE)
 
 
-# environment limit → how many threads of a process it allows for each of its units
+# a limit of the environment → how many threads of a process each of its units allows
 _THREAD_LIMITS = {
     "threads_max": 1.0,
     "pid_max": 1.0,
@@ -149,11 +149,11 @@ _THREAD_LIMITS = {
     "cgroup_pids": 1.0,
     "max_map_count": 0.5,  # a stack and its guard page are a mapping each
 }
-_NEAR = 0.97  # of a limit that other processes use, too
+_NEAR = 0.97  # this share of a limit counts as reached: other processes use it, too
 
 
 def limiter(measurement: Measurement, limits: KnownLimits | None = None) -> Limiter | None:
-    """What stopped a trial from going faster, or at all; None for one that was not run."""
+    """What kept a trial from being faster, or from working; None for one that was not run."""
     if measurement.status == "not run":
         return None
     if measurement.status == "failed" and (cause := _cause(measurement, limits or {})):
@@ -171,7 +171,7 @@ def limiter(measurement: Measurement, limits: KnownLimits | None = None) -> Limi
 
 
 def _cause(measurement: Measurement, limits: KnownLimits) -> Cause:
-    """What a failed trial ran out of: by the limits that it reached, else by what it said."""
+    """What a failed trial ran out of: by the limits that it reached, else by its own cause."""
     use = measurement.server
     hard = limits.get("descriptors_hard")
     if hard and use.descriptors_max and use.descriptors_max >= hard - 16:
@@ -183,7 +183,7 @@ def _cause(measurement: Measurement, limits: KnownLimits) -> Cause:
 
 
 def longest_silence_s(measurement: Measurement) -> float | None:
-    """The longest that any client waited for an echo, whether it came or not."""
+    """The longest time that any client waited for an echo, whether or not it came."""
     latency = measurement.latency
     if latency is None or latency.max_us is None:
         return None
@@ -191,14 +191,14 @@ def longest_silence_s(measurement: Measurement) -> float | None:
 
 
 def stalls_per_s(measurement: Measurement) -> float | None:
-    """Stretches of 10 ms or longer in which messages waited and nobody was answered."""
+    """Stalls per second: times of 10 ms or longer in which messages waited and no echo came."""
     if measurement.stalls is None or not measurement.duration_s:
         return None
     return measurement.stalls / measurement.duration_s
 
 
 def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, int]:
-    """Percentile → ns, of those that enough of the trial's latencies lie beyond."""
+    """Percentile → ns, for the percentiles that enough of the trial's latencies lie beyond."""
     if trial.latency is None or not trial.latency.histogram:
         return {}
     histogram = latencies.decoded(trial.latency.histogram)
@@ -212,7 +212,7 @@ def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, 
     }
 
 
-# row field → the figure of one trial
+# field of a row → the function that computes the figure of one trial
 FIGURES: dict[str, FigureOf] = {
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
@@ -240,6 +240,6 @@ FIGURES: dict[str, FigureOf] = {
     ),
 }
 
-# which figures are better when they are greater; the others are when they are less
+# the figures that are better when greater; all others are better when smaller
 _MORE = {"messages_per_s", "fairness", "slowest_share"}
 MORE_IS_BETTER = {name: name in _MORE for name in FIGURES}

@@ -1,4 +1,4 @@
-"""The servers under the loads of one kind, compared: ratios, verdicts, ranks. Pure."""
+"""Compares the servers under the loads of one kind: ratios, verdicts, ranks. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations
@@ -13,15 +13,15 @@ from .cells import Cell, by_block, ratio_of
 from .figures import FIGURES, MORE_IS_BETTER, server_cpu_us_per_message
 
 SAME_MARGIN = 0.03  # "same": the ratio is shown to be within 3 % of 1
-ALPHA = 0.05  # a table with any false claim in it is no oftener than this
-VERDICTS_SHARE = 0.8  # of ALPHA: the verdicts'; the pairs that only ranks show have the rest
+ALPHA = 0.05  # the greatest probability that a table contains a false claim
+VERDICTS_SHARE = 0.8  # share of ALPHA for verdicts; the rest is for pairs that only ranks show
 
-Values = Mapping[int, float | None]  # a figure by blocks
-_Pair = tuple[Load, str, str]  # under this load, the one over the other
+Values = Mapping[int, float | None]  # block → figure
+_Pair = tuple[Load, str, str]  # under this load, the first server over the second
 
 
 class Comparisons(NamedTuple):
-    """What a session says of the loads of one kind, which are printed as one table."""
+    """What is printed as one table: the rows of all loads of one kind, with their comparisons."""
 
     rows: dict[Load, list[Row]]
     noise: list[NoiseFloor]
@@ -29,11 +29,11 @@ class Comparisons(NamedTuple):
 
 
 class _Field(NamedTuple):
-    """The servers under one load, as far as they can be compared."""
+    """The servers under one load that can be compared."""
 
     load: Load
     rows: Sequence[Row]
-    values: Mapping[str, Values]  # server → the figure that the load is about
+    values: Mapping[str, Values]  # server → the load's primary figure
     costs: Mapping[str, float]  # server → CPU time per message over the C floor's
     reference: str
     control: str
@@ -45,27 +45,28 @@ class _Field(NamedTuple):
 
     @property
     def ranked(self) -> list[str]:
-        """The servers that have a rank: the control is its reference once more."""
+        """The servers that get a rank: all but the control, which repeats the reference."""
         return sorted(self.values.keys() - {self.control})
 
     def ratios(self, server: str, against: str) -> tuple[float, ...]:
-        """The log-ratios of two servers, one a block that both have."""
+        """The log-ratios of two servers, one for each block that both have."""
         return stats.log_ratios(self.values[server], self.values[against])
 
     def pairs(self) -> Iterable[tuple[str, str]]:
-        """Every two of them, the reference always the second."""
+        """Every pair of ranked servers; the reference is always the second."""
         for a, b in combinations(self.ranked, 2):
             yield (b, a) if a == self.reference else (a, b)
 
     def stands(self, verdict: str, server: str, against: str) -> bool:
-        """A bound (at least so fast) supports only that it is faster than what is not bound."""
+        """Whether bounds allow the verdict: a bound (at least this fast) shows a server only to be
+        faster than one without a bound."""
         bound = {row.server for row in self.rows if row.bound}
         if server in bound:
             return verdict == "faster" and against not in bound
         return verdict == "slower" if against in bound else True
 
     def placed(self, verdicts: Mapping[tuple[str, str], Verdict], noisy: bool) -> list[Row]:
-        """The rows with what the comparisons say of them. noisy: without a noise floor, no rank."""
+        """The rows with ratio, verdict and rank. noisy: no noise floor is known, so no rank."""
         claims = [
             pair if word == "faster" else pair[::-1]
             for pair, word in verdicts.items()
@@ -101,7 +102,7 @@ def compared(
     table: Mapping[Load, Sequence[Row]],
     cells: Mapping[Cell, Sequence[Measurement]],
 ) -> Comparisons:
-    """The rows with ratio, verdict, rank and cost over the floor; and the noise floors."""
+    """The rows with ratio, verdict, rank and cost over the floor; noise floors and warnings."""
     reference, control = session.plan.workload.reference, session.plan.control
     fields = [
         _Field(
@@ -132,7 +133,7 @@ def compared(
 def _verdicts(
     fields: Sequence[_Field], noise: Mapping[Load, float]
 ) -> dict[Load, dict[tuple[str, str], Verdict]]:
-    """What is claimed of each pair of each load; all of them are one family."""
+    """The verdict on each pair under each load; all of them are one family."""
     if not fields:
         return {}
     family = {(f.load, *pair): f.ratios(*pair) for f in fields for pair in f.pairs()}
@@ -155,7 +156,7 @@ def _verdicts(
 def _comparable(
     load: Load, rows: Sequence[Row], cells: Mapping[Cell, Sequence[Measurement]]
 ) -> dict[str, Values]:
-    """The figure that the load is about, of each server whose row stands."""
+    """The load's primary figure by block, of each server whose row is ok."""
     name = load.facts.primary
     found = {
         row.server: by_block(cells[load, row.server], FIGURES[name])
@@ -172,10 +173,11 @@ def _any(values: Values) -> bool:
 def _noise(
     fields: Sequence[_Field], reference: str, control: str
 ) -> tuple[dict[Load, float], list[NoiseFloor], list[str]]:
-    """What the reference shows against itself: by load, to print, and where it should not.
+    """The noise floors: as log-ratios by load, for printing, and as warnings.
 
-    It is an estimate from the same few blocks as all else, so it may come out too small; the
-    control that is told apart from its reference is said, as nothing should do that.
+    A floor is the difference between the reference and itself. It is estimated from the same
+    few blocks as everything else, so it may be too small. A control that differs from its
+    reference is a warning, because nothing should make them differ.
     """
     itself = {
         field.load: ratios
@@ -187,7 +189,7 @@ def _noise(
     floors = [NoiseFloor(load, ratio_of(each.interval)) for load, each in found.items()]
     apart = [load for load, each in found.items() if each.verdict in ("faster", "slower")]
     said = (
-        f"{control} is {reference} under another name, and yet was told apart from it: "
+        f"{control} is {reference} under another name, and yet the two differ: "
         f"{_named(apart)}. Something besides the servers differs there: trust no small difference"
     )
     finite = {load: floor for load, floor in noise.items() if floor < float("inf")}
@@ -199,7 +201,7 @@ def _named(loads: Iterable[Load]) -> str:
 
 
 def _weights(family: Iterable[_Pair], reference: str) -> dict[_Pair, float]:
-    """How a table's rate of false claims is shared out: most of it for what it prints."""
+    """Each comparison's share of a table's rate of false claims; most is for printed verdicts."""
     pairs = list(family)
     verdicts = sum(against == reference for *_, against in pairs)
     others = len(pairs) - verdicts
@@ -212,7 +214,7 @@ def _weights(family: Iterable[_Pair], reference: str) -> dict[_Pair, float]:
 def _over_floor(
     load: Load, rows: Sequence[Row], cells: Mapping[Cell, Sequence[Measurement]]
 ) -> dict[str, float]:
-    """CPU time per message over that of the C floor, of the servers whose rows stand."""
+    """CPU time per message over that of the C floor, for the servers whose rows are ok."""
     costs = {
         row.server: by_block(cells[load, row.server], server_cpu_us_per_message)
         for row in rows

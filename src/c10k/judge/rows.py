@@ -1,12 +1,11 @@
-"""From measurements to rows, ratios, ranks and the limiter: pure.
+"""Turns a session's measurements into rows with ratios, ranks and limiters. Pure.
 
-Every figure is taken per trial, then summarised over the blocks: the median, with the
+Every figure is computed per trial, then summarised over the blocks: the median, with the
 least and the greatest beside it. Percentiles are never pooled or averaged. Servers are
-compared by the ratio of their figures within a block, which takes out what drifts between
-blocks. All comparisons of one kind of load, which are printed as one table, are one family.
-Who failed under a load is shown there and compared with nobody: to judge a server by the
-blocks in which it held would be to judge it by its luck. What the rules are and where they
-come from stands in docs/method.md.
+compared by the ratio of their figures within a block, which removes drift between blocks.
+All comparisons of one kind of load are one family, printed as one table. A server that failed
+under a load is shown there, but not compared: the blocks in which it did not fail would show
+only its luck. docs/method.md gives the rules and their sources.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,12 +21,12 @@ from .ranking import compared
 from .warnings import is_finished, warnings_of
 
 PERCENTILES = ("latency_p50_us", "latency_p99_us", "latency_p999_us")
-# What an old session counted twice: here, and again by how the connection ended.
+# An old session counted such a failure twice: by this name, and by how the connection ended.
 _ENDED_EARLY = "the connection ended before its echo"
 
 
 def judge(session: Session) -> Judged:
-    """The rows of a session, finished or not, in the plan's order of loads and servers."""
+    """The rows of a session, finished or not, in the plan's order of loads, then servers."""
     plan = session.plan
     told = session.environment.get("limits", {})
     limits: KnownLimits = {key: value for key, value in told.items() if isinstance(value, int)}
@@ -67,7 +66,7 @@ def row_of(
 ) -> Row:
     good = accepted(trials)
     ended = [trial for trial in trials if trial.messages is not None]
-    # Gated or past its limit, what a server did is shown when there is nothing better.
+    # The figures of gated or failed trials are shown when there are no better ones.
     shown = good or [trial for trial in ended if trial.status == "ok"] or ended or list(trials)
     last = last_attempts(trials)
     row = Row(
@@ -81,7 +80,7 @@ def row_of(
         blocks=len({trial.trial.block for trial in good}),
         blocks_run=len(last),
         bound=any(map(bound_by, shown)),
-        # A gated attempt that was repeated is published with its trial, and not counted here.
+        # An attempt that was repeated is kept in the session, but not counted here.
         connected=_least(trial.connected for trial in last),
         served=_least(trial.served for trial in last),
         unserved=_sum(
@@ -110,15 +109,15 @@ def row_of(
 def _known(percentile: str, trials: Iterable[Measurement]) -> bool:
     """Whether a percentile is known in every trial that had any latency.
 
-    It is left out of a trial when too few intervals lie beyond it, which is so where a rare
-    stall fell into the slice: a median of the rest would be that of the lucky trials.
+    A trial lacks it when too few intervals lie beyond it, as when a rare stall fell into the
+    slice. A median of the other trials would be that of the lucky ones.
     """
     figure = FIGURES[percentile]
     return all(figure(trial) is not None for trial in trials if trial.latency)
 
 
 def _hosts(trial: Measurement) -> str:
-    """Who served, and who the clients were."""
+    """The hosts of a trial as text: server ← clients."""
     of = {
         role: ", ".join(host.name for host in trial.hosts if host.role == role)
         for role in ("server", "client")
@@ -127,7 +126,7 @@ def _hosts(trial: Measurement) -> str:
 
 
 def _reasons(trials: Sequence[Measurement], gated: bool) -> str:
-    """Why each block is not ok; of a row that nothing of stands, why it was gated."""
+    """Why each block is not ok. gated: no trial was accepted, so the gates are named, too."""
     told = []
     for trial in trials:
         why = (
@@ -144,7 +143,7 @@ def _reasons(trials: Sequence[Measurement], gated: bool) -> str:
 
 
 def _errors(trials: Iterable[Measurement]) -> dict[str, int]:
-    """What went wrong, by its name, each failure once."""
+    """Name of an error → how often it occurred; each failure counts once."""
     errors: dict[str, int] = {}
     for trial in trials:
         for name, count in _once(trial).items():
@@ -153,8 +152,11 @@ def _errors(trials: Iterable[Measurement]) -> dict[str, int]:
 
 
 def _once(trial: Measurement) -> dict[str, int]:
-    """A trial's failures. In those from before the engine's own CPU time was recorded, a
-    connection that ended before its first echo stands twice: as that, and by how it ended."""
+    """A trial's errors, each counted once.
+
+    In trials from before the engine's own CPU time was recorded, a connection that ended
+    before its first echo is counted twice: by that name, and by how it ended.
+    """
     early = trial.errors.get(_ENDED_EARLY, 0)
     ended = sum(
         count

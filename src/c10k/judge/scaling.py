@@ -1,4 +1,4 @@
-"""What shows over several client counts only: memory per client, the breaking point. Pure."""
+"""Results that need several client counts: memory per client, the breaking point. Pure."""
 
 from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
@@ -12,7 +12,7 @@ from .figures import KnownLimits, limiter, total_bytes
 
 
 def memory(session: Session) -> Iterable[MemoryRow]:
-    """Memory per client as a slope over the client counts, of servers that met several."""
+    """Memory per client as a slope over the client counts, for servers with three or more."""
     for server in session.plan.servers:
         if server.name == session.plan.control:
             continue
@@ -53,7 +53,7 @@ def _growth(
     read: Sequence[tuple[int, Memory, Memory, int | None]],
     bytes_of: Callable[[Memory], int | None],
 ) -> Slope | None:
-    """Of one kind of memory, from (clients, before, after) of many trials."""
+    """The growth per client of one kind of memory. read: (clients, before, after, threads)."""
     held = [(served, bytes_of(before), bytes_of(after)) for served, before, after, _ in read]
     return _slope([(n, b - a) for n, a, b in held if a is not None and b is not None])
 
@@ -67,7 +67,7 @@ def _slope(points: Sequence[tuple[float, float]]) -> Slope | None:
 
 
 def breaking(session: Session, limits: KnownLimits) -> Iterable[BreakingPoint]:
-    """How far each server came, where the session searched for it."""
+    """Each server's breaking point, when the session is a search; empty otherwise."""
     wanted = session.plan.workload.search
     for server in session.plan.servers if wanted else ():
         assert wanted is not None

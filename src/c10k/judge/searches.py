@@ -1,4 +1,4 @@
-"""Two sides of searches: how far each server goes on either. Pure."""
+"""Compares two sides that are searches: how many clients each server holds on either. Pure."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -18,7 +18,7 @@ def searches(
     names: tuple[str, str],
     only: Sequence[tuple[str, str]] = (),
 ) -> Comparison:
-    """How far each server goes on either side. only: these pairs, not each with itself."""
+    """The breaking points of B over A. only: pairs (in A, in B); empty: each server with itself."""
     levels = {
         (session.plan.workload.search and session.plan.workload.search.p99_ms,
          replace(session.plan.workload.loads[0], clients=1))
@@ -47,14 +47,15 @@ def searches(
         )
         for old, new in pairs
     ]
-    said = () if min(len(a), len(b)) >= ENOUGH else ("one search says little of the next",)
+    few = ("one search does not show how much searches differ",)
+    said = () if min(len(a), len(b)) >= ENOUGH else few
     return comparison_of(names, rows, said, (a[0], b[0]))
 
 
 def _farther(
     cell: Cell, a: Sequence[BreakingPoint], b: Sequence[BreakingPoint], close: float
 ) -> Compared:
-    """By what held and what failed, of several searches the least and the greatest."""
+    """The row of one server: the least count that held and the greatest that failed, per side."""
     reached = [min((point.holds or 0 for point in side), default=0) for side in (a, b)]
     failing = [_fails(side) for side in (a, b)]
     spreads = [
@@ -82,7 +83,7 @@ def _farther(
         min(len(a), len(b)),
     )
     if not old_fails and not new_fails:
-        return row_of(cell, BREAKING, both, None, "same", "both hold the most that was tried")
+        return row_of(cell, BREAKING, both, None, "same", "both hold the highest count tried")
     verdict: ComparedVerdict = "not resolved"
     if old_fails and new > old_fails * (1 + close):
         verdict = "farther"
@@ -92,6 +93,6 @@ def _farther(
 
 
 def _fails(points: Sequence[BreakingPoint]) -> int | None:
-    """The greatest count at which one of them failed; None when one of them did not."""
+    """The greatest count at which a search failed; None when any search did not fail."""
     known = [point.fails for point in points if point.fails is not None]
     return max(known) if known and len(known) == len(points) else None

@@ -1,15 +1,16 @@
-"""The statistics of the judge: pure functions over numbers, nothing of ours imported.
+"""The statistics of the judge: pure functions over numbers.
 
 The unit of evidence is the block: in each, every server ran once on the same machine at
-nearly the same time. A server is therefore compared with another by the log of their
-ratio within each block, and what is said about the two rests on those few log-ratios,
-never on the many messages inside a trial, which are not independent of each other.
+nearly the same time. So two servers are compared by the log of their ratio within each
+block. Verdicts rest on those few log-ratios, never on the many messages inside a trial,
+which are not independent of each other.
 
 A log-ratio of 0 means equal, log(1.05) means 5 % more. A figure of 0 is an outcome, not a
-missing one: its log-ratio is -inf, that to a reference of 0 is +inf, and two zeros tie. What
-goes by ranks takes these as the most extreme of all; what goes by means cannot, and says
-nothing. Blocks are few, so each rule here is the one that keeps its stated rate when they
-are few, and it says nothing at all (an infinite interval, p = 1) below MIN_BLOCKS.
+missing value: its log-ratio is -inf, the log-ratio to a reference of 0 is +inf, and two zeros
+tie. Methods that use ranks take infinite values as the most extreme; methods that use means
+cannot, and claim nothing. Blocks are few, so every rule here was chosen because it keeps its
+stated error rate with few blocks. Below MIN_BLOCKS nothing is claimed: the interval is
+infinite, and p is 1.
 """
 
 import math
@@ -30,9 +31,9 @@ _Floats = NDArray[np.float64]
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """A median over blocks and what it may truly be.
+    """A median over blocks and the interval that holds the true one.
 
-    Infinite ends: too few blocks to say, or a figure of 0 lies that far out.
+    An end is infinite when there are too few blocks, or when figures of 0 reach that far.
     """
 
     median: float
@@ -46,15 +47,15 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 def undone(logarithm: float) -> float | None:
-    """e to an end of an interval that was made of logarithms; None when it is beyond any float."""
+    """exp of an interval's end; None when the end is infinite or exp of it would overflow."""
     return math.exp(logarithm) if abs(logarithm) < 700 else None
 
 
 class PairVerdict(msgspec.Struct, frozen=True):
-    """Two servers, or a server and the reference, as far as the blocks tell them apart."""
+    """The result for two servers, or for a server and the reference."""
 
     interval: Interval  # of the log-ratio, at confidence 1 - alpha
-    p_adjusted: float  # Holm's, over the family it was tested with
+    p_adjusted: float  # by Holm's method, over its family
     equivalent: bool
     verdict: Verdict
 
@@ -64,10 +65,9 @@ def log_ratios(
 ) -> tuple[float, ...]:
     """log(value / reference) for each block that has both, in the order of the blocks.
 
-    -inf where the value is 0, inf where the reference is, 0 where both are: to drop a block
-    with a 0 would take a server's worst block from its record. A block in which either
-    figure is missing, negative or not finite is dropped: a failed trial is reported as
-    such, it is no ratio.
+    -inf where the value is 0, inf where the reference is 0, 0 where both are 0: dropping such
+    a block would remove a server's worst block. A block in which either figure is missing,
+    negative or not finite is dropped: a failed trial is reported as failed, not as a ratio.
     """
     pairs = ((values_by_block[b], reference_by_block.get(b)) for b in sorted(values_by_block))
     return tuple(
@@ -88,7 +88,7 @@ def _log_ratio(value: float, reference: float) -> float:
 
 
 def median(values: Sequence[float]) -> float:
-    """The median of log-ratios; half-way between -inf and inf lies 0, as in a tie."""
+    """The median of log-ratios; 0 is half-way between -inf and inf, as in a tie."""
     x = np.sort(np.asarray(values, dtype=np.float64))
     return float(_half_way(x[(len(x) - 1) // 2], x[len(x) // 2]))
 
@@ -99,29 +99,30 @@ def _half_way(a: NDArray[np.float64], b: NDArray[np.float64]) -> _Floats:
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
-    """The median of one value a block, and an interval that holds the true one.
+    """The median of one value per block, and an interval that holds the true median.
 
-    values: log-ratios, one a block. The ends are infinite below MIN_BLOCKS.
+    values: log-ratios, one per block. The ends are infinite below MIN_BLOCKS.
     Raises ValueError when values is empty.
 
     Not a percentile bootstrap: that misses its rate where blocks are few. In simulation
     its 95 % interval of the median held 75 % of the time with 3 blocks, 87 % with 7 and
-    93 % with 20. In its place:
+    93 % with 20. Used instead:
 
-    - the signed-rank interval, as soon as it can reach the confidence (6 blocks for
+    - the signed-rank interval, where there are enough blocks to reach the confidence (6 blocks for
       95 %): the k-th smallest and k-th largest mean of two blocks (Hodges & Lehmann 1963;
       Hollander, Wolfe & Chicken, Nonparametric Statistical Methods, 3.3). It excludes 0
       exactly when Wilcoxon's test rejects, and one odd block does not stretch it;
-    - below that Student's t interval of the mean, which held 95 % or more for normal and
-      for heavy-tailed values alike.
+    - with fewer blocks, Student's t interval of the mean, which held 95 % or more of the time
+      for both normal and heavy-tailed values.
 
-    Both take the log-ratios to be symmetric about their median, as they are by design
-    between equals (swapping the two names only turns the sign). Strong skew costs
-    coverage. Should the median itself lie outside, the interval is widened to hold it.
+    Both assume that the log-ratios are symmetric about their median. Between equal servers
+    they are so by design, because swapping the two names only changes the sign. Strong skew
+    lowers the coverage. If the median lies outside the interval, the interval is widened to
+    hold it.
 
     With an infinite log-ratio (a figure of 0) there is no t interval, so below 6 blocks the
-    ends are infinite; the signed-rank interval takes it as the most extreme of all, and an
-    end is infinite when enough blocks are. -inf and inf in the same sample are half-way at 0.
+    ends are infinite. The signed-rank interval takes such a value as the most extreme, and an
+    end is infinite when enough blocks are infinite. The mean of -inf and inf is taken as 0.
     """
     if not len(values):
         raise ValueError("no blocks, so no median")
@@ -131,7 +132,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
     if n < MIN_BLOCKS or (0.5**n > tail and not np.isfinite(x).all()):
         low, high = -math.inf, math.inf
     elif 0.5**n <= tail:
-        # The number of rank sums (and so of means) that may be left out at each end.
+        # How many rank sums, and therefore means, may be left out at each end.
         out = int(np.searchsorted(_rank_sums(tuple(range(1, n + 1))), tail, side="right"))
         first, second = np.triu_indices(n)
         means = np.sort(_half_way(x[first], x[second]))
@@ -146,11 +147,11 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
 def welch(
     before: Sequence[float], after: Sequence[float], confidence: float = 0.95
 ) -> tuple[Interval, float]:
-    """How much greater after's mean is than before's: its interval, and the two-sided p.
+    """The interval of after's mean minus before's, and the two-sided p that it is 0.
 
-    For two independent samples, of two sessions, which share no blocks; of logarithms, so
-    that the difference is a log-ratio. Welch's t with the Welch-Satterthwaite degrees of
-    freedom (Welch 1947). Infinite ends and p = 1 when either has fewer than MIN_BLOCKS.
+    For two independent samples, such as two sessions, which share no blocks. With samples of
+    logarithms the difference is a log-ratio. Welch's t with the Welch-Satterthwaite degrees
+    of freedom (Welch 1947). Infinite ends and p = 1 when either has fewer than MIN_BLOCKS.
     Raises ValueError when either is empty.
     """
     if not len(before) or not len(after):
@@ -177,11 +178,11 @@ def contrast(
     blocks: int,
     confidence: float = 0.95,
 ) -> tuple[Interval, float]:
-    """A difference whose squared error is a sum of parts: its interval, and the two-sided p.
+    """The interval of a difference whose error has several sources, and the two-sided p.
 
-    parts: (squared error, degrees of freedom) of each source of error, independent of one
-    another; Student's t with the freedom of Satterthwaite (1946). What is known of the spread
-    between sessions enters so beside what the blocks of each side show.
+    parts: (squared error, degrees of freedom) of each source of error; the sources are
+    independent. Student's t with the degrees of freedom of Satterthwaite (1946). It combines
+    the known spread between sessions with the spread of each side's blocks.
     """
     error = math.sqrt(sum(part for part, _ in parts))
     if error == 0:
@@ -197,9 +198,9 @@ def contrast(
 def wilcoxon(log_ratios: Sequence[float]) -> float:
     """The two-sided p of Wilcoxon's signed-rank test that the median is 0.
 
-    Exact for any number of blocks, ties included: the sum of the positive ranks is
+    Exact for any number of blocks, also with ties: the sum of the positive ranks is
     compared with its distribution over all 2^n signs (Wilcoxon 1945; ties as midranks;
-    zeros dropped; infinite ones rank highest, together). With n blocks p is never below
+    zeros dropped; infinite values share the highest rank). With n blocks p is never below
     2^(1-n): 0.0625 with 5, 0.004 with 9.
     """
     x = np.asarray(log_ratios, dtype=np.float64)
@@ -217,7 +218,7 @@ def wilcoxon(log_ratios: Sequence[float]) -> float:
 def t_test(log_ratios: Sequence[float]) -> float:
     """The two-sided p of Student's paired t-test that the mean is 0.
 
-    1 below MIN_BLOCKS, and where a log-ratio is infinite: such a sample has no mean.
+    1 below MIN_BLOCKS, and where a log-ratio is infinite, because the mean is not defined.
     """
     x = np.asarray(log_ratios, dtype=np.float64)
     if len(x) < MIN_BLOCKS or not np.isfinite(x).all():
@@ -233,9 +234,9 @@ def t_test(log_ratios: Sequence[float]) -> float:
 def holm(ps: Sequence[float], weights: Sequence[float] = ()) -> tuple[float, ...]:
     """Holm's adjusted p values, in the order given (Holm 1979, step-down).
 
-    weights: how the family's rate is shared out among its comparisons, equally by default;
-    what a claimed one had goes over to the rest, in proportion. They must be chosen without
-    looking at the data.
+    weights: each comparison's share of the family's error rate; equal by default. The share of
+    a claimed comparison passes to the others, in proportion to their weights. Weights must be
+    chosen without looking at the data.
     """
     shares = list(weights) or [1.0] * len(ps)
     order = sorted(range(len(ps)), key=lambda place: ps[place] / shares[place])
@@ -266,7 +267,7 @@ def within(interval: Interval, margin: float) -> bool:
 
 
 def noise_floor(control: Interval) -> float:
-    """The greatest log-ratio that the session may show between a server and itself."""
+    """The greatest log-ratio that may occur between a server and itself."""
     return max(abs(control.low), abs(control.high))
 
 
@@ -279,24 +280,24 @@ def compare(
     alpha: float = 0.05,
     weights: Mapping[Key, float] | None = None,
 ) -> dict[Key, PairVerdict]:
-    """Judges all comparisons that are printed together, so that few of them are false.
+    """The verdicts on all comparisons that are printed together, with a bounded error rate.
 
-    family: the log-ratios of each comparison; empty ones are left out of the answer.
-    noise: the control's noise_floor, of all or of each; infinite where none can be judged.
+    family: the log-ratios of each comparison; empty ones are left out of the result.
+    noise: the control's noise_floor, one for all or one for each; infinite where it is not known.
     margin: how far a ratio may be from 1 and still be called the same (0.03: 3 %).
-    weights: each comparison's share of alpha, as holm() takes them; equal by default.
+    weights: each comparison's share of alpha, as in holm(); equal by default.
 
-    A difference is claimed when all of three hold: the interval excludes 0; p, adjusted
-    by Holm for the whole family, is at most alpha; the median is beyond the noise
-    floor. Otherwise "same" needs the equivalence test at the comparison's own share of
-    alpha (Bonferroni); the rest is "not resolved". So a family with any false difference is
-    rarer than alpha, and one with any false "same", too.
+    A difference is claimed when three conditions hold: the interval excludes 0; p, adjusted
+    by Holm's method for the whole family, is at most alpha; the median is beyond the noise
+    floor. Otherwise the verdict is "same" if the equivalence test shows it at the
+    comparison's own share of alpha (Bonferroni), else "not resolved". So the probability that
+    a family contains a false difference is at most alpha, and so is that of a false "same".
 
     p is Wilcoxon's where n blocks can reach that share, which takes 9 blocks for 8
-    comparisons of equal weight and 11 for 36. With fewer, where that test could never claim
-    anything, p is the paired t-test's: near its rate for symmetric log-ratios, below it for
-    heavy-tailed ones. Where a log-ratio is infinite there is no t-test, and p is Wilcoxon's
-    whatever it can reach.
+    comparisons of equal weight and 11 for 36. With fewer blocks that test could never claim
+    anything, so p is the paired t-test's. Its error rate is near the stated one for symmetric
+    log-ratios, and below it for heavy-tailed ones. Where a log-ratio is infinite there is no
+    t-test, so p is always Wilcoxon's.
     """
     known = {key: tuple(ratios) for key, ratios in family.items() if len(ratios)}
     shares = [weights[key] if weights else 1.0 for key in known]
@@ -332,7 +333,7 @@ def verdict(
     more_is_better: bool = True,
     alpha: float = 0.05,
 ) -> Verdict:
-    """One word for a comparison, by the rule that compare() states."""
+    """The verdict on one comparison, by the rule in the docstring of compare()."""
     if interval.excludes_zero and p_adjusted <= alpha and abs(interval.median) > noise:
         return "faster" if (interval.median > 0) is more_is_better else "slower"
     return "same" if same else "not resolved"
@@ -341,17 +342,17 @@ def verdict(
 def ranks_with_ties(
     servers: Iterable[str], claims: Iterable[tuple[str, str]]
 ) -> dict[str, tuple[int, int]]:
-    """A server's best and worst rank: what the evidence leaves open.
+    """The best and the worst rank of each server that the evidence leaves open.
 
     claims: (better, worse) for every claimed difference. The best rank is one more than the
     number of servers shown to be better, the worst is the number of all less those shown to
-    be worse (Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks", 2024). Servers that
-    nothing tells apart so tie, and of one of which nothing is known the range is everything.
+    be worse (Mogstad, Romano, Shaikh & Wilhelm, "Inference for Ranks", 2024). So servers
+    without a claimed difference tie, and a server without any claim has the full range.
     The order of the input does not matter.
 
-    What follows from claims counts as claimed (A over B and B over C: A over C), so a
-    server always ranks behind each that was shown to be better; claims in a circle cancel
-    out.
+    Claims are transitive: with A over B and B over C, A over C counts as claimed. So a server
+    always ranks behind every server that was shown to be better. Claims that form a circle
+    cancel out.
     """
     names = sorted(set(servers))
     worse: dict[str, set[str]] = {name: set() for name in names}
@@ -392,7 +393,7 @@ def t_quantile(p: float, freedom: float) -> float:
 
 
 def _mean_and_error(x: _Floats) -> tuple[float, float]:
-    """The mean and its standard error; an error of rounding size counts as none."""
+    """The mean and its standard error; an error as small as a rounding error counts as 0."""
     mean = float(x.mean())
     deviation = float(x.std(ddof=1))
     if deviation <= 1e-12 * abs(mean):

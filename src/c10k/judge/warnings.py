@@ -1,4 +1,4 @@
-"""What a reader must know of a session before its numbers. Pure."""
+"""The warnings of a session: what a reader must know before its numbers. Pure."""
 
 from collections.abc import Iterable, Sequence
 
@@ -7,6 +7,7 @@ from ..plan import search
 
 
 def is_finished(session: Session) -> bool:
+    """Whether every planned trial has run and, in a search, no further one follows."""
     done = {m.trial.key for m in session.measurements}
     planned = all(trial.key in done for trial in session.plan.trials)
     return planned and not search.following(session.plan, session.measurements)
@@ -15,7 +16,7 @@ def is_finished(session: Session) -> bool:
 def warnings_of(
     session: Session, rows: Sequence[Row], noise: Sequence[NoiseFloor]
 ) -> Iterable[str]:
-    """What a reader must know before the numbers."""
+    """The warnings, one line each, in the order in which they are printed."""
     plan = session.plan
     done = {m.trial.key for m in session.measurements}
     missing = sum(trial.key not in done for trial in plan.trials)
@@ -25,14 +26,14 @@ def warnings_of(
             "c10k run --resume continues it"
         )
     if session.altered:
-        yield "altered: its trials are no longer those that it was finished with"
+        yield "altered: its trials have changed since it was finished"
     if session.mixed:
-        yield f"mixed: it was resumed though this had changed: {'; '.join(session.mixed)}"
+        yield f"mixed: it was resumed although this had changed: {'; '.join(session.mixed)}"
     blocks = len({m.trial.block for m in session.measurements})
     if plan.workload.search:
         pass  # each count is tried until it is decided
     elif blocks == 1:
-        yield "1 block: nothing is known of the spread, and no difference is claimed"
+        yield "1 block: the spread is unknown, and no difference is claimed"
     elif blocks < 3:
         yield f"{blocks} blocks: the spread is shown, no difference is claimed"
     elif not noise:
@@ -49,14 +50,18 @@ def warnings_of(
                 kinds[gate.kind] = kinds.get(gate.kind, 0) + 1
         said = ", ".join(f"{kind} {count}" for kind, count in sorted(kinds.items()))
         total = len(session.measurements)
-        yield f"{len(gated)} of {total} trials were gated ({said}) and do not count where others do"
+        yield (
+            f"{len(gated)} of {total} trials were gated ({said}) "
+            "and are shown only in rows without accepted ones"
+        )
     if any(row.bound for row in rows):
         yield (
-            "≥, ≤ and ~: the client was the limit (its core was busy more than 90 %, in a storm "
-            "80 %, or it sent late by more than a tenth of the latency), or others took enough of "
-            "the time to make a p99 (limiter: others). The server may be better than a bound; "
-            "~ is what a message cost there, not at the server's own limit, and "
-            "where the floor has a ~, so have all × floor"
+            "≥, ≤ and ~: the client was the limit (its core was busy more than 90 % of the time, "
+            "in a storm 80 %, or it sent late by more than a tenth of the latency), or other "
+            "processes or the hypervisor took enough time to affect a p99 (limiter: others). The "
+            "server may be better than a figure with ≥ or ≤; ~ marks a cost per message that was "
+            "not measured at the server's own limit, and where the C floor has a ~, every "
+            "× floor has one"
         )
     if plan.workload.search and search.following(plan, session.measurements):
-        yield "the search has not come to its end"
+        yield "the search has not ended"

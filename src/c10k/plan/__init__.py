@@ -1,9 +1,9 @@
 """What runs, and what runs again: blocks, search, gates, precision. Pure.
 
-blocks.py     workload × servers → blocks of trials, in a random order from a seed
-search.py     the breaking point: which client count to try next
-gates.py      what rejects a trial, and what makes its figures bounds
-precision.py  when a session has enough blocks
+blocks.py     makes blocks of trials from workload and servers, in a seeded random order
+search.py     chooses the client count that a search tries next
+gates.py      decides which trials are rejected, and which figures are bounds
+precision.py  decides when a session has enough blocks
 """
 
 from .blocks import PER_CLIENT_S as PER_CLIENT_S

@@ -1,9 +1,9 @@
-"""Workload × Servers → blocks of Trials, seeded, pure.
+"""Makes a plan, blocks of trials in a seeded random order, from workload and servers. Pure.
 
-Random complete blocks: a block has every server once under every load, in an order
-drawn anew for each block, so that whatever drifts in the machine falls on all alike.
-Within a block the loads keep together: all servers meet one load before the next, so
-that two servers under one load are never far apart in time.
+The design is randomised complete blocks: each block has every server once under every load,
+in an order drawn for that block, so that drift of the machine affects all servers alike.
+Within a block all servers run one load before the next load begins, so that two servers
+under one load are never far apart in time.
 """
 
 import random
@@ -14,20 +14,20 @@ from msgspec.structs import replace
 
 from ..model import Load, Plan, Server, Sharing, Trial, Workload
 
-# What a trial takes besides its slice and warm-up, for the estimate that is printed
-# before a session starts: start and stop, and per client connecting and closing.
+# How long a trial takes in addition to slice and warm-up: to start and stop, and for each client
+# to connect and close. For the estimate that is printed before a session starts.
 START_S = 1.2
 PER_CLIENT_S = 0.000_25
-# A guess at what a message takes, before any is measured: 25,000/s on the server's one core.
+# Assumed time per message before any is measured: 25,000/s on the server's one core.
 PER_MESSAGE_S = 40e-6
 
 
 def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
-    """Every trial in the order it runs; the same arguments give the same plan.
+    """The plan: every trial in the order in which it runs.
 
-    The reference is the workload's when it is among the servers, else the first of them.
-    As the control it is entered once more under another name, and is otherwise a server
-    like any other.
+    The same arguments give the same plan. The reference is the workload's when it is among the
+    servers, else the first server. The control is the reference, entered a second time under
+    another name and treated like any other server.
     """
     names = [server.name for server in servers]
     wanted = [each.name for each in servers if PurePath(each.path).stem == workload.reference]
@@ -48,7 +48,7 @@ def make(workload: Workload, servers: Sequence[Server], seed: int) -> Plan:
 
 
 def copies(servers: Sequence[Server], processes: int, sharing: Sequence[Sharing]) -> list[Server]:
-    """The servers, each entered as so many processes in each of the ways of sharing."""
+    """The servers, each with this many processes, and one copy for each way of sharing."""
     if processes == 1:
         return list(servers)
     suffix = {"one-socket": "", "reuseport": "-reuseport"}
@@ -65,7 +65,7 @@ def copies(servers: Sequence[Server], processes: int, sharing: Sequence[Sharing]
 
 
 def block(plan: Plan, index: int) -> list[Trial]:
-    """The trials of one block, also of one beyond those the workload declares."""
+    """The trials of one block; index may be beyond the blocks that the workload declares."""
     # str seeds are hashed with SHA-512: the same on every platform and version
     order = random.Random(f"{plan.seed}/{index}")
     loads = order.sample(plan.workload.loads, len(plan.workload.loads))
@@ -79,14 +79,14 @@ def block(plan: Plan, index: int) -> list[Trial]:
 
 
 def expected_s(trials: Sequence[Trial]) -> float:
-    """About how long these trials take, in seconds, when none fails."""
+    """The estimated duration of these trials in seconds, when none fails."""
     return sum(
         START_S + PER_CLIENT_S * trial.load.clients + _load_s(trial.load) for trial in trials
     )
 
 
 def _load_s(load: Load) -> float:
-    """Warm-up and slice; both follow the round trip in a closed loop."""
+    """Estimated warm-up and slice, s; in a closed loop both grow with the round trip."""
     round_trip_s = load.clients * load.depth * PER_MESSAGE_S if load.facts.closed_loop else 0.0
     slice_s = min(max(load.duration_s, 20 * round_trip_s), max(load.ceiling_s, load.duration_s))
     return max(load.warmup_s, 3 * round_trip_s) + slice_s

@@ -1,13 +1,13 @@
-"""Gates: what rejects a trial, with its reason. Pure.
+"""Gates: the rules that reject a trial, with the reason. Pure.
 
 A gated trial is repeated, at most as often as the workload says, and all of its attempts
-are kept and published. A trial in which the client was the limit is not gated, but a
-bound: the server is at least as good as the figure, and repeating would not change that.
+are kept and published. When the client was the limit, the trial is not gated, but its
+figures are bounds: the server is at least as good, and repeating would not change that.
 
-The gates are as narrow as what is measured: a p99 is the worst hundredth of the time, and
-whoever takes a hundredth of the time from a trial may make all of it. What others take can
-only make a latency longer. So from half a hundredth on the p99 is a bound, which the server's
-own lies below; from two hundredths on it says nothing any more, and is a gate.
+The gates are as strict as the figure requires. A p99 is decided by the worst 1 % of the time,
+so other processes that take 1 % of the time may determine it completely. They can only make
+a latency longer. So when they take 0.5 % of the time or more, the p99 is an upper bound of the
+server's own. When they take 2 % or more, the p99 is worthless, and the trial is gated.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,42 +16,42 @@ from msgspec import Struct
 
 from ..model import Gate, Host, Limiter, LimiterKind, Measurement
 
-TICKS_S = 0.03  # stolen time is counted in ticks of 10 ms: three of them may be one
-OTHERS_S = 0.01  # that others may take from however short a trial
+TICKS_S = 0.03  # allowed stolen time: it is counted in ticks of 10 ms, three of which may be one
+OTHERS_S = 0.01  # CPU time that other processes may take, however short the trial
 
 RATE_SHARE = 0.97
-SLICE_SHARE = 0.02  # that a slice may be longer or shorter than it was to be
+SLICE_SHARE = 0.02  # share by which a slice may be longer or shorter than planned
 LITTLE = (0.95, 1.05)
-READING_S = 0.1  # that the CPU's readings may lie outside the slice, or SLICE_SHARE of it
-ENGINE_S = 0.002  # of the suite's own CPU time, that no short slice is rejected for
-LAG_SHARE = 0.1  # of the latency: a client that sends later is what limits, in an open loop
-BOUND_SHARE = 0.9  # of a core: a busier server is the limit; of one core for both, a busier pair
+READING_S = 0.1  # CPU readings may lie this far outside the slice, or SLICE_SHARE of it
+ENGINE_S = 0.002  # CPU time of the suite itself that never rejects a slice, however short
+LAG_SHARE = 0.1  # share of the latency: an open loop's client that sends later is the limit
+BOUND_SHARE = 0.9  # share of a core: a busier server, or server and client on one, is the limit
 
 
 DISTURBANCES = {"host", "steal", "others", "engine", "reading"}  # gates that accuse the machine
 
 
 class Allowed(Struct, frozen=True):
-    """What may be taken from a trial by others before its figures no longer stand."""
+    """How much others may take from a trial before its figures are rejected."""
 
-    steal: float  # share of the cores, by the hypervisor
-    others: float  # cores, by other processes
-    engine: float  # of a core, by the suite's own process
+    steal: float  # by the hypervisor, as a share of the cores
+    others: float  # by other processes, in cores
+    engine: float  # by the suite's own process, in cores
 
 
 ALLOWED = Allowed(steal=0.01, others=0.05, engine=0.01)
 ALLOWED_TAIL = Allowed(steal=0.004, others=0.02, engine=0.002)
-EXACT_TAIL = Allowed(steal=0.001, others=0.005, engine=0.002)  # more, and a p99 is a bound
+EXACT_TAIL = Allowed(steal=0.001, others=0.005, engine=0.002)  # beyond it, a p99 is a bound
 
 
 def gates(measured: Measurement) -> tuple[Gate, ...]:
-    """Why this trial's figures are rejected; empty when they stand."""
+    """Why this trial's figures are rejected; empty when they count."""
     allowed = ALLOWED_TAIL if measured.trial.load.facts.tail else ALLOWED
     return (*_disturbed(measured, allowed), *_short(measured), *_unlike_the_plan(measured))
 
 
 def _disturbed(measured: Measurement, allowed: Allowed) -> Iterator[Gate]:
-    """By the machine, by other processes, or by the suite itself."""
+    """Gates for disturbances by the machine, by other processes or by the suite itself."""
     if measured.vanished:
         yield Gate("host", f"{measured.vanished} was gone before the trial's end")
     yield from _taken(measured, allowed)
@@ -61,7 +61,7 @@ def _disturbed(measured: Measurement, allowed: Allowed) -> Iterator[Gate]:
 
 
 def _taken(measured: Measurement, allowed: Allowed) -> Iterator[Gate]:
-    """Who took more of a host than is allowed."""
+    """Gates for hosts from which the hypervisor or other processes took more than is allowed."""
     for host in measured.hosts or (Host("", "server", noise=measured.noise),):
         on = f" on {host.name}" if host.name else ""
         steal, others = host.noise.steal_share, host.noise.others_cores
@@ -74,30 +74,30 @@ def _taken(measured: Measurement, allowed: Allowed) -> Iterator[Gate]:
 
 
 def by_chance(rejected: Sequence[Gate]) -> bool:
-    """Whether a trial that was rejected for these reasons may do better when it is repeated.
+    """Whether a trial with these gates may be accepted when it is repeated.
 
-    A slice that was too short for its server will be so again.
+    Disturbances may be gone then. A slice that was too short for its server will be again.
     """
     return bool(rejected) and {gate.kind for gate in rejected} <= DISTURBANCES
 
 
 def _short(measured: Measurement) -> Iterator[Gate]:
-    """A slice that is not as long as its plan, or too short to tell a rate."""
+    """Gates for a slice that was not as long as planned, or too short to measure a rate."""
     planned_s, took_s, load = measured.slice_s, measured.duration_s, measured.trial.load
     if planned_s and took_s is not None and load.facts.lasts_as_planned:
-        # a closed loop ends with a whole round of its clients
+        # a closed loop ends when its clients have finished a whole round
         after_s = (measured.round_trip_s or 0.0) * 1.5 if load.facts.closed_loop else 0.0
         over_s = SLICE_SHARE * planned_s
         if not planned_s - over_s <= took_s <= planned_s + max(over_s, after_s) + 0.01:
             yield Gate("slice", f"it lasted {took_s:.3g} s instead of {planned_s:.3g}")
     little = measured.little
     if little is not None and not LITTLE[0] <= little <= LITTLE[1]:
-        why = f"slice too short, rate × latency is {little:.2f} of the messages on their way"
+        why = f"slice too short, rate × latency is {little:.2f} of the messages in flight"
         yield Gate("little", why)
     if measured.server.read_s is not None and took_s and load.facts.lasts_as_planned:
         gap_s = measured.server.read_s - took_s
         if gap_s > max(SLICE_SHARE * took_s, READING_S):
-            yield Gate("reading", f"the server's CPU was read {gap_s:.2g} s beside the slice")
+            yield Gate("reading", f"the server's CPU was read {gap_s:.2g} s outside the slice")
 
 
 def _unlike_the_plan(measured: Measurement) -> Iterator[Gate]:
@@ -109,9 +109,9 @@ def _unlike_the_plan(measured: Measurement) -> Iterator[Gate]:
 def bound_by(measured: Measurement) -> Limiter | None:
     """What made this trial's figures bounds, and on which of several hosts; None: nothing did.
 
-    An open loop's client spins while it waits, so its CPU time says nothing there; the
-    schedule's lag does. It is part of every latency from the intended send. On one core
-    for both, what the client takes the server cannot have.
+    An open loop's client spins while it waits, so its schedule's lag is used instead of its
+    CPU time. The lag is part of every latency from the intended send. When server and client
+    share one core, the server cannot have what the client takes, so both are added up.
     """
     facts, share = measured.trial.load.facts, measured.client_cpu_share
     if not facts.rate or share is None:
@@ -130,7 +130,7 @@ def bound_by(measured: Measurement) -> Limiter | None:
 
 
 def _late(measured: Measurement) -> Limiter | None:
-    """An open loop's client that sent later than a tenth of the latency."""
+    """Client lag, when an open loop's client sent later than a tenth of the latency; else None."""
     lags = {host.name: host.lag_p99_us for host in measured.hosts}
     own = measured.schedule_lag.p99_us if measured.schedule_lag else None
     lag = max((each for each in (own, *lags.values()) if each is not None), default=None)
@@ -141,6 +141,6 @@ def _late(measured: Measurement) -> Limiter | None:
 
 
 def _where(kind: LimiterKind, figures: dict[str, float | None]) -> Limiter:
-    """The host that has most of it; without a host for one machine alone."""
+    """A limiter on the host with the greatest figure; on no host when there are no several."""
     known = {name: figure for name, figure in figures.items() if figure is not None}
     return Limiter(kind, max(known, key=lambda name: known[name]) if known else "")

@@ -1,9 +1,9 @@
-"""The breaking point: which client count to try next, and what has been found. Pure.
+"""Searches the breaking point: the client count to try next, and what has been found. Pure.
 
-The service level is a fixed one (model.Search). A count holds as soon as one trial meets
-it; it fails when two trials did not, so that one unlucky trial decides nothing. Counts
-are doubled until one fails, then the gap between what holds and what fails is halved.
-What is assumed: a server that fails at some count fails at every higher one.
+The service level is fixed (model.Search). A count holds as soon as one trial meets the level.
+It fails when two trials missed it, so that one unlucky trial decides nothing. Counts are
+doubled until one fails, then the gap between the counts that hold and fail is halved. This
+assumes that a server that fails at some count fails at every higher count.
 """
 
 import math
@@ -15,11 +15,11 @@ from msgspec.structs import replace
 
 from ..model import Measurement, Plan, Search, Trial
 
-FAILURES = 2  # trials that must have missed the level for a count to fail
+FAILURES = 2  # a count fails when this many trials missed the level
 
 
 def missed(measurement: Measurement, search: Search) -> str:
-    """What a trial fell short of, in a word or two; "" when it met the service level."""
+    """What made a trial miss the service level, in one word; "" when it met the level."""
     if measurement.status == "not run":
         return "machine"
     if measurement.status == "failed":
@@ -37,15 +37,15 @@ def _p99_us(measurement: Measurement) -> float | None:
 def counted(measurement: Measurement) -> bool:
     """Whether a trial decides anything.
 
-    A noisy machine's does not, nor a late client's; nor one whose p99 cannot be told, as too
-    few intervals of its slice hold what lies beyond.
+    A gated trial does not, nor does one whose p99 is unknown because too few intervals of its
+    slice hold latencies beyond it.
     """
     untold = measurement.status == "ok" and _p99_us(measurement) is None
     return not measurement.gates and not untold
 
 
 def bracket(trials: Iterable[Measurement], search: Search) -> tuple[int | None, int | None]:
-    """The highest count that holds and the lowest above it that fails; None: not known."""
+    """The highest count that holds, and the lowest higher one that fails; None: not known."""
     failures: Counter[int] = Counter()
     holds = None
     for each in filter(counted, trials):
@@ -59,7 +59,7 @@ def bracket(trials: Iterable[Measurement], search: Search) -> tuple[int | None, 
 
 
 def following(plan: Plan, measurements: Sequence[Measurement]) -> list[Trial]:
-    """The next trial of each server whose search has not come to its end."""
+    """The next trial of each server whose search has not ended; empty when all have."""
     search = plan.workload.search
     if search is None:
         return []
@@ -69,7 +69,7 @@ def following(plan: Plan, measurements: Sequence[Measurement]) -> list[Trial]:
     for server in order.sample(plan.servers, len(plan.servers)):
         seen = [m for m in measurements if m.trial.server == server.name]
         clients = _next(*bracket(seen, search), search)
-        if clients is None or _tries(seen, clients) > 2 * FAILURES:  # too noisy to tell
+        if clients is None or _tries(seen, clients) > 2 * FAILURES:  # too noisy to decide
             continue
         load = replace(plan.workload.loads[0], clients=clients)
         trials.append(Trial(rounds, len(trials), server.name, load))
@@ -77,7 +77,7 @@ def following(plan: Plan, measurements: Sequence[Measurement]) -> list[Trial]:
 
 
 def rounds(search: Search) -> int:
-    """About how many trials one server takes."""
+    """The approximate number of trials that the search takes for one server."""
     doublings = math.log2(max(search.most / search.least, 1))
     return math.ceil(doublings) + math.ceil(math.log2(1 / search.within)) + FAILURES
 
