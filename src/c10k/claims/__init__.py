@@ -1,22 +1,22 @@
-"""Claims: each an experiment with a decision rule that was fixed before it ran.
+"""Claims: experiments, each with a decision rule that was fixed before it ran.
 
-A claim is a module (benchmarks/claims, or any path) with
+A claim is a module (in benchmarks/claims, or at any path) with
 
   WORDS       what is claimed, as people say it
-  EXPERIMENT  what is done to see
-  RULE        when it is supported and when refuted, in words
-  measure(setting) → samples: what was measured → one value a repetition; the evidence, which
-                     is kept. What was measured is a text, or a named tuple, which is kept as one
-  decide(samples)  → parts: what the evidence says of each thing claimed; pure
+  EXPERIMENT  what is done to test it
+  RULE        when it is supported and when it is refuted, in words
+  measure(setting) → samples: maps what was measured to one value per repetition. This is the
+                     evidence, which is kept. A key is a text, or a named tuple, kept as text
+  decide(samples)  → parts: a decision on each thing that is claimed; pure
 
-A part about a figure is decided by an interval over repetitions that lies wholly on one
-side of a bound, so too few or too restless repetitions leave it "not resolved". A part
-that is true or not is decided by its being so each time, or never. The parts together
-decide the claim.
+A part about a figure is decided when its interval over the repetitions lies wholly on one
+side of a bound. With too few repetitions, or too much variation, it is "not resolved". A
+yes-or-no part is decided when the answer is the same each time. The parts together decide
+the claim.
 
-rules.py       decides parts by figures over repetitions
+rules.py       decides parts, and claims from their parts
 experiment.py  finds, reads and runs claims
-kept.py        the folder of their outcomes
+kept.py        writes and reads the folder of outcomes
 """
 
 from .experiment import FULL as FULL

@@ -1,4 +1,4 @@
-"""Finds, reads and runs the experiments."""
+"""Finds, reads and runs claims."""
 
 import importlib.util
 import sys
@@ -13,20 +13,20 @@ from ..model import Outcome
 from .kept import ClaimError
 from .rules import HOLDS, Samples, decided
 
-# Repetitions. Six are the fewest whose extremes hold the median 95 % of the time.
+# Repetitions. Six is the fewest whose extremes enclose the median 95 % of the time.
 FULL, QUICK = 6, 3
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What an experiment is given."""
+    """What an experiment gets as its argument."""
 
     quick: bool
     repetitions: int
-    ladder: Path  # a session of c10k.toml, for the claims that it decides
-    python: str | None  # another interpreter to try beside this one
+    ladder: Path  # folder of a session of c10k.toml, which some claims read
+    python: str | None  # a second interpreter for the experiments with threads
     folder: Path  # for logs
-    say: Callable[[str], None]  # progress, a line each
+    say: Callable[[str], None]  # reports progress, one line per call
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -35,7 +35,7 @@ def find(folder: Path) -> dict[str, Path]:
 
 
 def choose(wanted: Sequence[str], known: Mapping[str, Path]) -> dict[str, ModuleType]:
-    """The claims that names and paths stand for; all that are known when none is named."""
+    """Name → module of the claims given by names or paths; all known ones when none is given."""
     chosen = {}
     for word in wanted or known:
         path = known.get(word) or (Path(word) if word.endswith(".py") else None)
@@ -46,12 +46,12 @@ def choose(wanted: Sequence[str], known: Mapping[str, Path]) -> dict[str, Module
 
 
 def read(path: Path) -> ModuleType:
-    """A claim's module. Raises ClaimError where the file is none."""
+    """A claim's module. Raises ClaimError when the file is not a claim."""
     spec = importlib.util.spec_from_file_location(f"c10k_claim_{path.stem}", path)
     if spec is None or spec.loader is None or not path.is_file():
         raise ClaimError(f"{path}: no such file")
     module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.parent.absolute()))  # what claims of one folder share
+    sys.path.insert(0, str(path.parent.absolute()))  # for modules that claims of one folder share
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -61,19 +61,19 @@ def read(path: Path) -> ModuleType:
         sys.path.pop(0)
     missing = [name for name in HOLDS if not hasattr(module, name)]
     if missing:
-        raise ClaimError(f"{path}: no claim: {', '.join(missing)} missing (c10k.claims says what)")
+        raise ClaimError(f"{path}: not a claim: {', '.join(missing)} missing (see src/c10k/claims)")
     return module
 
 
 def run(name: str, claim: ModuleType, setting: Setting) -> Outcome:
-    """Makes the experiment and decides. One that cannot be made has that as its reason."""
+    """Runs the experiment and decides. If it fails, the outcome's reason says why."""
     began = time.monotonic()
     surroundings = Surroundings()
     samples: Samples = {}
     reason = ""
     try:
         samples = {key: tuple(map(float, values)) for key, values in claim.measure(setting).items()}
-    except Exception as error:  # a claim is anybody's code
+    except Exception as error:  # a claim may raise anything
         words = " ".join(str(error).split())
         reason = words if isinstance(error, RuntimeError) else f"{type(error).__name__}: {words}"
     return decided(

@@ -1,4 +1,4 @@
-"""The folder that outcomes are kept in."""
+"""Writes and reads the folder in which outcomes are kept."""
 
 import os
 from pathlib import Path
@@ -15,13 +15,13 @@ FILE = "claims.jsonl"
 
 
 class ClaimError(UserError):
-    """No such claim, a file that is none, or outcomes that cannot be read or kept."""
+    """A claim that does not exist or is not valid, or outcomes that cannot be read or kept."""
 
 
 def begin(folder: Path, head: ClaimsHead) -> set[str]:
-    """Starts a folder's file, or goes on with it; the claims that it holds already.
+    """Starts a folder's file or continues it; returns the names of the claims already in it.
 
-    A torn last line is cut off: its claim is made again.
+    An incomplete last line is cut off, and its claim is run again. Raises ClaimError.
     """
     path = folder / FILE
     if not path.exists():
@@ -29,7 +29,7 @@ def begin(folder: Path, head: ClaimsHead) -> set[str]:
         return set()
     found, outcomes = load(folder)
     if (found.quick, found.ladder) != (head.quick, head.ladder):
-        raise ClaimError(f"{folder}: holds outcomes of another call; name another --out")
+        raise ClaimError(f"{folder}: holds outcomes of another call; choose another --out")
     text = path.read_bytes()
     with path.open("r+b") as file:
         file.truncate(text.rfind(b"\n") + 1)
@@ -37,7 +37,7 @@ def begin(folder: Path, head: ClaimsHead) -> set[str]:
 
 
 def keep(folder: Path, line: ClaimsHead | Outcome) -> None:
-    """Appends the head or a outcome to a folder's file; it is on disk when this returns."""
+    """Appends the head or an outcome to a folder's file; it is on disk on return."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / FILE).open("ab") as file:
@@ -49,7 +49,7 @@ def keep(folder: Path, line: ClaimsHead | Outcome) -> None:
 
 
 def load(folder: Path) -> tuple[ClaimsHead, tuple[Outcome, ...]]:
-    """A folder's head and outcomes; a torn last line does not count. Raises ClaimError."""
+    """A folder's head and outcomes, without an incomplete last line. Raises ClaimError."""
     path = folder / FILE
     try:
         first, *rest = path.read_bytes().split(b"\n")[:-1] or [b""]
@@ -60,4 +60,4 @@ def load(folder: Path) -> tuple[ClaimsHead, tuple[Outcome, ...]]:
     except OSError as error:
         raise ClaimError(f"{path}: cannot be read: {os_reason(error)}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise ClaimError(f"{path}: not what c10k claims writes: {error}") from None
+        raise ClaimError(f"{path}: not a file that c10k claims wrote: {error}") from None

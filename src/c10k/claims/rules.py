@@ -1,4 +1,4 @@
-"""The rules that decide a claim: figures over repetitions, and what each part says of it."""
+"""The rules that decide a claim's parts from repetitions, and the claim from its parts."""
 
 import math
 import statistics
@@ -9,7 +9,7 @@ from typing import Any
 from ..judge import stats
 from ..model import ClaimFigure, ClaimPart, Decision, Outcome
 
-# What was measured, as a text or as a (named) tuple → one value a repetition
+# What was measured, as a text or as a (named) tuple → one value per repetition
 Samples = Mapping[str | tuple[object, ...], Sequence[float]]
 HOLDS = ("WORDS", "EXPERIMENT", "RULE", "measure", "decide")
 
@@ -17,11 +17,11 @@ HOLDS = ("WORDS", "EXPERIMENT", "RULE", "measure", "decide")
 def figure(
     name: str, values: Sequence[float], unit: str = "", *, most: float | None = None
 ) -> ClaimFigure | None:
-    """The median of some repetitions and its 95 % interval; None without any.
+    """The median of the repetitions and its 95 % interval; None without repetitions.
 
-    Where all values are above zero it is taken of their logarithms, as everywhere in this suite.
-    most: the figure is a share (1) or a number out of so many (math.inf: of any), and cannot be
-    below zero nor above that; see _within.
+    Where all values are above zero, the interval is that of their logarithms, as everywhere in
+    this suite. most: the highest possible value of a figure that cannot be below zero: 1 for a
+    share, the total for a count, math.inf for a count without a limit; see _within.
     """
     if not len(values):
         return None
@@ -46,17 +46,17 @@ def figure(
 
 
 def _within(values: Sequence[float], most: float) -> tuple[float | None, float | None]:
-    """A 95 % interval of the median of what lies between 0 and most: none of it is outside.
+    """A 95 % interval of the median that lies between 0 and most; (None, None) below 3 values.
 
-    From six values on it has the k-th smallest and the k-th greatest as its ends (the interval
-    of the sign test), which were seen, so they are possible. It asks nothing of how the values
-    are spread; a share is often all or nothing. Below six no two of them hold the median 95 % of
-    the time: Student's t interval stands in, cut to what is possible.
+    With six or more values its ends are the k-th smallest and the k-th greatest of them (the
+    interval of the sign test), so both are possible values. It assumes nothing about the
+    distribution; a share is often all or nothing. With fewer than six, no two values enclose
+    the median 95 % of the time, so Student's t interval is used, cut to the possible values.
     """
     ordered, count = sorted(values), len(values)
     if count < stats.MIN_BLOCKS:
         return None, None
-    beyond, chance = 0, 0.5**count  # that all of them lie on one side of the median
+    beyond, chance = 0, 0.5**count  # probability that all lie above the median
     while chance <= 0.025:
         beyond += 1
         chance += math.comb(count, beyond) * 0.5**count
@@ -77,10 +77,11 @@ def part(
     name: str = "",
     beside: Iterable[ClaimFigure | None] = (),
 ) -> ClaimPart:
-    """One thing claimed: that a figure is above a bound, or below one.
+    """A part that claims a figure to be above a bound, or below one.
 
-    Supported when its whole interval is, refuted when none of it is, else not resolved.
-    most: as for figure(). beside: figures that are shown with it and decide nothing.
+    It is supported when the whole interval is on that side, refuted when none of it is, and
+    otherwise not resolved. most: as for figure(). beside: figures that are shown with it, but
+    decide nothing.
     """
     if (above is None) == (below is None):
         raise ValueError("give one bound: above or below")
@@ -97,10 +98,11 @@ def part(
 def always(
     what: str, seen: Sequence[float], *, name: str = "so", beside: Iterable[ClaimFigure | None] = ()
 ) -> ClaimPart:
-    """One thing claimed that is so (not 0) or is not (0) at each repetition.
+    """A part that claims something that is true (not 0) or false (0) in each repetition.
 
-    Supported when it was so each time, refuted when never, else it depends; with fewer than
-    stats.MIN_BLOCKS repetitions not resolved. name: what that is called.
+    It is supported when it was true each time, refuted when it never was, and otherwise
+    depends. With fewer than stats.MIN_BLOCKS repetitions it is not resolved. name: the name of
+    the figure that counts how often it was true. beside: as for part().
     """
     count = len(seen)
     times = sum(map(bool, seen))
@@ -113,17 +115,18 @@ def always(
 
 
 def side(holds: bool, fails: bool) -> Decision:
-    """A decision from what is shown to hold and what is shown to fail."""
+    """supported when it holds, refuted when it fails, not resolved when neither is shown."""
     if holds:
         return "supported"
     return "refuted" if fails else "not resolved"
 
 
 def together(parts: Iterable[ClaimPart]) -> Decision:
-    """What the parts say of the whole claim.
+    """The decision on a whole claim, from its parts.
 
-    Some supported and some refuted, or one that depends: it depends. All alike: that. Anything
-    else is not resolved. Parts without a decision are shown for comparison and do not count.
+    With both supported and refuted parts, or with one that depends, the claim depends. With
+    all parts alike, it is decided like them. Otherwise it is not resolved. Parts without a
+    decision are shown for comparison and do not count.
     """
     found = {each.decision for each in parts} - {""}
     if {"supported", "refuted"} <= found or "depends" in found:
@@ -132,14 +135,14 @@ def together(parts: Iterable[ClaimPart]) -> Decision:
 
 
 def named(key: str | tuple[object, ...]) -> str:
-    """The name that an outcome keeps for what was measured; no decision reads it back."""
+    """A sample's key as the text that an outcome keeps; decisions use the key itself."""
     if isinstance(key, str):
         return key
     return " ".join(f"{each:g}" if isinstance(each, float) else str(each) for each in key).rstrip()
 
 
 def decided(name: str, claim: ModuleType, samples: Samples, **about: Any) -> Outcome:
-    """What samples say of a claim."""
+    """The outcome of a claim with these samples. about: further fields of the outcome."""
     parts = tuple(claim.decide(samples))
     words, experiment, rule = (
         " ".join(getattr(claim, each).split()) for each in ("WORDS", "EXPERIMENT", "RULE")

@@ -1,1 +1,1 @@
-"""The two encodings in which clients report times: of latencies, and of latencies by interval."""
+"""The two encodings in which clients report latencies: a histogram, and one per interval."""

@@ -1,11 +1,12 @@
-"""When within a slice the latencies came: a coarse histogram for each interval of it.
+"""Latencies by time within a slice: a coarse histogram for each interval of it.
 
-A stall makes thousands of messages late at once, and they are one event, not thousands. So
-how well a percentile is known depends on how many intervals hold what lies beyond it.
+A stall makes thousands of messages late at once, but is one event, not thousands. So how
+well a percentile is known depends on how many intervals hold latencies beyond it.
 
-As text: the intervals' width in ns, a colon, and base64 of the zlib-compressed counts,
-little-endian 32-bit, one row an interval. Bucket b of the BUCKETS in a row holds latencies
-from 1.024 µs × 2^(b/4) on: quarter octaves, 19 % wide. clients/README.md says the same.
+The text format is the intervals' width in ns, a colon, and base64 of the zlib-compressed
+counts: little-endian, 32 bits, one row per interval. A row has BUCKETS buckets. Bucket b
+begins at 1.024 µs × 2^(b/4), so buckets are quarter octaves, 19 % wide. clients/README.md
+describes the format, too.
 """
 
 import base64
@@ -20,12 +21,12 @@ from .latencies import HistogramError
 
 BUCKETS = 128
 _LEAST_NS = 1024
-_MOST_ROWS = 10_000  # of one text; the client writes some 200
+_MOST_ROWS = 10_000  # in one text; the client writes about 200
 _Counts = NDArray[np.int64]
 
 
 class IntervalsError(HistogramError):
-    """Text that is no intervals of ours; the message says so in one line."""
+    """Text that is not in this format; the message gives the reason in one line."""
 
 
 def bucket_of(latency_ns: float) -> int:
@@ -44,18 +45,18 @@ def decoded(text: str) -> tuple[int, _Counts]:
     except (ValueError, zlib.error) as error:
         raise IntervalsError(f"intervals that cannot be read: {error}") from None
     if not 0 < width_ns < 10**15:
-        raise IntervalsError(f"intervals that cannot be read: {width_ns} ns is no width")
+        raise IntervalsError(f"intervals that cannot be read: {width_ns} ns is not a valid width")
     return width_ns, counts
 
 
 def encoded(width_ns: int, counts: _Counts) -> str:
-    """The same as text."""
+    """The text for these counts by interval and bucket."""
     raw = np.minimum(counts, 2**32 - 1).astype("<u4").tobytes()
     return f"{width_ns}:{base64.b64encode(zlib.compress(raw, 9)).decode('ascii')}"
 
 
 def added(texts: Sequence[str]) -> str:
-    """Several workers' intervals as one; "" where any has none, or their widths differ."""
+    """Several workers' intervals added up; "" when any is "", or when their widths differ."""
     if not all(texts):
         return ""
     if len(texts) == 1:
@@ -70,7 +71,7 @@ def added(texts: Sequence[str]) -> str:
 
 
 def holding(text: str, latency_ns: float) -> int | None:
-    """How many intervals hold a latency of about this or beyond; None where that is not known."""
+    """How many intervals hold a latency of at least about latency_ns; None when text is empty."""
     if not text:
         return None
     _, counts = decoded(text)

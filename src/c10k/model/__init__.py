@@ -1,14 +1,15 @@
-"""The data types that flow, frozen; nothing else.
+"""The data types that the modules exchange; all are frozen, and there is no other code.
 
 Server, Workload → Trial → Measurement (failures are values, not exceptions)
 → Session (environment + measurements) → Judged (rows) → text or page.
 
-Units are in the names. A figure that was not taken is None, never zero.
+Units are in the names. A figure that was not measured is None, never zero.
 
-What is read from files is bounded by these types, once for all who read: beyond the bounds
-nothing was measured, and arithmetic on it would end in infinities.
+These types also bound what is read from files, so that no reader needs its own checks. No
+measurement lies beyond the bounds, and calculating with such numbers would end in infinities.
 
-declared.py, measured.py, checked.py, judged.py and claimed.py hold those of each phase.
+declared.py, measured.py, checked.py, judged.py and claimed.py have the types of each phase.
+kinds.py has the table of the kinds of load.
 """
 
 from .checked import CaseResult as CaseResult

@@ -1,4 +1,4 @@
-"""What the conformance kit found."""
+"""The results of the conformance kit."""
 
 from typing import Literal
 
@@ -10,16 +10,16 @@ Grade = Literal["ok", "unclean", "informational", "failed"]
 
 
 class CaseResult(Struct, frozen=True):
-    """One conformance case on one server."""
+    """The result of one conformance case on one server."""
 
     case: str
-    verdict: Grade  # unclean: shown, still timed; informational: told, not judged
+    verdict: Grade  # unclean: shown, still timed; informational: shown, not judged
     detail: str = ""
     took_s: BoundedFloat = 0.0
 
 
 class Conformance(Struct, frozen=True):
-    """What the conformance kit found for one server file with one set of versions."""
+    """The results of the conformance kit for one server file with one set of versions."""
 
     server: str
     checked_at: str  # UTC, ISO 8601

@@ -1,4 +1,4 @@
-"""What the experiments on the talk's claims found."""
+"""The outcomes of the experiments on the talk's claims."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Decision = Literal["supported", "refuted", "depends", "not resolved", ""]
 
 
 class ClaimFigure(Struct, frozen=True):
-    """A median over repetitions and its 95 % interval; no ends: too few to say."""
+    """A median over repetitions and its 95 % interval; ends are None with too few repetitions."""
 
     name: str
     median: BoundedFloat
@@ -22,7 +22,7 @@ class ClaimFigure(Struct, frozen=True):
 
 
 class ClaimPart(Struct, frozen=True):
-    """One of the things that a claim says, and what the evidence says of it."""
+    """One part of a claim, and the decision that the evidence gives."""
 
     what: str
     decision: Decision  # "": shown for comparison, decides nothing
@@ -30,7 +30,7 @@ class ClaimPart(Struct, frozen=True):
 
 
 class Outcome(Struct, frozen=True):
-    """A claim after its experiment."""
+    """A claim, its experiment and the decision on it."""
 
     claim: str
     words: str
@@ -38,18 +38,18 @@ class Outcome(Struct, frozen=True):
     rule: str
     decision: Decision
     parts: tuple[ClaimPart, ...]
-    reason: str = ""  # why the experiment could not be made
-    samples: dict[str, tuple[BoundedFloat, ...]] = {}  # the evidence: one value a repetition
+    reason: str = ""  # why the experiment failed; "": it did not
+    samples: dict[str, tuple[BoundedFloat, ...]] = {}  # the evidence: one value per repetition
     took_s: BoundedFloat = 0.0
     noise: Noise = Noise()
 
 
 class ClaimsHead(Struct, frozen=True):
-    """When, where and how outcomes were made."""
+    """When, where and how the outcomes of a folder were produced."""
 
     schema: int
     c10k: str
     started_at: str
     quick: bool
-    ladder: str  # the session that some claims were decided by
+    ladder: str  # the session that decided some of the claims
     environment: Environment

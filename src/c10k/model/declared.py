@@ -1,4 +1,4 @@
-"""What is declared: servers, workloads, and the plan made of them."""
+"""What is declared: servers and workloads, and the plan that is made from them."""
 
 from typing import Annotated, Literal
 
@@ -11,10 +11,11 @@ Arrivals = Literal["", "poisson", "constant"]
 
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 
-# A server's or a workload's: part of file names, so no path, and whole in UTF-8.
+# The name of a server or a workload. It is part of file names, so it has no slash, and it can
+# be encoded in UTF-8.
 Name = Annotated[str, Meta(pattern=r"\A\w[^/\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z", max_length=200)]
 OneLine = Annotated[str, Meta(pattern=r"\A[^\x00-\x1f\x7f-\x9f\ud800-\udfff]*\Z")]
-# A version specifier or a requirement: Python converts no number of 5,000 digits.
+# A version specifier or a requirement, bounded because Python refuses numbers of 5,000 digits.
 Specified = Annotated[str, Meta(max_length=1000)]
 BoundedInt = Annotated[int, Meta(ge=-(10**15), le=10**15)]
 BoundedFloat = Annotated[float, Meta(ge=-1e15, le=1e15)]
@@ -29,13 +30,13 @@ Connecting = Annotated[int, Meta(ge=1, le=100_000)]
 SliceSeconds = Annotated[float, Meta(ge=0.01, le=86400)]
 TimeoutSeconds = Annotated[float, Meta(ge=0.01, le=3600)]
 WaitSeconds = Annotated[float, Meta(ge=0, le=3600)]
-# What a machine says of itself.
+# A value that describes the machine.
 EnvironmentValue = str | bool | int | float | list[str | int | float] | None
 Environment = dict[str, dict[str, EnvironmentValue]]
 
 
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
-    """A remark that a server's rows carry when it runs on a matching interpreter."""
+    """A remark that is shown with a server's rows when it runs on a matching interpreter."""
 
     python: Specified  # e.g. ">=3.12"
     text: str
@@ -45,7 +46,7 @@ class Server(Struct, frozen=True):
     """One contender file, as its PEP 723 block (or its .toml) describes it."""
 
     name: Name  # the file's stem
-    path: OneLine  # within the suite relative to it, under the home ~/…, else absolute
+    path: OneLine  # relative to the suite if within it, ~/… if under the home, else absolute
     title: str
     model: str  # thread per client, greenlets, callbacks, coroutines ...
     unit: str  # thread, greenlet, task, protocol object ...
@@ -56,25 +57,25 @@ class Server(Struct, frozen=True):
     notes: tuple[Note, ...] = ()
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
-    prefers: str = ""  # an interpreter to be isolated on, where it is on the machine: "3.11"
-    python: str = ""  # an interpreter that was asked for: a path, "3.13", "python3.14t"
-    isolated: bool = False  # in an environment of its own
-    processes: Processes = 1  # copies of it that serve together
-    sharing: Sharing = ""  # with several: all on one listening socket, or SO_REUSEPORT ones
+    prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
+    python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
+    isolated: bool = False  # whether it has an environment of its own
+    processes: Processes = 1  # how many copies of it serve together
+    sharing: Sharing = ""  # of several processes: one socket, or one each (SO_REUSEPORT)
 
 
 class Runtime(Struct, frozen=True):
-    """What a server runs on."""
+    """The interpreter that a server runs on, and the versions of its packages."""
 
     executable: str  # the interpreter's path
     python: str = ""  # its version; "" for a program in another language
-    gil: bool | None = None  # whether its lock is on once the server's modules are imported
-    versions: dict[str, str] = {}  # of the framework and the dependencies, by distribution
-    notes: tuple[str, ...] = ()  # the server's remarks that hold on it
+    gil: bool | None = None  # whether the GIL is on once the server's modules are imported
+    versions: dict[str, str] = {}  # distribution → version: framework and dependencies
+    notes: tuple[str, ...] = ()  # the server's remarks that apply to this interpreter
 
     @property
     def depended_on(self) -> dict[str, str]:
-        """The versions that the outcome of a check depends on."""
+        """The versions that the result of a check depends on."""
         return {**self.versions, "python": self.python}
 
 
@@ -84,33 +85,33 @@ class Load(Struct, frozen=True, omit_defaults=False):
     kind: Kind
     clients: Clients
     message_bytes: MessageBytes
-    depth: Depth  # closed: messages each client keeps on their way
+    depth: Depth  # closed: messages that each client keeps in flight
     warmup_s: WaitSeconds
-    duration_s: SliceSeconds  # the measured slice, at least
+    duration_s: SliceSeconds  # of the measured slice, at least
     rate: Rate = 0.0  # open: messages/s of all clients together
     arrivals: Arrivals = ""  # open: how the intended times are drawn
-    # closed, churn: the longest that a slice may become where round trips are long
+    # closed, churn: the longest that the slice may last when round trips are long
     ceiling_s: SliceSeconds = 60.0
 
     @property
     def facts(self) -> KindFacts:
-        """What is known of its kind."""
+        """The properties of its kind."""
         return KINDS[self.kind]
 
     @property
     def label(self) -> str:
-        """What distinguishes this load from others at the same client count."""
+        """The text that distinguishes this load from others with the same client count."""
         depth = f" x{self.depth}" if self.depth > 1 else ""
         rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.facts.scheduled else ""
         return f"{self.kind} {self.message_bytes} B{depth}{rate}"
 
 
 class Search(Struct, frozen=True):
-    """Looks for the highest client count at which a server still meets a service level.
+    """A search for the highest client count at which a server meets a service level.
 
-    Met: every client served, no error, no echo lost, and p99 at most p99_ms. The counts
-    between least and most are tried by doubling, then by halving the gap, until what held
-    and what did not are `within` (a share) of each other.
+    The level is met when every client is served, there is no error, no echo is lost, and p99
+    is at most p99_ms. Counts from least to most are tried by doubling, then by halving the
+    gap, until the counts that hold and fail are `within` (a share) of each other.
     """
 
     least: Clients
@@ -120,26 +121,26 @@ class Search(Struct, frozen=True):
 
 
 class Workload(Struct, frozen=True):
-    """A declared session: which servers, which loads, how many blocks."""
+    """A declared session: its servers, its loads and the number of blocks."""
 
     name: Name
     title: str
-    servers: tuple[str, ...]  # names, or @tier for all of a tier
+    servers: tuple[str, ...]  # names, or @TIER for all servers of a tier
     blocks: Blocks
     loads: Annotated[tuple[Load, ...], Meta(min_length=1, max_length=1000)]
-    reference: str  # the server that the others are compared with
+    reference: str  # the server that all others are compared with
     control: bool  # whether the reference is entered a second time, under another name
-    repeats: Repeats  # how often a gated trial is repeated at most
+    repeats: Repeats  # how often a gated trial may be repeated
     connecting: Connecting  # connections in flight while the clients connect
-    connect_timeout_s: TimeoutSeconds  # until every client's first echo has come
-    drain_s: WaitSeconds  # how long after the slice the last echoes may take
-    search: Search | None = None  # clients of the one load are then what is looked for
+    connect_timeout_s: TimeoutSeconds  # the longest wait for every client's first echo
+    drain_s: WaitSeconds  # how long the last echoes may take after the slice
+    search: Search | None = None  # for the client count of the single load
     processes: Processes = 1  # of each server
-    sharing: tuple[Sharing, ...] = ("one-socket",)  # with several: each way is entered
+    sharing: tuple[Sharing, ...] = ("one-socket",)  # of several processes: each way is entered
 
 
 class Trial(Struct, frozen=True):
-    """One server under one load, once."""
+    """One run of one server under one load."""
 
     block: BoundedInt
     position: BoundedInt  # its place in the block's random order
@@ -148,20 +149,20 @@ class Trial(Struct, frozen=True):
 
     @property
     def key(self) -> str:
-        """Names the trial within its session."""
+        """The name of the trial, unique within its session."""
         return f"{self.block:03d}-{self.position:03d}-{self.server}-{self.load.clients}"
 
     @property
     def log(self) -> str:
-        """The name of its log file, within the 255 bytes that a file system takes."""
+        """The name of its log file, short enough for the 255 bytes that file systems allow."""
         return f"{self.key[:60]}.log"
 
 
 class Plan(Struct, frozen=True):
-    """Every trial of a session, in the order they run."""
+    """A session before it runs: its workload, its servers and its trials in order."""
 
     workload: Workload
-    # the control among them
+    # including the control
     servers: Annotated[tuple[Server, ...], Meta(min_length=1)]
     trials: tuple[Trial, ...]
     seed: BoundedInt
@@ -169,7 +170,7 @@ class Plan(Struct, frozen=True):
 
 
 class Goal(Struct, frozen=True):
-    """Blocks on request: how narrow every ratio's interval is to be, and when to give up."""
+    """How narrow every ratio's interval must be, and when to stop adding blocks."""
 
     precision: BoundedFloat  # 0.03: each end within 3 % of the ratio
     max_blocks: BoundedInt

@@ -1,4 +1,4 @@
-"""What is judged: rows, comparisons, noise floors."""
+"""The results of the judge: rows, comparisons, noise floors."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from .declared import Environment, Load, Workload
 from .measured import Status
 
 Verdict = Literal["faster", "slower", "same", "not resolved"]
-# Of two sides; better and worse are of what is neither a rate nor a time.
+# For two sides. better and worse are used for figures that are neither a rate nor a time.
 ComparedVerdict = (
     Verdict
     | Literal["better", "worse", "farther", "nearer"]
@@ -23,17 +23,17 @@ LimiterKind = (
 
 
 class Limiter(Struct, frozen=True, order=True):
-    """What stopped a trial from going faster, or at all."""
+    """What kept a trial from being faster, or from working."""
 
     kind: LimiterKind
-    host: str = ""  # of several machines: the one that it was on
+    host: str = ""  # on which of several machines; "": there is only one
 
     def __str__(self) -> str:
         return f"{self.kind} on {self.host}" if self.host else self.kind
 
 
 class Spread(Struct, frozen=True):
-    """A figure over the blocks: the median, and the least and greatest seen."""
+    """A figure over the blocks: the median, the least and the greatest value."""
 
     median: float
     least: float
@@ -41,11 +41,11 @@ class Spread(Struct, frozen=True):
 
 
 class Ratio(Struct, frozen=True):
-    """A figure over the reference's, by blocks: the median and its interval.
+    """A figure divided by the reference's, within blocks: the median and its interval.
 
-    low and high are None where there are too few blocks to say. Only one of them is None where
-    a figure was 0 in some blocks: the interval is open there. The median is 0 when the figure
-    was 0 in most blocks, and infinite (null in JSON) when the reference's was.
+    low and high are None where there are too few blocks. Only one of them is None where a
+    figure was 0 in some blocks: the interval has no end on that side. The median is 0 when the
+    figure was 0 in most blocks, and infinite (null in JSON) when the reference's was.
     """
 
     median: float
@@ -55,7 +55,7 @@ class Ratio(Struct, frozen=True):
 
 
 class Slope(Struct, frozen=True):
-    """Growth per client over several client counts, with its interval; None: not known."""
+    """Growth per client over several client counts, and its interval; ends may be unknown."""
 
     per_client: float
     low: float | None
@@ -63,10 +63,10 @@ class Slope(Struct, frozen=True):
 
 
 class MemoryRow(Struct, frozen=True):
-    """What a client costs a server in memory while it does nothing; bytes per client."""
+    """The memory that a client costs a server while it does nothing, in bytes per client."""
 
     server: str
-    counts: tuple[int, ...]  # of clients, at which it was read
+    counts: tuple[int, ...]  # the client counts at which memory was read
     pss: Slope
     private: Slope
     shared: Slope
@@ -74,18 +74,18 @@ class MemoryRow(Struct, frozen=True):
     sockets: Slope | None
     threads: Slope | None  # threads per client
     page_tables: Slope | None = None
-    slab: Slope | None = None  # of the whole machine, the clients' side with it
-    total: Slope | None = None  # own, kernel stacks, page tables, slab and socket buffers
+    slab: Slope | None = None  # of the whole machine, including the clients' side
+    total: Slope | None = None  # pss, kernel stacks, page tables, slab and socket buffers
 
 
 class BreakingPoint(Struct, frozen=True):
-    """How far a server goes: the result of a search."""
+    """The result of a search: how many clients a server holds."""
 
     server: str
     holds: int | None  # the highest client count that met the service level
-    fails: int | None  # the lowest that did not; None: none was found up to the bound
+    fails: int | None  # the lowest that missed it; None: none up to the search's bound
     broke: str = ""  # what broke first
-    served: int | None = None  # clients served there
+    served: int | None = None  # clients served at the count that fails
     reason: str = ""
     p99_us: float | None = None  # at the count that holds
 
@@ -100,10 +100,10 @@ class Row(Struct, frozen=True):
     model: str
     status: Status
     reason: str
-    blocks: int  # in which it has an accepted trial
-    blocks_run: int = 0  # in which it has any
+    blocks: int  # how many have an accepted trial
+    blocks_run: int = 0  # how many have any trial
     messages_per_s: Spread | None = None
-    bound: bool = False  # client or others were the limit: the server is at least as good
+    bound: bool = False  # client or others were the limit: the server is at least this good
     latency_p50_us: Spread | None = None
     latency_p99_us: Spread | None = None
     latency_p999_us: Spread | None = None
@@ -111,40 +111,40 @@ class Row(Struct, frozen=True):
     stalls_per_s: Spread | None = None
     server_cpu_us_per_message: Spread | None = None
     client_cpu_us_per_message: Spread | None = None
-    memory_per_client_bytes: Spread | None = None  # all that the machine gave up
-    own_memory_per_client_bytes: Spread | None = None  # the server's processes' part of it
-    loaded_memory_per_client_bytes: Spread | None = None  # all of it, after the slice
+    memory_per_client_bytes: Spread | None = None  # all memory of the machine that it took
+    own_memory_per_client_bytes: Spread | None = None  # the part that the server's processes hold
+    loaded_memory_per_client_bytes: Spread | None = None  # all memory, after the slice
     connect_s: Spread | None = None
     fairness: Spread | None = None
     slowest_share: Spread | None = None
-    longest_silence_s: Spread | None = None  # the longest that any client waited for an echo
-    clients_without_echo: int | None = None  # the worst block
-    at_ceiling: int = 0  # trials whose slice was as long as allowed, and not as long as wanted
+    longest_silence_s: Spread | None = None  # the longest wait of any client for an echo
+    clients_without_echo: int | None = None  # in the worst block
+    at_ceiling: int = 0  # trials whose slice was cut to ceiling_s
     retried: Spread | None = None
     accept_queue_max: Spread | None = None
     listen_overflows: Spread | None = None
     threads_max: Spread | None = None
     connected: int | None = None
-    served: int | None = None  # the worst block
-    unserved: int | None = None  # clients without a first echo, all blocks
+    served: int | None = None  # in the worst block
+    unserved: int | None = None  # clients without a first echo, over all blocks
     lost: int | None = None
     altered: int | None = None
-    errors: dict[str, int] = {}  # those that kept a client from being served among them
+    errors: dict[str, int] = {}  # including those that kept a client from being served
     schedule_lag_p99_us: Spread | None = None
     latency_from_send_p99_us: Spread | None = None
-    ratio: Ratio | None = None  # of the primary figure, to the reference's
+    ratio: Ratio | None = None  # of the primary figure to the reference's
     verdict: Verdict | None = None  # against the reference
     rank: int | None = None  # the best that the evidence leaves open
-    rank_worst: int | None = None  # and the worst
-    cpu_over_floor: float | None = None  # server CPU per message, over the C floor's
-    gated: int = 0  # trials rejected, all blocks and attempts
-    outliers: tuple[int, ...] = ()  # blocks whose primary figure stands apart; none is deleted
+    rank_worst: int | None = None  # the worst that it leaves open
+    cpu_over_floor: float | None = None  # server CPU time per message, divided by the C floor's
+    gated: int = 0  # rejected trials, over all blocks and attempts
+    outliers: tuple[int, ...] = ()  # blocks whose primary figure is an outlier; they are kept
     unsettled: int = 0  # trials that did not settle within their warm-up
-    limiters: tuple[Limiter, ...] = ()  # of its trials, each once
+    limiters: tuple[Limiter, ...] = ()  # of its trials, each listed once
     versions: dict[str, str] = {}  # of its framework and dependencies
     python: str = ""  # the interpreter that ran it
     gil: bool | None = None
-    hosts: str = ""  # of several machines: the server's and the clients'
+    hosts: str = ""  # server and clients, when there are several machines
     start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()
 
@@ -154,7 +154,7 @@ class Row(Struct, frozen=True):
 
 
 class NoiseFloor(Struct, frozen=True):
-    """The reference against itself under one load: nothing smaller is claimed."""
+    """The reference compared with itself under one load: no smaller difference is claimed."""
 
     load: Load
     ratio: Ratio
@@ -163,20 +163,20 @@ class NoiseFloor(Struct, frozen=True):
 class Compared(Struct, frozen=True):
     """One figure of one server under one load on two sides (or of two servers in one session).
 
-    broken: A has figures that stand and B has none; mended: the other way round;
-    incomparable: neither has. farther, nearer: of the breaking point that a search found.
+    broken: only A has figures that count. mended: only B has. incomparable: neither has.
+    farther, nearer: B's breaking point, found by a search, is higher or lower than A's.
     """
 
     server: str
     load: Load
     figure: str
-    primary: bool  # the figure that this kind of load is about
+    primary: bool  # whether it is the primary figure of this kind of load
     a: Spread | None
     b: Spread | None
-    ratio: Ratio | None  # b over a; a breaking point's ends: what its searches leave open
+    ratio: Ratio | None  # b over a; a breaking point's ends are what its searches leave open
     verdict: ComparedVerdict
-    reason: str = ""  # of a verdict that no figure shows
-    a_bound: bool = False  # the client was the limit: A is at least as good as this
+    reason: str = ""  # of a verdict that the figures do not explain
+    a_bound: bool = False  # the client was the limit: A is at least this good
     b_bound: bool = False
 
     @property
@@ -185,17 +185,17 @@ class Compared(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """What two sides, of a session each or of several, say of each other."""
+    """The comparison of two sides, each of one session or several."""
 
     a: str
     b: str
     rows: tuple[Compared, ...]
     warnings: tuple[str, ...] = ()
-    advice: str = ""  # the command that would tell what cannot be told from these
+    advice: str = ""  # a command that would decide what these sessions cannot
 
 
 class Judged(Struct, frozen=True):
-    """A session, summarised: what a table shows."""
+    """A summarised session, as a table shows it."""
 
     workload: Workload
     rows: tuple[Row, ...]

@@ -1,7 +1,7 @@
-"""The kinds of load, and all that the suite knows of each: one table.
+"""The kinds of load, and everything in which they differ: one table.
 
-What is planned, driven, gated, judged and shown differs by kind in the ways that a row says,
-and in no other. A sixth kind is a name in Kind, a row of KINDS, a function of the client
+Plans, driving, gates, verdicts and tables differ by kind only in what a row of KINDS says. A
+sixth kind needs a name in Kind, a row of KINDS, a function of the client
 (clients/echo_client.py) and a test.
 """
 
@@ -12,11 +12,11 @@ from msgspec import Struct
 
 Kind = Literal["closed", "open", "storm", "idle", "churn"]
 
-# What a client that is the limit does to a figure: the server is at least as good (≥ or ≤), or
-# the figure is another than at the server's own limit (~). A faster client would have brought
-# more messages in less time, and so every rate up and every latency down; who is served
-# unevenly by a busy client may be served evenly by the server. CPU time per message is not a
-# bound: a server that waits for its client wakes up for fewer messages at a time.
+# What a figure means when the client was the limit: the server is at least this good (≥ or ≤), or
+# the figure differs from that at the server's own limit (~). With a faster client every rate
+# would be higher and every latency lower, and clients that seem to be served unevenly may have
+# been delayed by the busy client. CPU time per message is not a bound: a server that waits for
+# its client wakes up for fewer messages at a time.
 _LATENCIES = ("latency_p50_us", "latency_p99_us", "latency_p999_us", "longest_stall_s")
 _SATURATED = (
     dict.fromkeys((*_LATENCIES, "longest_silence_s", "clients_without_echo"), "≤ ")
@@ -26,28 +26,28 @@ _SATURATED = (
 
 
 class KindFacts(Struct, frozen=True):
-    """What is known of one kind of load."""
+    """The properties of one kind of load."""
 
-    title: str  # above its table
+    title: str  # the heading of its table
     primary: str  # the figure that servers are ranked by
-    words: tuple[str, str] = ("faster", "slower")  # of a better and of a worse primary figure
+    words: tuple[str, str] = ("faster", "slower")  # for a better and for a worse primary figure
 
     # how it runs
     waits_at_barrier: bool = True  # every client has had an echo before the load begins
-    warm_up: bool = True  # else the slice begins with the load
-    in_rounds: bool = False  # the slice follows the round trip
-    closed_loop: bool = False  # a message waits for the echo before; the slice ends with a round
+    warm_up: bool = True  # otherwise the slice begins with the load
+    in_rounds: bool = False  # the slice's length follows the round trip
+    closed_loop: bool = False  # messages wait for the previous echo; the slice ends with a round
     scheduled: bool = False  # messages leave at a rate that the workload gives
-    reconnects: bool = False  # each message is a connection of its own, with a port of its own
-    clients_arrive: bool = False  # during the slice, and may queue to be accepted
+    reconnects: bool = False  # each message has its own connection and port
+    clients_arrive: bool = False  # clients connect in the slice and may queue to be accepted
 
     # how its figures are read
-    rate: bool = True  # it has messages/s, and keeps a server busy
-    lasts_as_planned: bool = True  # else the slice ends when the last client has its echo
-    stays: bool = False  # clients stay and go on sending, so silence and starvation are seen
-    tail: bool = False  # it is about a p99, which a hundredth of the time decides
-    busy_client: float | None = 0.9  # of a core: a client that used more was the limit
-    bounds: Mapping[str, str] = {}  # figure → sign, where the client was the limit
+    rate: bool = True  # it has messages/s and keeps a server busy
+    lasts_as_planned: bool = True  # otherwise the slice ends with the last client's echo
+    stays: bool = False  # clients keep sending, so that silence and starvation show
+    tail: bool = False  # its figure is a p99, which 1 % of the time decides
+    busy_client: float | None = 0.9  # share of a core: a client that used more was the limit
+    bounds: Mapping[str, str] = {}  # figure → sign when the client was the limit
 
 
 KINDS: dict[Kind, KindFacts] = {
@@ -76,7 +76,7 @@ KINDS: dict[Kind, KindFacts] = {
         clients_arrive=True,
         lasts_as_planned=False,
         tail=True,
-        busy_client=0.8,  # the slice holds the wait for the last echo, too
+        busy_client=0.8,  # the slice includes the wait for the last echo
         bounds=_SATURATED | {"connect_s": "≤ "},
     ),
     "idle": KindFacts(

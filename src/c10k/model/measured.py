@@ -1,4 +1,4 @@
-"""What is measured: one trial, and the session that it belongs to."""
+"""What is measured: the results of one trial, and the session that it belongs to."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ Status = Literal["ok", "failed", "not run"]
 
 
 class Latency(Struct, frozen=True):
-    """Percentiles in µs, and the histogram they came from.
+    """Percentiles in µs, and the histogram that they were computed from.
 
     A percentile with fewer than 100 samples beyond it is None (see docs/method.md).
     """
@@ -26,64 +26,64 @@ class Latency(Struct, frozen=True):
 
 
 class Memory(Struct, frozen=True):
-    """What a server's processes hold, and what the kernel holds for the whole machine."""
+    """Memory of a server's processes, and memory of the kernel for the whole machine."""
 
-    pss_bytes: BoundedInt  # allocated: heap, stacks, shared memory; mapped files left out
-    private_bytes: BoundedInt  # pages that nobody else has
-    shared_bytes: BoundedInt  # pages that others have, too
+    pss_bytes: BoundedInt  # allocated: heap, stacks, shared memory, without mapped files
+    private_bytes: BoundedInt  # pages that no other process has
+    shared_bytes: BoundedInt  # pages that other processes have, too
     kernel_stacks_bytes: BoundedInt | None = None  # of all threads of the machine
     sockets_bytes: BoundedInt | None = None  # buffers of all TCP sockets of the machine
-    slab_bytes: BoundedInt | None = None  # the kernel's own objects: sockets, files and all else
+    slab_bytes: BoundedInt | None = None  # the kernel's own objects, such as sockets and files
     page_tables_bytes: BoundedInt | None = None  # of the server's processes
 
 
 class ServerUse(Struct, frozen=True):
-    """What the server used during the measured slice (cpu) or held; its whole process tree."""
+    """CPU time that the server's process tree used in the slice, and what the tree held."""
 
-    cpu_s: BoundedFloat | None = None  # of its processes, those that ended meanwhile included
-    busy_cores: BoundedFloat | None = None  # of its pinned cores, whoever kept them busy
+    cpu_s: BoundedFloat | None = None  # of its processes, also of those that ended
+    busy_cores: BoundedFloat | None = None  # of its pinned cores, by whichever process
     read_s: BoundedFloat | None = None  # between the two readings of its CPU, around the slice
-    interrupts_apart: bool | None = None  # the kernel keeps their time out of cpu_s; None: unknown
-    cores: BoundedInt | None = None  # that it is pinned to
-    before: Memory | None = None  # serving, no client
-    after: Memory | None = None  # every client connected and echoed once
-    loaded: Memory | None = None  # after the slice, all clients still connected
+    interrupts_apart: bool | None = None  # cpu_s lacks their time; None: unknown
+    cores: BoundedInt | None = None  # how many it is pinned to
+    before: Memory | None = None  # while serving no client
+    after: Memory | None = None  # when every client has connected and had one echo
+    loaded: Memory | None = None  # after the slice, with all clients still connected
     processes_max: BoundedInt | None = None
     threads_max: BoundedInt | None = None
-    descriptors_max: BoundedInt | None = None  # of the process that has most
+    descriptors_max: BoundedInt | None = None  # of the process that has the most
     accept_queue_max: BoundedInt | None = None
     accept_queue_limit: BoundedInt | None = None
     listen_overflows: BoundedInt | None = None  # connections dropped by full listener queues
 
 
 class Noise(Struct, frozen=True):
-    """What the machine did besides the trial, while its slice ran."""
+    """What else the machine did while a trial's slice ran."""
 
     steal_share: BoundedFloat | None = None  # of the cores' time, taken by the hypervisor
     others_cores: BoundedFloat | None = None  # cores that other processes kept busy
-    watched_s: BoundedFloat | None = None  # how long that was: from the barrier to the last echo
-    others_within_cores: BoundedFloat | None = None  # how far off that may be
+    watched_s: BoundedFloat | None = None  # how long it was observed: from barrier to last echo
+    others_within_cores: BoundedFloat | None = None  # the error of others_cores
 
 
 class Host(Struct, frozen=True):
-    """One of several machines, and what it had to do with a trial."""
+    """One of several machines, and its part in a trial."""
 
     name: str
     role: Literal["server", "client"]
     clients: BoundedInt = 0
     workers: BoundedInt = 0
-    cpu_share: BoundedFloat | None = None  # of the busiest core that its workers have, in the slice
+    cpu_share: BoundedFloat | None = None  # of its workers' busiest core, in the slice
     lag_p99_us: BoundedFloat | None = None  # open loop: of its workers' schedule
     noise: Noise = Noise()
 
 
 GateKind = Literal["host", "steal", "others", "engine", "slice", "little", "reading", "rate"]
-# What stopped a trial that failed; "": nothing of this is known.
+# What a failed trial ran out of; "": not known.
 Cause = Literal["", "descriptors", "ports", "threads", "memory", "connecting"]
 
 
 class Gate(Struct, frozen=True):
-    """Why a trial's figures are rejected. The kind is decided on, the words are for people."""
+    """Why a trial's figures are rejected. Code uses the kind; the words are for people."""
 
     kind: GateKind
     words: str
@@ -93,12 +93,12 @@ class Gate(Struct, frozen=True):
 
 
 class Measurement(Struct, frozen=True):
-    """What came of one trial. Every field but the first two may be unknown."""
+    """The result of one trial. Every field except the first two may be unknown."""
 
     trial: Trial
     status: Status
-    reason: str = ""  # of a failure, in words
-    cause: Cause = ""  # of a failure, as far as it is known
+    reason: str = ""  # why it failed, in words
+    cause: Cause = ""  # what a failed trial ran out of, if known
     started_at: str = ""  # UTC, ISO 8601
     connected: BoundedInt | None = None
     served: BoundedInt | None = None  # clients that had at least one echo
@@ -113,48 +113,48 @@ class Measurement(Struct, frozen=True):
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
     rate_achieved: BoundedFloat | None = None  # open loop: messages/s sent
-    bins: tuple[tuple[BoundedInt, BoundedInt], ...] = ()  # ns since the load began, echoes so far
+    bins: tuple[tuple[BoundedInt, BoundedInt], ...] = ()  # (ns since the load began, echoes so far)
     intervals: str = ""  # latencies by time within the slice; see clients/README.md
-    longest_stall_s: BoundedFloat | None = None  # in the slice: messages waited, none was answered
-    longest_stall_at_s: BoundedFloat | None = None  # when it began, since the slice's start
+    longest_stall_s: BoundedFloat | None = None  # messages waited, no echo came
+    longest_stall_at_s: BoundedFloat | None = None  # when it began, from the slice's start
     stalls: BoundedInt | None = None  # of 10 ms or longer, in the slice
-    slice_s: BoundedFloat | None = None  # how long the slice was to be
-    slice_at_s: BoundedFloat | None = None  # when it began, by CLOCK_MONOTONIC (one machine alone)
-    round_trip_s: BoundedFloat | None = None  # closed, churn: a client's, as seen in the warm-up
-    at_ceiling: bool = False  # the slice would have been longer, had its ceiling allowed it
+    slice_s: BoundedFloat | None = None  # the planned length of the slice
+    slice_at_s: BoundedFloat | None = None  # its start by CLOCK_MONOTONIC (only on one machine)
+    round_trip_s: BoundedFloat | None = None  # closed, churn: in the warm-up
+    at_ceiling: bool = False  # whether ceiling_s cut the slice short
     little: BoundedFloat | None = None  # closed: rate × mean latency ÷ clients answered ÷ depth
     engine_cpu_s: BoundedFloat | None = None  # of the suite's own process, in the slice
     gates: tuple[Gate, ...] = ()  # why the trial is rejected
-    attempt: BoundedInt = 0  # 0, then one more for each repeat of a gated trial
+    attempt: BoundedInt = 0  # 0, or the number of the repeat
     client_cpu_share: BoundedFloat | None = None  # of the workers' busiest core, in the slice
     client_cpu_s: BoundedFloat | None = None  # of all workers, in the slice
-    one_core: bool = False  # server and workers had to share one
+    one_core: bool = False  # whether server and workers had to share a core
     workers: BoundedInt = 1
     client_bytes_per_connection: BoundedFloat | None = None
     fairness: BoundedFloat | None = None  # Jain's index over the clients' message counts
-    slowest_share: BoundedFloat | None = None  # the slowest client's echoes, over an even share
+    slowest_share: BoundedFloat | None = None  # the slowest client's echoes over an even share
     clients_without_echo: BoundedInt | None = None  # in the measured slice
-    retried: BoundedInt | None = None  # storm, churn: clients for which the kernel sent again
+    retried: BoundedInt | None = None  # storm, churn: clients for which the kernel retransmitted
     launched_s: BoundedFloat | None = None  # storm: until the last client began to connect
     server: ServerUse = ServerUse()
     noise: Noise = Noise()
-    hosts: tuple[Host, ...] = ()  # of several machines: each; none for one alone
-    start_spread_s: BoundedFloat | None = None  # of several machines: their starts lay within
-    vanished: str = ""  # the host that was gone before the trial's end
+    hosts: tuple[Host, ...] = ()  # each of several machines; empty for one machine
+    start_spread_s: BoundedFloat | None = None  # several machines: their starts lay within this
+    vanished: str = ""  # the host that was gone before the trial ended
     pinned: str = ""
     versions: dict[str, str] = {}
     python: str = ""  # the interpreter's version; "" for a program in another language
-    gil: bool | None = None  # whether its lock was on once the server's modules were imported
+    gil: bool | None = None  # whether the GIL was on once the server's modules were imported
     notes: tuple[str, ...] = ()
 
     @property
     def accepted(self) -> bool:
-        """Whether its figures stand: it ended well, and no gate rejected it."""
+        """Whether its figures count: it ended well, and no gate rejected it."""
         return self.status == "ok" and not self.gates
 
 
 class Session(Struct, frozen=True):
-    """All blocks and the machine they ran on."""
+    """The plan, the measurements, and the machine and software that produced them."""
 
     schema: int
     c10k: str  # the suite's version
@@ -164,8 +164,8 @@ class Session(Struct, frozen=True):
     conformance: dict[str, Conformance]
     goal: Goal | None = None
     code: dict[str, str] = {}  # server → digest of its files
-    runtimes: dict[str, Runtime] = {}  # server → what it ran on; no paths
-    mixed: tuple[str, ...] = ()  # what had changed when it was resumed all the same
-    finished_at: str = ""  # UTC, ISO 8601; "": it has not been closed as finished
-    altered: bool = False  # its trials are no longer those that it was finished with
+    runtimes: dict[str, Runtime] = {}  # server → what it ran on, without paths
+    mixed: tuple[str, ...] = ()  # what had changed when it was resumed with --force
+    finished_at: str = ""  # UTC, ISO 8601; "": it is not finished
+    altered: bool = False  # whether its trials have changed since it was finished
     measurements: tuple[Measurement, ...] = ()
