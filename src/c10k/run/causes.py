@@ -1,7 +1,7 @@
-"""What a failed trial ran out of, as far as it is known.
+"""Finds what a failed trial ran out of, if it is known.
 
-The suite's own failures say it as a value. What a server wrote before it ended, and what the
-system calls an error, is text of others: here, and nowhere else, it is searched.
+The suite's own failures carry the cause as a value. The last words of a server and the
+messages of the system are foreign text. Only this module searches such text for a cause.
 """
 
 import errno
@@ -14,7 +14,7 @@ _ERRORS: dict[int | None, Cause] = {
     errno.EADDRNOTAVAIL: "ports",
     errno.ENOMEM: "memory",
 }
-# What stands in the words of a server, of a client or of the system → what it ran out of.
+# Text that a server, a client or the system may write → what the trial ran out of.
 _NEEDLES: tuple[tuple[str, Cause], ...] = (
     ("open files", "descriptors"),
     ("requested address", "ports"),
@@ -25,10 +25,10 @@ _NEEDLES: tuple[tuple[str, Cause], ...] = (
 
 
 def of_error(error: OSError) -> Cause:
-    """Of an error that the system reported to the suite itself."""
+    """The cause of an error that the system reported to the suite; "" when not known."""
     return _ERRORS.get(error.errno, "")
 
 
 def of_words(words: str) -> Cause:
-    """Of the words of others, the first that is found."""
+    """The first cause whose text is found in the words of others; "" when none is."""
     return next((cause for needle, cause in _NEEDLES if needle in words), "")

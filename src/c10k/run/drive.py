@@ -1,16 +1,16 @@
-"""Takes client workers from the barrier through the slice, and collects what they saw.
+"""Takes client workers from the barrier through the slice, and collects their results.
 
 A worker is any program that reads a plan (one JSON line) and writes JSON lines; see
-clients/README.md. A crew is the workers of one machine, or of several.
+clients/README.md. A crew is all workers of a trial, on one machine or on several. The events:
 
-  connected  every worker waits at the barrier; the expensive readings are taken; go
-  warmed     the warm-up is over, and how long a round trip takes is known; the server's CPU
-             is read, and (closed loop, churn) all are told how long the slice is
-  ended      the slice is over; the server's CPU is read again
-  result     the last echo has come; the workers stay connected until they are ended
+  connected  every worker waits at the barrier; the expensive readings are taken; then all go
+  warmed     the warm-up is over, and the duration of a round trip is known; the server's CPU
+             time is read, and (closed loop, churn) all workers get the length of the slice
+  ended      the slice is over; the server's CPU time is read again
+  result     the last echo has come; the workers stay connected until they are stopped
 
-Between `warmed` and `ended` this process waits, and does nothing else, but for what LOOK_S
-and QUEUE_LOOK_S say: whoever watches must not disturb (benchmarks/instrument/observer.py).
+Between `warmed` and `ended` this process only waits, apart from the checks every LOOK_S and
+QUEUE_LOOK_S, because watching must not disturb (benchmarks/instrument/observer.py).
 """
 
 import time
@@ -32,66 +32,66 @@ from .events import (
 from .merge import Connected, Driven, at_barrier, merge
 from .worker_plans import WorkerPlan
 
-_GRACE_S = 10.0  # for starting, and for what a saturated worker says late
-LOOK_S = 1.0  # how often it is asked whether the server and the memory are still there
-QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is looked at, one system call
+_GRACE_S = 10.0  # for the start of workers, and for late events of saturated workers
+LOOK_S = 1.0  # how often the server and the free memory are checked
+QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is read, with one system call
 
-ROUND_TRIPS = 20  # a slice lasts as many, or more
-WAITS = 2  # and as many times as long as the last client waited for its first echo
+ROUND_TRIPS = 20  # a slice lasts at least this many round trips
+WAITS = 2  # and at least this many times the last client's wait for its first echo
 
 
 class Crew(Protocol):
-    """The workers of a trial, wherever they are."""
+    """The client workers of a trial, on whichever machines."""
 
-    plans: Sequence[WorkerPlan]  # one a worker
-    cores: Sequence[Core]  # the one that each worker has
+    plans: Sequence[WorkerPlan]  # one for each worker
+    cores: Sequence[Core]  # one for each worker
     start_spread_s: float | None
 
     def said(self, timeout_s: float) -> Sequence[tuple[int, Event]]:
-        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+        """(worker's number, event); waits up to timeout_s for the first. Raises ClientFailed."""
 
     def go(self) -> None:
         """Tells all workers to begin. Raises ClientFailed."""
 
     def settle(self) -> None:
-        """Waits until what is said next reaches the workers at once. Raises ClientFailed."""
+        """Waits until the next call reaches the workers without delay. Raises ClientFailed."""
 
     def begin_slice(self, seconds: float) -> None:
         """Tells all workers that the slice begins, and how long it is. Raises ClientFailed."""
 
     def hosts(self, results: Sequence[WorkerResult]) -> tuple[Host, ...]:
-        """Of several machines, what each had to do with these results, one a worker."""
+        """Each client machine's part in the results (one for each worker); empty for this one."""
 
 
 class Watched(Protocol):
-    """The server of a trial, as far as it is looked at while the load is driven."""
+    """The server of a trial, as it is observed while the load is driven."""
 
     def look(self) -> None:
-        """Whether it is still there, and memory enough. Raises ClientFailed."""
+        """Raises ClientFailed when the server is gone or too much memory is used."""
 
     def look_at_queue(self) -> None:
-        """How long its accept queue is."""
+        """Reads the length of its accept queue."""
 
     def connected(self, seen: Connected) -> None:
-        """All workers wait at the barrier: the expensive readings."""
+        """Takes the expensive readings; all workers wait at the barrier."""
 
     def begin(self) -> None:
-        """The slice is about to begin."""
+        """Takes the readings before the slice."""
 
     def end(self) -> None:
-        """The slice has ended."""
+        """Takes the readings after the slice."""
 
     def loaded(self) -> None:
-        """The last echo has come, and the clients are still connected."""
+        """Reads the memory once the last echo has come; the clients are still connected."""
 
 
 def slice_s(load: Load, round_trip_s: float, slowest_s: float) -> tuple[float, bool]:
-    """How long the slice is to be, in s, and whether its ceiling made it shorter.
+    """The length of the slice in s, and whether the load's ceiling made it shorter.
 
-    ROUND_TRIPS of what a round trip took in the warm-up on average, and WAITS times what it
-    took until the last client was answered, within the load's duration_s and ceiling_s: a
-    slice that is shorter than a wait does not see it. An open loop, idle clients and a storm
-    do not go in rounds.
+    It is ROUND_TRIPS times the average round trip of the warm-up or WAITS times the wait until
+    the last client was answered, whichever is longer, but within duration_s and ceiling_s. A
+    slice shorter than a wait would not see that wait. An open loop, idle clients and a storm
+    do not go in rounds, so their slice lasts duration_s.
     """
     if not load.facts.in_rounds:
         return load.duration_s, False
@@ -104,20 +104,21 @@ Said = TypeVar("Said", WorkerConnected, WorkerWarmed, WorkerEnded, WorkerResult)
 
 
 class _Conversation:
-    """What all workers of a crew have said, and the waiting for more."""
+    """Collects the events of a crew, and waits for further ones."""
 
     def __init__(self, crew: Crew, watched: Watched, looks_at_queue: bool) -> None:
         self.crew = crew
         self.watched = watched
         self.looks_at_queue = looks_at_queue
-        self.heard: list[tuple[int, Event]] = []  # four events a worker at most
+        self.heard: list[tuple[int, Event]] = []  # at most four events for each worker
         self.looked = time.monotonic()
 
     def until(self, what: type[Said], limit_s: float) -> list[Said]:
-        """That event of every worker, in their order.
+        """Waits for one kind of event from every worker; returns it in the workers' order.
 
-        Raises ClientFailed when the server is gone, when a worker is, or after limit_s. What
-        has come by then counts: this process may itself have been stopped for a while.
+        Raises ClientFailed when the server or a worker is gone, or after limit_s. Events that
+        are already there after limit_s still count, because this process itself may have been
+        suspended for a while.
         """
         known = self._known(what)
         deadline = time.monotonic() + limit_s
@@ -145,9 +146,9 @@ class _Conversation:
 
 
 def drive(crew: Crew, load: Load, watched: Watched) -> Driven:
-    """Takes a crew from the barrier to its results, and has the server read on the way.
+    """Takes a crew from the barrier to its results, and takes the server's readings meanwhile.
 
-    Raises ClientFailed when the server or a worker fails, or the time is over.
+    Raises ClientFailed when the server or a worker fails, or does not answer in time.
     """
     first = crew.plans[0]
     connect_s, drain_s = first.connect_timeout_s, first.drain_s

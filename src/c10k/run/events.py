@@ -1,9 +1,9 @@
-"""What workers say, as types, and how a trial fails that they cannot drive to its end.
+"""The events that workers report, as types, and the error of a trial that they cannot finish.
 
-A worker writes one JSON line for each event. The key "event" says which one it is, and the
-kind of load says which keys a result has. clients/README.md explains every key to whoever
-writes another client; tests/test_events.py holds the shared client to these types. A key
-that nobody here knows is ignored, so that a client may say more.
+A worker writes one JSON line for each event. The key "event" names the event, and the kind of
+load decides which keys a result has. clients/README.md explains every key for authors of other
+clients; tests/run/test_events.py checks the shared client against these types. Unknown keys are
+ignored, so that a client may report more.
 """
 
 from typing import Annotated
@@ -14,9 +14,9 @@ from msgspec.json import Decoder
 from ..model import Cause, Kind
 from . import causes
 
-Core = tuple[str, int]  # a host's name, "" for this one, and the number of its core
+Core = tuple[str, int]  # (host's name, "" for this machine; number of the core)
 
-Count = Annotated[int, Meta(ge=0, le=10**15)]  # as far as a measurement may go (model.Whole)
+Count = Annotated[int, Meta(ge=0, le=10**15)]  # the same bound as model.BoundedInt
 Sum = Annotated[int, Meta(ge=0)]  # of squares and of times: may need more than 64 bits
 Ns = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
@@ -26,7 +26,7 @@ Counts = dict[str, Count]  # reason → how many
 
 
 class WorkerConnected(Struct, frozen=True, tag="connected", tag_field="event"):
-    """Every client of a worker has had its first echo, or cannot have one."""
+    """Every client of a worker has had its first echo, or has failed to get one."""
 
     connected: Count
     served: Count  # clients that had an echo
@@ -38,57 +38,57 @@ class WorkerConnected(Struct, frozen=True, tag="connected", tag_field="event"):
 class WorkerWarmed(Struct, frozen=True, tag="warmed", tag_field="event"):
     """The slice may start."""
 
-    round_trip_ns: Ns  # 0: this kind has none
-    slowest_ns: Ns  # until the last client was answered; 0: nobody had to be waited for
+    round_trip_ns: Ns  # 0: this kind of load has none
+    slowest_ns: Ns  # until the last client was answered; 0: none was waited for
     elapsed_ns: Ns
     messages: Count  # echoes of the warm-up
 
 
 class WorkerEnded(Struct, frozen=True, tag="ended", tag_field="event"):
-    """The slice has ended; both times are of the worker's monotonic clock."""
+    """The slice has ended; both times are from the worker's monotonic clock."""
 
     start_ns: Ns
     end_ns: Ns
 
 
 class WorkerResult(Struct, frozen=True, kw_only=True, tag="result", tag_field="event"):
-    """What a worker saw in the slice and in the drain: what every kind of load has."""
+    """A worker's results of slice and drain, with the keys that every kind of load has."""
 
     messages: Count  # echoes within the slice
     duration_ns: Annotated[int, Meta(ge=1, le=2**63 - 1)]
     cpu_ns: Ns
     lost: Count
     altered: Count
-    faults: Counts  # the altered, by name
+    faults: Counts  # the altered echoes, by kind of fault
     errors: Counts
-    clients: Count  # those that the following are of; 0: this kind does not count by client
+    clients: Count  # that the following keys count; 0: this kind of load does not
     clients_answered: Count
     clients_without_echo: Count
     least_messages: Count
     count_sum: Count
     count_square_sum: Sum
-    latency: str  # an HdrHistogram, as all histograms here: V2, base64, ns
+    latency: str  # histogram, as all here: HdrHistogram V2, base64, ns
     peak_bytes: Count
 
 
 class SliceResult(WorkerResult, frozen=True):
-    """A kind whose clients are there for a slice of a given length."""
+    """The result of a load whose slice has a given length."""
 
     slice_s: Seconds
     intervals: str  # see c10k.histograms.intervals; "": none
-    stalls: tuple[tuple[Ns, Ns], ...]  # when in the slice each began, and its length
+    stalls: tuple[tuple[Ns, Ns], ...]  # (start in the slice, length)
     longest_stall_ns: Ns  # however short
     longest_stall_at_ns: Ns
 
 
 class IdleResult(SliceResult, frozen=True):
-    """Idle: the clients say nothing within the slice."""
+    """Idle: the clients send nothing within the slice."""
 
 
 class LoadResult(SliceResult, frozen=True):
-    """A kind whose clients are answered within the slice."""
+    """The result of a load whose clients have echoes within the slice."""
 
-    bins: tuple[tuple[Count, Count], ...]  # ns since sending began, echoes so far
+    bins: tuple[tuple[Count, Count], ...]  # (ns since sending began, echoes so far)
     slice_start_ns: Ns  # since sending began
 
 
@@ -107,11 +107,11 @@ class OpenResult(LoadResult, frozen=True):
 
 
 class ChurnResult(LoadResult, frozen=True):
-    retried: Count  # clients for which the kernel sent something again
+    retried: Count  # clients for which the kernel retransmitted
 
 
 class StormResult(WorkerResult, frozen=True):
-    """Storm: all connect within the slice, so it also says what `connected` says elsewhere."""
+    """Storm: clients connect within the slice, so the result has the keys of `connected`, too."""
 
     connected: Count
     served: Count
@@ -140,7 +140,7 @@ _DECODERS: dict[Kind, Decoder[Event]] = {
 class ClientFailed(Exception):
     """The load could not be driven to its end; the message is the trial's reason.
 
-    vanished: the name of the host that was gone, when that is why. cause: what it ran out of.
+    vanished: the host that is gone, if that is the reason. cause: what the trial ran out of.
     """
 
     def __init__(self, reason: str, vanished: str = "", cause: Cause = "") -> None:
@@ -150,12 +150,12 @@ class ClientFailed(Exception):
 
 
 def decoded(line: bytes, kind: Kind) -> Event:
-    """The event on a line that a worker of that kind of load wrote. Raises ClientFailed."""
+    """The event on a line of a worker with this kind of load. Raises ClientFailed."""
     try:
         return _DECODERS[kind].decode(line)
     except (MsgspecError, UnicodeDecodeError) as error:
         begins = line[:40].decode(errors="replace")
         raise ClientFailed(
-            f"the client wrote a line that is not as clients/README.md says: {error}; "
-            f"it begins {begins!r}"
+            f"the client wrote a line that does not follow clients/README.md: {error}; "
+            f"it begins with {begins!r}"
         ) from None

@@ -1,4 +1,4 @@
-"""This machine alone, as what a session runs on: its limits, its cores, its environment."""
+"""Runs a session on this machine alone: its limits, its cores, its environment."""
 
 import sys
 from collections.abc import Sequence
@@ -16,16 +16,16 @@ from .executor import Executor, Placement, Rules, Site, WhyUnfit
 
 
 class LocalMachine:
-    """The machine that the command runs on: server and clients over loopback."""
+    """This machine, where server and clients talk over loopback."""
 
     exposed = False
 
     def environment(self) -> dict[str, Any]:
-        """What the results made here depend on."""
+        """The properties of the machine that results depend on."""
         return machine.environment(paths.SUITE)
 
     def fit_rule(self, planned: Plan, memory_share: float) -> WhyUnfit:
-        """Says why a trial does not fit this machine, as it is now.
+        """A function that says why a trial does not fit this machine in its present state.
 
         A search may exceed the descriptors of one process, because there the server is meant
         to break.
@@ -49,16 +49,16 @@ class LocalMachine:
         return why_unfit
 
     def executor(self, planned: Plan, logs: Path, rules: Rules) -> "LocalExecutor":
-        """Runs the plan here, with separate cores for server and clients where there are enough."""
+        """The executor of a plan; server and clients have separate cores if there are enough."""
         pinning = machine.cores(planned.workload.processes)
         return LocalExecutor(planned, logs, rules, pinning, machine.worker_clients())
 
     def close(self) -> None:
-        """Does nothing: this machine is not held between trials."""
+        """Does nothing: this machine needs no release."""
 
 
 class LocalSite:
-    """A server under test on this machine, started at once. Raises launch.NotServing."""
+    """A server under test on this machine, started on creation. Raises launch.NotServing."""
 
     host = ""
     barrier: merge.Connected | None = None
@@ -122,7 +122,7 @@ class LocalSite:
 
 
 def stop_for_memory(free_bytes: int, share: float) -> None:
-    """Raises ClientFailed when more than this share of the free memory has been taken."""
+    """Raises ClientFailed when more than this share of the free memory has been used."""
     left = available_bytes()
     if left < free_bytes * (1 - share):
         raise events.ClientFailed(
@@ -143,7 +143,7 @@ class LocalExecutor(Executor[Placement]):
         pinning: machine.Pinning,
         worker_clients: int | None = None,
     ) -> None:
-        """worker_clients: how many one worker can hold; more clients get more workers."""
+        """worker_clients: the most clients of one worker; more clients get more workers."""
         super().__init__(plan, logs, rules)
         self.pinning = pinning
         self.client_cpus = pinning.clients or ()

@@ -1,4 +1,4 @@
-"""Adds up what the workers of a trial saw. Pure."""
+"""Adds up the results of a trial's workers. Pure."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from .events import (
     WorkerResult,
 )
 
-STALL_NS = 10_000_000  # a shorter one is not counted
+STALL_NS = 10_000_000  # shorter stalls are not counted
 
 Number = TypeVar("Number", int, float)
 Result = TypeVar("Result", bound=WorkerResult)
@@ -30,7 +30,7 @@ Stretch = tuple[int, int]  # when it began in the slice, and its length, ns
 
 
 class Connected(Struct, frozen=True):
-    """What the barrier saw, over all workers."""
+    """How the clients of all workers connected."""
 
     connected: int
     served: int
@@ -40,15 +40,15 @@ class Connected(Struct, frozen=True):
 
 
 class Driven(Struct, frozen=True):
-    """What the clients saw in the measured slice, over all workers.
+    """The results of all workers for the measured slice.
 
-    None: this kind of load has no such thing.
+    A figure that does not exist for this kind of load is None.
     """
 
     messages: int
     messages_per_s: float
     duration_s: float
-    cpu_share: float  # of the busiest core that workers have
+    cpu_share: float  # of the workers' busiest core
     cpu_s: float  # of all workers
     lost: int
     altered: int
@@ -59,7 +59,7 @@ class Driven(Struct, frozen=True):
     clients_without_echo: int
     retried: int | None
     launched_s: float | None
-    arrived: Connected | None  # a storm's: there is nothing to see before it
+    arrived: Connected | None  # storm: its clients connect in the slice, not before
     latency: Latency
     latency_from_send: Latency | None
     schedule_lag: Latency | None
@@ -70,18 +70,18 @@ class Driven(Struct, frozen=True):
     stalls: int | None  # of STALL_NS or longer
     longest_stall_s: float | None
     longest_stall_at_s: float | None
-    little: float | None  # closed loop: of the clients that had an echo in the slice
-    slice_s: float = 0.0  # how long it was to be
+    little: float | None  # closed loop: for the clients that had an echo in the slice
+    slice_s: float = 0.0  # its planned length
     slice_at_s: float | None = None  # when it began, by the workers' monotonic clock
     round_trip_s: float | None = None
     at_ceiling: bool = False
     engine_cpu_s: float = 0.0  # of this process, in the slice
-    hosts: tuple[Host, ...] = ()  # of several machines, what each had to do with it
-    start_spread_s: float | None = None  # of several machines: their starts lay within
+    hosts: tuple[Host, ...] = ()  # each of several machines, with its part
+    start_spread_s: float | None = None  # several machines: their starts lay within this
 
 
 def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
-    """What all workers said of their clients, together."""
+    """The workers' counts of connected clients, added up."""
     memory = [worker.bytes_per_connection for worker in workers]
     return Connected(
         connected=sum(worker.connected for worker in workers),
@@ -93,10 +93,10 @@ def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
 
 
 def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) -> Driven:
-    """Adds up what the workers saw; cores: the one that each worker had.
+    """Adds up the workers' results. cores: one for each worker.
 
-    What only some kinds of load have is added up over their results: there are none in a
-    trial of another kind, and the sum of none is None.
+    A figure that only some kinds of load have is added up over the results of these types. In a
+    trial of another kind there are none, so the figure is None.
     """
     opened, storms = _those(results, OpenResult), _those(results, StormResult)
     loads, slices = _those(results, LoadResult), _those(results, SliceResult)
@@ -136,18 +136,18 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
 
 
 def total(numbers: Iterable[Number]) -> Number | None:
-    """The sum; None where there is nothing to add up."""
+    """The sum; None without numbers."""
     found = list(numbers)
     return sum(found) if found else None
 
 
 def greatest(numbers: Iterable[Number]) -> Number | None:
-    """The greatest; None where there is none."""
+    """The greatest number; None without numbers."""
     return max(numbers, default=None)
 
 
 def _those(results: Iterable[WorkerResult], what: type[Result]) -> list[Result]:
-    """The results that have what only some kinds of load have."""
+    """The results of one type, which only some kinds of load have."""
     return [result for result in results if isinstance(result, what)]
 
 
@@ -156,7 +156,7 @@ def _together(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _busiest(results: Sequence[WorkerResult], cores: Sequence[Core]) -> float:
-    """The share of the slice for which the workers of one core kept it busy: the greatest."""
+    """The share of the slice for which the workers kept their busiest core busy."""
     busy = dict.fromkeys(cores, 0.0)
     for core, result in zip(cores, results, strict=True):
         busy[core] += result.cpu_ns / result.duration_ns
@@ -164,9 +164,9 @@ def _busiest(results: Sequence[WorkerResult], cores: Sequence[Core]) -> float:
 
 
 def _shares(results: Sequence[WorkerResult]) -> tuple[float | None, float | None]:
-    """How evenly the clients were served: Jain's index, and the slowest one over an even share.
+    """Jain's fairness index, and the slowest client's echoes divided by an even share.
 
-    Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all got the same.
+    Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all clients had equally many.
     """
     clients = sum(each.clients for each in results)
     messages = sum(each.count_sum for each in results)
@@ -179,10 +179,10 @@ def _shares(results: Sequence[WorkerResult]) -> tuple[float | None, float | None
 
 
 def _little(results: Sequence[ClosedResult], depth: int) -> float | None:
-    """What Little's law leaves: 1 where rate × mean latency is the messages on their way.
+    """Rate × mean latency divided by the messages in flight: 1 by Little's law.
 
-    Of the clients that had an echo in the slice, each of which has `depth` messages on
-    their way all the time (closed loop). Far from 1, the slice was too short to tell a rate.
+    In a closed loop each client that had an echo in the slice always has `depth` messages in
+    flight. Far from 1, the slice was too short to measure a rate. None for other loads.
     """
     if not results:
         return None
@@ -192,10 +192,10 @@ def _little(results: Sequence[ClosedResult], depth: int) -> float | None:
 
 
 def _stalls(results: Sequence[SliceResult]) -> list[Stretch]:
-    """Stretches of STALL_NS or more in which no worker had an echo.
+    """The times of STALL_NS or longer in which no worker had an echo.
 
-    Workers began their slices together, within milliseconds; what all of them call a stall
-    is one.
+    The workers began their slices within milliseconds of each other. Only the time that is
+    part of a stall for all of them is a stall.
     """
     first, *others = (each.stalls for each in results)
     found = list(first)
@@ -205,7 +205,7 @@ def _stalls(results: Sequence[SliceResult]) -> list[Stretch]:
 
 
 def _longest_stall(results: Sequence[SliceResult], stalls: Sequence[Stretch]) -> Stretch:
-    """The longest of one worker, however short; of several, the longest of those stalls."""
+    """One worker's longest stall, however short; with several workers, the longest of stalls."""
     if len(results) == 1:
         return results[0].longest_stall_at_ns, results[0].longest_stall_ns
     return max(stalls, key=lambda stall: stall[1], default=(0, 0))
@@ -220,7 +220,7 @@ def _overlaps(a: Sequence[Stretch], b: Sequence[Stretch]) -> Iterator[Stretch]:
 
 
 def _bins(workers: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int], ...]:
-    """The workers' counts bin by bin, at the first worker's times; they began together."""
+    """The workers' counts added up bin by bin, at the first worker's times: all began together."""
     return tuple(
         (together[0][0], sum(count for _, count in together))
         for together in zip(*workers, strict=False)
@@ -228,7 +228,7 @@ def _bins(workers: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int]
 
 
 def _latency(encoded: Sequence[str], intervals: str = "") -> Latency:
-    """The workers' histograms added up; a percentile that too little lies beyond is left out."""
+    """The workers' histograms added up, with the percentiles that enough samples lie beyond."""
     merged = latencies.empty()
     for each in encoded:
         merged.add(latencies.decoded(each))

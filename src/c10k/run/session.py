@@ -1,8 +1,8 @@
 """Runs a plan, block by block, and stores the measurement of each trial at once.
 
-What a server or a client does wrong is part of the measurement and never an exception. An
-exception (an interrupt, a full disk) ends the session early: all measurements so far are on
-disk, and no process is left running.
+A failure of a server or a client is part of the measurement, never an exception. An exception
+(an interrupt, a full disk) ends the session early: all measurements so far are on disk, and no
+process is left running.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,11 +27,11 @@ def run(
     before: Callable[[Trial], None] = lambda trial: None,
     after: Callable[[Measurement], None] = lambda measurement: None,
 ) -> None:
-    """Runs every trial of the plan that is not among those done.
+    """Runs every trial of the plan that done does not contain.
 
-    A trial that was disturbed is repeated, and each attempt is stored. At the end of the plan
-    more is called with all measurements and returns further trials, until it returns none.
-    before is called with a trial that is about to run, after with the measurement of an attempt.
+    A disturbed trial is repeated, and each attempt is stored. At the end of the plan, more is
+    called with all measurements and returns further trials, again and again until it returns
+    none. before is called with each trial before an attempt, after with each measurement.
     """
     last = plan.workload.repeats  # the number of the last attempt that is allowed
     measured = list(done)

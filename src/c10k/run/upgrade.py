@@ -1,7 +1,7 @@
-"""Trials of schema 1, as later ones have them.
+"""Converts stored trials of schema 1 to the current schema.
 
-There a gate was a sentence that began with its kind, and what a failed trial ran out of was
-looked for in its reason: both are values now, and are taken out of the sentences here, once.
+In schema 1 a gate was a sentence that began with its kind, and the cause of a failed trial was
+only part of its reason. Both are values now; this module extracts them from the sentences.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ from . import causes
 
 
 def trial(raw: Any) -> Any:
-    """One line of trials.jsonl, decoded; what is not of schema 1 stays as it is."""
+    """Converts one decoded line of trials.jsonl; returns anything that is not of schema 1 as is."""
     if not isinstance(raw, dict):
         return raw
     gates = raw.get("gates")

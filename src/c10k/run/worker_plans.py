@@ -1,4 +1,4 @@
-"""The plan of each worker: its clients, their addresses, its part of the load. Pure."""
+"""Makes the plan of each worker: its clients, their addresses, its part of the load. Pure."""
 
 import sys
 from collections.abc import Sequence
@@ -7,16 +7,16 @@ from msgspec import Struct
 
 from ..model import Arrivals, Kind, Load, Workload
 
-# A source address has the local port range, some 28,000 ports. Finding a free one takes the
-# kernel long when half of them are taken: 20,000 clients from one address take 8 s to connect.
-_SOURCES = 4  # addresses a worker, where one is not enough
-_PORTS = 12_000  # clients for which one address is enough
+# A source address has the local port range, about 28,000 ports. When half of them are taken, the
+# kernel needs long to find a free one: 20,000 clients from one address take 8 s to connect.
+_SOURCES = 4  # addresses for each worker, where one is not enough
+_PORTS = 12_000  # the most clients for which one address is enough
 
 
 class WorkerPlan(Struct, frozen=True, kw_only=True):
-    """What one worker is told to do: the part of clients/plan.py's Plan that a session sets.
+    """What one worker has to do: the part of clients/plan.py's Plan that a session sets.
 
-    Every key is written, so the client's defaults do not matter. The bounds stand there.
+    Every key is written, so the client's defaults do not matter. The client checks the bounds.
     """
 
     kind: Kind
@@ -37,23 +37,23 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
     arrivals: Arrivals = "poisson"
     seed: int = 0
     sources: tuple[str, ...] = ()
-    hold: bool = True  # waits to be told
+    hold: bool = True  # waits at the barrier until it is told to go
 
 
 def addresses(load: Load, workers: int) -> int:
-    """From how many source addresses the clients connect: each has its own ports."""
+    """How many source addresses the clients connect from; each has its own ports."""
     if sys.platform == "linux" and (load.facts.reconnects or load.clients > _PORTS):
         return workers * _SOURCES
     return 1
 
 
 def loopback_sources(index: int) -> tuple[str, ...]:
-    """The source addresses of one worker or host on loopback; no two have one in common."""
+    """The loopback source addresses of one worker or host; no two of these share any."""
     return tuple(f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES))
 
 
 def even(clients: int, workers: int) -> list[int]:
-    """How many clients each worker has when they are split evenly; none has none."""
+    """How many clients each worker has when split evenly; fewer workers when clients are few."""
     workers = min(workers, clients)
     share, rest = divmod(clients, workers)
     return [share + (index < rest) for index in range(workers)]
@@ -67,10 +67,10 @@ def plans(
     seed: int,
     sources: Sequence[Sequence[str]] = (),
 ) -> list[WorkerPlan]:
-    """One client plan a worker, of which each has so many clients and its part of the rest.
+    """One plan for each worker. shares: the clients of each; rate and so on are in proportion.
 
-    sources: the addresses that each worker connects from; without them many clients of
-    this machine's own server rotate through those of its loopback.
+    sources: the addresses that each worker connects from. Without them, many clients of a
+    server on this machine's loopback use loopback_sources.
     """
     host, port, path = ("", 0, address) if isinstance(address, str) else (*address, "")
     if not sources and host == "127.0.0.1" and addresses(load, len(shares)) > 1:

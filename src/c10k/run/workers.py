@@ -1,4 +1,4 @@
-"""The workers of this machine: processes of the shared client, and what they say."""
+"""The client workers of this machine: processes of the shared client, and their events."""
 
 import os
 import selectors
@@ -22,7 +22,7 @@ _LINE_BYTES = 16 * 1024 * 1024
 
 
 class _Worker:
-    """One client process and the part of its output that has come."""
+    """One client process, and the output of it that is not yet a whole line."""
 
     def __init__(self, plan: WorkerPlan, cpu: int | None, stack: ExitStack) -> None:
         folder = stack.enter_context(
@@ -52,14 +52,14 @@ class _Worker:
             raise ClientFailed(self.why_gone()) from None
 
     def read(self) -> list[Event]:
-        """The events that have come. Raises ClientFailed at the end of output."""
+        """The events that have come. Raises ClientFailed at the end of the output."""
         assert self.process.stdout is not None
         chunk = os.read(self.process.stdout.fileno(), 1 << 20)
         if not chunk:
             raise ClientFailed(self.why_gone())
         *lines, self.received = (self.received + chunk).split(b"\n")
         if len(self.received) > _LINE_BYTES:
-            raise ClientFailed("the client writes a line without end")
+            raise ClientFailed(f"the client wrote a line of more than {_LINE_BYTES >> 20} MiB")
         return [decoded(line, self.kind) for line in lines]
 
     def why_gone(self) -> str:
@@ -83,9 +83,9 @@ class _Worker:
 
 
 class LocalCrew:
-    """The workers of this machine, each on a core of `cpus` (in turn; none: unpinned).
+    """The workers of this machine, pinned to the cores of `cpus` in turn; unpinned without any.
 
-    As a with block: whatever happens, none is left running.
+    In a with statement, no worker is left running, whatever happens.
     """
 
     start_spread_s: float | None = None
@@ -116,7 +116,7 @@ class LocalCrew:
         self.stack.close()
 
     def said(self, timeout_s: float) -> list[tuple[int, Event]]:
-        """What workers said, by their numbers; waits so long for it. Raises ClientFailed."""
+        """(worker's number, event); waits up to timeout_s for the first. Raises ClientFailed."""
         found = []
         for key, _ in self.watching.select(timeout=timeout_s):
             events = self.workers[key.data].read()
@@ -131,7 +131,7 @@ class LocalCrew:
             worker.tell(b"go")
 
     def settle(self) -> None:
-        """Nothing is ever on its way to a worker of this machine."""
+        """Does nothing: a call always reaches the workers of this machine without delay."""
 
     def begin_slice(self, seconds: float) -> None:
         """Tells all workers that the slice begins, and how long it is."""

@@ -1,4 +1,4 @@
-"""What a host is, allows and has installed; what must be the same on all hosts.
+"""The facts of a host: cores, limits, addresses and versions, and what all hosts must share.
 
 All hosts run the same suite, interpreter and libraries. The server's host also has the same
 frameworks as the machine that the command runs on, because the servers were checked, and their
@@ -42,7 +42,7 @@ class ClusterError(UserError):
 class HostFacts(Struct, frozen=True):
     """One host, as it describes itself."""
 
-    cores: tuple[int, ...]  # those that its Dask worker may use
+    cores: tuple[int, ...]  # the cores that its Dask worker may use
     limits: Limits
     free_bytes: int
     addresses: tuple[str, ...]  # of the interface that others reach; the one they use is first
@@ -52,7 +52,7 @@ class HostFacts(Struct, frozen=True):
 
 
 class LabelledHost(Struct, frozen=True):
-    """A host whose Dask worker has one of our labels, or both."""
+    """A host whose Dask worker has the label client, server, or both."""
 
     worker: str  # the address of its Dask worker, tcp://HOST:PORT
     name: str
@@ -81,7 +81,7 @@ def read(dask_worker: Any = None) -> HostFacts:
 def differences(
     mine: HostFacts, hosts: Mapping[str, tuple[HostFacts, Sequence[Role]]]
 ) -> list[str]:
-    """How hosts differ from this one in what must be the same, in words."""
+    """One sentence for each difference between a host and this one that is not allowed."""
     found = []
     for name, (theirs, roles) in hosts.items():
         pairs = [(mine.everywhere, theirs.everywhere)]

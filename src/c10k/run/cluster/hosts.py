@@ -1,12 +1,12 @@
-"""What runs on the hosts: the server's side of a trial, and the clients'.
+"""The two Dask actors that run on the hosts: one for the server, one for the clients.
 
-Both are actors of Dask. All their methods run in the one thread that a Dask worker keeps
-for actors as long as it lives; so what they start, which the kernel ends together with the
-*thread* that started it, is not ended too early, and ends with the worker even when that is
-killed. (The pool's other threads come and go.) Therefore nothing is started in __init__,
-which runs in the pool.
+The kernel kills a started process when the *thread* that started it ends. All methods of an
+actor run in one thread, which a Dask worker keeps for actors as long as it lives. So the
+processes that they start are not killed too early, and end with the worker even when it is
+killed. __init__ runs in the worker's thread pool, whose threads come and go, so it must not
+start anything.
 
-Whoever gave the order may vanish: what is not asked for by anybody for a while ends itself.
+The command may vanish. So an actor ends its processes when it has not been called for a while.
 """
 
 import os
@@ -28,20 +28,20 @@ from ..local import LocalSite, stop_for_memory
 from ..worker_plans import WorkerPlan
 
 LEASE_S = 30.0
-# What Dask does up to a hundred times a second for its own statistics, and against running out
-# of memory, which trials are stopped for anyway. It would wake the cores that are measured.
+# Dask runs these up to a hundred times a second, for its statistics and against running out of
+# memory, for which trials are stopped anyway. They would wake the cores that are measured.
 CHATTER = ("profile", "profile-cycle", "tick", "ticks", "monitor", "memory_monitor")
 
 
 def stop_dask_housekeeping(dask_worker: Any = None, dask_scheduler: Any = None) -> None:
-    """Stops it on a worker, a nanny or the scheduler; Dask passes whichever it runs on."""
+    """Stops CHATTER on a worker, a nanny or the scheduler; Dask passes the one it runs on."""
     for name in CHATTER:
         if (each := (dask_worker or dask_scheduler).periodic_callbacks.get(name)) is not None:
             each.stop()
 
 
 class _Lease:
-    """Calls `end` when it was not renewed for so long."""
+    """Calls `end` when it has not been renewed for lease_s."""
 
     def __init__(self, lease_s: float, end: Callable[[], None]) -> None:
         self.lease_s = lease_s
@@ -61,10 +61,10 @@ class _Lease:
 
 
 def _prepare() -> None:
-    """The environment that servers and workers have elsewhere, too.
+    """Gives servers and client workers the same environment as without Dask.
 
-    A worker's nanny sets variables (how malloc gives memory back, among them) that whatever
-    is started here would inherit.
+    A Dask worker's nanny sets variables, such as how malloc returns memory, which the processes
+    started here would otherwise inherit. The limit of descriptors is raised, too.
     """
     import dask
 
@@ -74,10 +74,12 @@ def _prepare() -> None:
 
 
 class _Actor:
-    """Does here what the command asks for."""
+    """Runs methods on this host for the command."""
 
     def do(self, method: str, *args: Any) -> Any:
-        """What the method returns or raises; that this host runs out of something is no silence."""
+        """Calls the method. An OSError becomes ClientFailed, so that running out of a resource is
+        reported as such, and not mistaken for a lost host.
+        """
         try:
             return getattr(self, method)(*args)
         except OSError as error:
@@ -85,7 +87,7 @@ class _Actor:
 
 
 class ServerHost(_Actor):
-    """A server under test on this host. stop() ends it and gives back its log."""
+    """A server under test on this host. stop() ends it and returns its log."""
 
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
@@ -99,7 +101,10 @@ class ServerHost(_Actor):
         bind: str,
         queues: bool,
     ) -> tuple[str, int] | str:
-        """Its address; queues: whether its accept queue is looked at. Raises launch.NotServing."""
+        """Starts the server and returns its address. Raises launch.NotServing.
+
+        queues: whether to read its accept queue repeatedly.
+        """
         _prepare()
         try:
             self.folder = tempfile.TemporaryDirectory(dir=keeper.keeper().folder)
@@ -113,9 +118,9 @@ class ServerHost(_Actor):
         return self.site.address
 
     def _look_at_queue(self, site: LocalSite) -> None:
-        """Here and not from afar: an accept queue comes and goes within a word's way."""
+        """Reads the accept queue here, because it may fill and empty faster than a call takes."""
         while not self.lease.over.wait(drive.QUEUE_LOOK_S):
-            with suppress(OSError):  # of a server that is being stopped
+            with suppress(OSError):  # the server is being stopped
                 site.look_at_queue()
 
     def look(self) -> None:
@@ -129,7 +134,7 @@ class ServerHost(_Actor):
         self._held().begin()
 
     def finish(self) -> None:
-        """The slice has ended."""
+        """Reports that the slice has ended."""
         self._held().end()
 
     def loaded(self) -> None:
@@ -142,7 +147,7 @@ class ServerHost(_Actor):
         return self._held().noise()
 
     def stop(self) -> bytes:
-        """Ends the server; what it said on standard error."""
+        """Ends the server and returns what it wrote to standard error."""
         if self.site is not None:
             self.lease.over.set()
             self._end()
@@ -161,7 +166,7 @@ class ServerHost(_Actor):
 
 
 class ClientHost(_Actor):
-    """The workers of one trial on this host."""
+    """The client workers of one trial on this host."""
 
     def __init__(self, lease_s: float) -> None:
         self.lease_s = lease_s
@@ -171,7 +176,7 @@ class ClientHost(_Actor):
     def start(
         self, plans: Sequence[WorkerPlan], cpus: tuple[int, ...], memory_share: float
     ) -> None:
-        """Starts a worker a plan. Raises ClientFailed."""
+        """Starts one worker for each plan. Raises ClientFailed."""
         _prepare()
         self.memory_share = memory_share
         self.free_bytes = available_bytes()
@@ -179,13 +184,13 @@ class ClientHost(_Actor):
         self.lease = _Lease(self.lease_s, self.end)
 
     def said(self, timeout_s: float) -> list[tuple[int, events.Event]]:
-        """What workers said, within so long. Raises ClientFailed."""
+        """(worker's number, event) of what comes within timeout_s. Raises ClientFailed."""
         found = self._held().said(timeout_s)
         stop_for_memory(self.free_bytes, self.memory_share)
         return found
 
     def ready(self) -> None:
-        """All is there: what else the host does is watched from now on."""
+        """All workers are at the barrier: starts to watch the host for other load."""
         self._held()
         self.surroundings = Surroundings()
 

@@ -1,9 +1,9 @@
-"""A trial on other machines: the server on its host, the crew of workers on theirs.
+"""A trial on other machines: the server on its host, the client workers on theirs.
 
-No clock is compared between machines. Each client times its own round trips; the workers of
-all hosts are held at the barrier, and the command then tells every host to go at once. A
-host began somewhere between the sending of its word and the answer to it, so all began
-between the first sending and the last answer: that is the spread, an upper bound.
+Clocks of different machines are never compared. Each client times its own round trips. The
+workers of all hosts wait at the barrier, and then the command tells all hosts to go at the same
+time. A host begins between the sending of this call and the answer to it, so all hosts begin
+between the first sending and the last answer. This time is an upper bound of the start spread.
 """
 
 import asyncio
@@ -21,20 +21,20 @@ from ..worker_plans import WorkerPlan
 from .facts import LabelledHost
 from .share import Seat
 
-ASK_S = 1.0  # how often hosts are asked during a trial: each word costs a millisecond or two
-ASK_AT_BARRIER_S = 0.2  # that is how long the others may wait when one is there
+ASK_S = 1.0  # how often hosts are called during a trial: each call takes a millisecond or two
+ASK_AT_BARRIER_S = 0.2  # the same before the barrier, where others may wait this long
 ANSWER_S = 10.0
-SLOW_S = 30.0  # for what takes its time: a server has ten seconds to come to serve
+SLOW_S = 30.0  # for slow methods: a server has ten seconds to start serving
 _SLOW = {"start", "connected", "loaded", "stop", "end"}
 
 
 def brief(error: BaseException) -> str:
-    """The first line of what an error says; where it says nothing, its kind."""
+    """The first line of an error's message, or its class when there is no message."""
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
 class Remote:
-    """An actor on a host, asked one thing at a time."""
+    """An actor on a host, which is called by one method at a time."""
 
     def __init__(
         self,
@@ -42,13 +42,15 @@ class Remote:
         make: Callable[[], Any],
         vanished: Callable[[LabelledHost, BaseException], events.ClientFailed],
     ) -> None:
-        """make: creates the actor. vanished: what an unanswered call means, or raises Lost."""
+        """make: creates the actor. vanished: returns the error for an unanswered call, or
+        raises Lost.
+        """
         self.host = host
         self.vanished = vanished
         self.actor = self._answer(make)
 
     def ask(self, method: str, *args: Any) -> Any:
-        """What the method returns or raises. Raises ClientFailed, Lost when nobody answers."""
+        """The method's result. Raises what it raises; without an answer, ClientFailed or Lost."""
         limit_s = SLOW_S if method in _SLOW else ANSWER_S
         return self._answer(lambda: self.actor.do(method, *args).result(timeout=limit_s))
 
@@ -81,7 +83,7 @@ class RemoteSite:
         self.remote.ask("look")
 
     def look_at_queue(self) -> None:
-        """The host does so by itself: a queue comes and goes within a word's way."""
+        """Does nothing: the host itself reads the queue, which changes faster than a call takes."""
 
     def connected(self, seen: merge.Connected) -> None:
         self.barrier = seen
@@ -100,7 +102,7 @@ class RemoteSite:
         try:
             used: ServerUse = self.remote.ask("use", duration_s)
         except events.ClientFailed:
-            return ServerUse()  # nobody can say any more
+            return ServerUse()  # the host no longer knows
         return used
 
     def busiest(self, cpus: Sequence[int]) -> float:
@@ -116,7 +118,7 @@ class RemoteSite:
 
 
 class RemoteCrew:
-    """The workers of a trial on all client hosts; as a with block."""
+    """The client workers of a trial on all hosts, for use in a with statement."""
 
     start_spread_s: float | None = None
 
@@ -142,7 +144,7 @@ class RemoteCrew:
         self.pool = ThreadPoolExecutor(len(seats), thread_name_prefix="c10k-hosts")
         self.listening: dict[int, Future[list[tuple[int, events.Event]]]] = {}
         self.heard: list[tuple[int, events.Event]] = []
-        self.results = [0] * len(seats)  # that have come, of each host
+        self.results = [0] * len(seats)  # how many each host has sent
         self.memory_share = memory_share
         self.ask_s = ASK_AT_BARRIER_S
 
@@ -166,7 +168,7 @@ class RemoteCrew:
         self.pool.shutdown(wait=False, cancel_futures=True)
 
     def said(self, timeout_s: float) -> list[tuple[int, events.Event]]:
-        """What workers said, by their numbers; each host is listened to until its results came."""
+        """(worker's number, event) of all hosts, each of which is asked until its results came."""
         for number, remote in enumerate(self.remotes):
             if number not in self.listening and self.results[number] < len(
                 self.seats[number].shares
@@ -176,7 +178,7 @@ class RemoteCrew:
         return self._collect()
 
     def go(self) -> None:
-        """Tells all hosts at once, when none is busy with anything else."""
+        """Tells all hosts to begin at the same time, when none is busy with another call."""
         self.settle()
         self._all("ready")
         self.ask_s = ASK_S
@@ -184,16 +186,16 @@ class RemoteCrew:
         self.start_spread_s = max(end for _, end, _ in times) - min(begin for begin, _, _ in times)
 
     def settle(self) -> None:
-        """A host that listens to its workers hears nothing else meanwhile."""
+        """Waits until no host is busy: while it waits for its workers, it takes no other call."""
         wait(self.listening.values())
         self.heard += self._collect()
 
     def begin_slice(self, seconds: float) -> None:
-        """Tells all hosts at once how long the slice is."""
+        """Tells all hosts at the same time how long the slice is."""
         self._all("begin_slice", [(seconds,)] * len(self.remotes))
 
     def hosts(self, results: Sequence[events.WorkerResult]) -> tuple[Host, ...]:
-        """Each client host with what its workers saw."""
+        """Each client host, with its noise and with what its workers measured."""
         noises = [noise for _, _, noise in self._all("noise")]
         found = []
         for seat, part, noise in zip(self.seats, self.parts, noises, strict=True):
@@ -227,7 +229,7 @@ class RemoteCrew:
     def _all(
         self, method: str, arguments: Sequence[tuple[Any, ...]] = ()
     ) -> list[tuple[float, float, Any]]:
-        """Asks all hosts at once: when each was asked, when it had answered, and what."""
+        """Calls all hosts at the same time; returns (called at, answered at, answer) of each."""
 
         def timed(remote: Remote, given: tuple[Any, ...]) -> tuple[float, float, Any]:
             began = time.monotonic()

@@ -1,4 +1,4 @@
-"""How many clients each host has, or why they do not fit: pure.
+"""Splits the clients between the hosts, or says why they do not fit. Pure.
 
 A host's share follows the amount of its label: `client=2` has twice the clients of `client=1`,
 up to what its ports, source addresses and memory allow. The rest goes to the other hosts.
@@ -14,13 +14,13 @@ from ... import machine
 from ...machine import Limits
 from .facts import LabelledHost
 
-# What a client takes of its own host: 1.9 KiB of the worker's and 4.4 KiB of the kernel's memory
-# were measured while it is idle (docs/scale.md); as much again is left for buffers.
+# The memory of an idle client on its own host was measured: 1.9 KiB of the worker's and 4.4 KiB
+# of the kernel's (docs/scale.md). As much again is left for buffers.
 CLIENT_BYTES = 12 * 1024
 
 
 class HostCapacity(Struct, frozen=True):
-    """How many clients one host can have."""
+    """The greatest number of clients that one host can have."""
 
     host: str
     weight: float  # the amount of its label
@@ -29,7 +29,7 @@ class HostCapacity(Struct, frozen=True):
 
 
 class Seat(Struct, frozen=True):
-    """A host and the cores that it gives to a trial. A client host has sources and shares."""
+    """A host and its cores for a trial. A client host also has sources and shares."""
 
     host: LabelledHost
     cores: tuple[int, ...]
@@ -40,7 +40,7 @@ class Seat(Struct, frozen=True):
 def capacity(
     host: str, weight: float, limits: Limits, addresses: int, budget_bytes: int, wanted: int
 ) -> HostCapacity:
-    """What a host with so many source addresses and so much memory to use can have."""
+    """The capacity of a host with these limits, source addresses and budget of memory."""
     fits = machine.capacity(
         wanted,
         replace(limits, descriptors_hard=None),
@@ -55,7 +55,7 @@ def capacity(
 
 
 def refusal(wanted: int, capacities: Sequence[HostCapacity]) -> str:
-    """Why so many clients do not fit these hosts, with the arithmetic; "" when they do."""
+    """Why `wanted` clients do not fit these hosts, with the arithmetic; "" when they do."""
     counts = [each.most for each in capacities if each.most is not None]
     if len(counts) < len(capacities) or sum(counts) >= wanted:
         return ""
