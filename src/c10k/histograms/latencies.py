@@ -14,7 +14,7 @@ from hdrh.histogram import HdrHistogram
 from ..errors import UserError
 
 BOUNDS = (1, 3_600_000_000_000, 3)  # least and greatest value in ns, significant digits
-_MOST_BYTES = 1024 * 1024  # of an unpacked histogram; this suite's have some 34,000 counters
+_MOST_BYTES = 1024 * 1024  # of an unpacked histogram; this suite's have about 34,000 counters
 _OUTER = struct.Struct(">II")  # cookie, length of what follows
 _INNER = struct.Struct(">IIIIQQd")  # cookie, length, offset, digits, least, greatest, ratio
 

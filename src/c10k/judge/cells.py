@@ -9,7 +9,7 @@ from ..model import Load, Measurement, Ratio, Session, Spread, Status
 from . import stats
 from .figures import FIGURES, FigureOf
 
-Cell = tuple[Load, str]  # a server's name, under a load
+Cell = tuple[Load, str]  # (load, server's name)
 
 
 def spread(values: Iterable[float | None]) -> Spread | None:

@@ -170,7 +170,7 @@ def _fault(side: Side, cell: Cell) -> tuple[str, str]:
         return "", ""
     kinds = {gate.kind for trials in found for m in trials for gate in m.gates}
     said = f"{side.name}: every attempt was gated ({', '.join(sorted(kinds))})"
-    # gates against the machine leave no figure, but do not show that the server is broken
+    # disturbances by the machine leave no figure, but do not show that the server is broken
     return "noisy" if kinds <= DISTURBANCES else "bad", said
 
 
@@ -326,7 +326,7 @@ def _beyond(row: Compared, limit: float) -> bool:
     """Whether the row is claimed to be worse, with its whole interval beyond the limit."""
     if row.verdict not in _WORSE:
         return False
-    if row.ratio is None:  # from nothing to something
+    if row.ratio is None:  # A is zero in every block, B in none
         return True
     if row.figure == BREAKING or MORE_IS_BETTER[row.figure]:
         return row.ratio.high is not None and row.ratio.high < 1 - limit

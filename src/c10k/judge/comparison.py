@@ -1,4 +1,4 @@
-"""Builds a comparison: its rows, its warnings, and the command that would tell more. Pure."""
+"""Builds a comparison: its rows, its warnings, and advice what to run next. Pure."""
 
 import math
 from collections.abc import Sequence

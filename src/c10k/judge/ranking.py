@@ -58,8 +58,10 @@ class _Field(NamedTuple):
             yield (b, a) if a == self.reference else (a, b)
 
     def stands(self, verdict: str, server: str, against: str) -> bool:
-        """Whether bounds allow the verdict: a bound (at least this fast) shows a server only to be
-        faster than one without a bound."""
+        """Whether the verdict holds although figures are bounds ("at least this fast").
+
+        A bound can only show that its server is faster than one without a bound.
+        """
         bound = {row.server for row in self.rows if row.bound}
         if server in bound:
             return verdict == "faster" and against not in bound

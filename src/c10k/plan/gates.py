@@ -28,7 +28,7 @@ LAG_SHARE = 0.1  # share of the latency: an open loop's client that sends later 
 BOUND_SHARE = 0.9  # share of a core: a busier server, or server and client on one, is the limit
 
 
-DISTURBANCES = {"host", "steal", "others", "engine", "reading"}  # gates that accuse the machine
+DISTURBANCES = {"host", "steal", "others", "engine", "reading"}  # gates for what the machine did
 
 
 class Allowed(Struct, frozen=True):
@@ -141,6 +141,6 @@ def _late(measured: Measurement) -> Limiter | None:
 
 
 def _where(kind: LimiterKind, figures: dict[str, float | None]) -> Limiter:
-    """A limiter on the host with the greatest figure; on no host when there are no several."""
+    """A limiter on the host with the greatest figure; on no host for a single machine."""
     known = {name: figure for name, figure in figures.items() if figure is not None}
     return Limiter(kind, max(known, key=lambda name: known[name]) if known else "")

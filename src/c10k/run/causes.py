@@ -20,7 +20,7 @@ _NEEDLES: tuple[tuple[str, Cause], ...] = (
     ("requested address", "ports"),
     ("new thread", "threads"),
     ("MemoryError", "memory"),
-    ("SIGKILL", "memory"),  # most likely by the kernel, which had none left
+    ("SIGKILL", "memory"),  # most likely from the kernel, which had no memory left
 )
 
 

@@ -33,7 +33,7 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
     host: str = ""
     port: int = 0
     path: str = ""  # of a UNIX socket, instead of host and port
-    rate: float = 0.0  # open, as are the next two
+    rate: float = 0.0  # only for an open loop, like the next two
     arrivals: Arrivals = "poisson"
     seed: int = 0
     sources: tuple[str, ...] = ()
