@@ -34,8 +34,8 @@ def figure(
         found = stats.median_interval([math.log(value) for value in values])
         median, low, high = (
             math.exp(found.median),
-            stats.undone(found.low),
-            stats.undone(found.high),
+            stats.exp_or_none(found.low),
+            stats.exp_or_none(found.high),
         )
     else:
         found = stats.median_interval(values)

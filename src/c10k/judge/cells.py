@@ -76,6 +76,6 @@ def by_block(trials: Sequence[Measurement], figure: FigureOf) -> dict[int, float
 
 def ratio_of(interval: stats.Interval) -> Ratio:
     """The ratio from an interval of log-ratios; its median is 0 or inf where a figure was 0."""
-    low, high = stats.undone(interval.low), stats.undone(interval.high)
+    low, high = stats.exp_or_none(interval.low), stats.exp_or_none(interval.high)
     with np.errstate(over="ignore"):
         return Ratio(float(np.exp(interval.median)), low, high, interval.blocks)

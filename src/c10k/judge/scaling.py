@@ -73,15 +73,16 @@ def breaking(session: Session, limits: KnownLimits) -> Iterable[BreakingPoint]:
         assert wanted is not None
         trials = [m for m in session.measurements if m.trial.server == server.name]
         holds, fails = search.bracket(trials, wanted)
-        held = [m for m in trials if m.trial.load.clients == holds and not search.missed(m, wanted)]
-        broken = [m for m in trials if m.trial.load.clients == fails and search.missed(m, wanted)]
+        short = [(m.trial.load.clients, search.shortfall(m, wanted), m) for m in trials]
+        held = [m for clients, lacks, m in short if clients == holds and not lacks]
+        broken = [m for clients, lacks, m in short if clients == fails and lacks]
         if not trials:
             continue
         if not broken:
             yield BreakingPoint(server.name, holds, None, p99_us=_p99(held))
             continue
         worst = min(broken, key=lambda m: m.served or 0)
-        what = search.missed(worst, wanted)
+        what = search.shortfall(worst, wanted)
         yield BreakingPoint(
             server=server.name,
             holds=holds,

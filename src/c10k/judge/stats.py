@@ -46,7 +46,7 @@ class Interval(msgspec.Struct, frozen=True):
         return self.low > 0 or self.high < 0
 
 
-def undone(logarithm: float) -> float | None:
+def exp_or_none(logarithm: float) -> float | None:
     """exp of an interval's end; None when the end is infinite or exp of it would overflow."""
     return math.exp(logarithm) if abs(logarithm) < 700 else None
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from ..model import NoiseFloor, Row, Session
 from ..plan import search
+from . import stats
 
 
 def is_finished(session: Session) -> bool:
@@ -34,7 +35,7 @@ def warnings_of(
         pass  # each count is tried until it is decided
     elif blocks == 1:
         yield "1 block: the spread is unknown, and no difference is claimed"
-    elif blocks < 3:
+    elif blocks < stats.MIN_BLOCKS:
         yield f"{blocks} blocks: the spread is shown, no difference is claimed"
     elif not noise:
         why = "too few blocks of the control count" if plan.control else "no control was entered"

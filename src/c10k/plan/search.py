@@ -1,7 +1,7 @@
 """Searches the breaking point: the client count to try next, and what has been found. Pure.
 
 The service level is fixed (model.Search). A count holds as soon as one trial meets the level.
-It fails when two trials missed it, so that one unlucky trial decides nothing. Counts are
+It fails when two trials shortfall it, so that one unlucky trial decides nothing. Counts are
 doubled until one fails, then the gap between the counts that hold and fail is halved. This
 assumes that a server that fails at some count fails at every higher count.
 """
@@ -15,10 +15,10 @@ from msgspec.structs import replace
 
 from ..model import Measurement, Plan, Search, Trial
 
-FAILURES = 2  # a count fails when this many trials missed the level
+FAILURES = 2  # a count fails when this many trials shortfall the level
 
 
-def missed(measurement: Measurement, search: Search) -> str:
+def shortfall(measurement: Measurement, search: Search) -> str:
     """What made a trial miss the service level, in one word; "" when it met the level."""
     if measurement.status == "not run":
         return "machine"
@@ -49,7 +49,7 @@ def bracket(trials: Iterable[Measurement], search: Search) -> tuple[int | None, 
     failures: Counter[int] = Counter()
     holds = None
     for each in filter(counted, trials):
-        clients, what = each.trial.load.clients, missed(each, search)
+        clients, what = each.trial.load.clients, shortfall(each, search)
         if not what:
             holds = max(holds or 0, clients)
         else:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..model import Compared, Comparison, Spread
-from .numbers import SHOWN, UNKNOWN, people, ratio, scaled
+from .numbers import SHOWN, UNKNOWN, client_count, ratio, scaled
 from .table import Line, Table
 
 _Cell = Callable[[Compared], str]
@@ -127,7 +127,7 @@ def sentences(failed: Sequence[Compared], untold: Sequence[Compared]) -> tuple[s
 
 def named(row: Compared) -> str:
     """A row of a comparison in words: server, clients and load."""
-    return f"{row.server}, {people(row.clients)}, {row.load.label}"
+    return f"{row.server}, {client_count(row.clients)}, {row.load.label}"
 
 
 def figure_name(figure: str) -> str:

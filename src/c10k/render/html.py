@@ -155,7 +155,7 @@ def _fastest(closed: Sequence[Row]) -> Iterable[str]:
         first = [row.server for row in known if row.rank == best]
         if not first or clients not in (counts[0], 10_000, counts[-1]):
             continue
-        where = f"At {numbers.people(clients)} in a closed loop"
+        where = f"At {numbers.client_count(clients)} in a closed loop"
         if len(first) > 1:
             yield f"{where} nothing in Python was shown to be faster than {_listed(first)}."
         else:
@@ -171,7 +171,7 @@ def _retried(storms: Sequence[Row]) -> Iterable[str]:
             if row.clients == clients and row.retried and row.retried.median
         ]
         if made:
-            come = f"When {numbers.people(clients)} came at once, this many had to try again"
+            come = f"When {numbers.client_count(clients)} came at once, this many had to try again"
             yield f"{come}: {_listed(made)}."
 
 

@@ -48,7 +48,7 @@ def scaled(key: str, value: float, scale: float | None = None) -> str:
     return significant(value * scale)
 
 
-def people(clients: int) -> str:
+def client_count(clients: int) -> str:
     """A client count in words: "1 client", "10,000 clients"."""
     return f"{clients:,} client{'s' * (clients != 1)}"
 

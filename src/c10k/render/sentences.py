@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from ..model import Judged, Row
 from .columns import FAIR, good_blocks, is_uneven, rows, stands
-from .numbers import people, ratio
+from .numbers import client_count, ratio
 
 
 def heading(judged: Judged) -> str:
@@ -56,7 +56,7 @@ def _reasons(shown: Sequence[Row]) -> list[str]:
         if row.reason:
             what = "gated" if row.status == "ok" else row.status
             good = f", {good_blocks(row)} good" if row.status != "not run" else ""
-            where = f"{people(row.clients)}, {row.load.label}, {what}{good}"
+            where = f"{client_count(row.clients)}, {row.load.label}, {what}{good}"
             alike.setdefault((where, row.reason), []).append(row.server)
     return [f"{', '.join(servers)}, {where}: {why}" for (where, why), servers in alike.items()]
 
@@ -155,7 +155,7 @@ def footers(judged: Judged) -> tuple[str, ...]:
     if not judged.noise:
         return ()
     said = [
-        f"{people(floor.load.clients)}, {floor.load.label}: {ratio(floor.ratio)}"
+        f"{client_count(floor.load.clients)}, {floor.load.label}: {ratio(floor.ratio)}"
         for floor in judged.noise
     ]
     return (

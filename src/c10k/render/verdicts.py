@@ -6,13 +6,13 @@ from msgspec import Struct
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..judge import stats
 from ..model import ClaimFigure, ClaimPart, ClaimsHead, Outcome
 from ..plan.gates import ALLOWED
 from ..text import plain
 from . import markdown, numbers, table
 
 _STYLES = {"supported": "green", "refuted": "red", "depends": "yellow", "not resolved": "cyan"}
-_FEW = 3  # repetitions, below which there is no interval
 
 
 class Outcomes(Struct, frozen=True):
@@ -49,7 +49,7 @@ def figure(each: ClaimFigure) -> str:
     unit = f" {each.unit}" if each.unit else ""
     number = f"{_number(each.median)}{unit}"
     if each.low is None or each.high is None:
-        few = each.repetitions < _FEW
+        few = each.repetitions < stats.MIN_BLOCKS
         return f"{number} (too few repetitions for an interval)" if few else number
     if each.low == each.high:
         return f"{number} each time"
