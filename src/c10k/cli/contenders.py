@@ -4,6 +4,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from time import sleep
 from typing import Annotated
 
 import msgspec
@@ -24,6 +25,8 @@ from . import words
 from .app import DONE, FAILED, Json, Many, app
 from .console import complain, print_json, print_line, write
 from .interrupt import Interruptible
+
+LOOK_S = 0.5  # how often c10k serve looks whether its server still runs
 
 
 @app.command(name="list")
@@ -251,7 +254,9 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
                 sys.stdout.flush()
                 if exposure := launch.exposure(where):
                     complain(exposure)
-                running.process.wait()
+                # Not one wait without end: a signal that comes just before it would not end it.
+                while running.process.poll() is None:
+                    sleep(LOOK_S)
                 raise UserError(f"{chosen.name}: {running.why_gone()}")
         except KeyboardInterrupt:
             return DONE
