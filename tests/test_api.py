@@ -9,7 +9,6 @@ import pytest
 
 import c10k
 from c10k import paths
-from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -26,11 +25,7 @@ def test_the_page_names_what_there_is():
 
 def test_a_session_becomes_plain_records(tmp_path):
     """Loaded by the text of its path; flat, of one set of keys, and JSON as they are."""
-    session = made.session()
-    writer = store.create(tmp_path / "s", session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
+    made.kept(tmp_path / "s", made.session())
     found = c10k.records(c10k.judge(c10k.load(str(tmp_path / "s"))))
     assert found
     assert len({tuple(each) for each in found}) == 1

@@ -172,14 +172,6 @@ def test_a_spreadsheet_computes_nothing():
 # -- folders -------------------------------------------------------------------------------
 
 
-def folder_of(session, folder):
-    writer = store.create(folder, session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
-    return folder
-
-
 def edited(folder, **changes):
     """The session's head with other values: key__of__nested → value."""
     head = json.loads((folder / store.HEAD).read_text())
@@ -199,7 +191,7 @@ WAYS_OUT = ("../x", "/etc/x", "a/b", "..", ".", "", "a\0b", "a\nb", "\x1b[2J", "
 @pytest.mark.parametrize("place", ["plan__servers__0__name", "plan__workload__name"])
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, place, name):
     """Names become parts of files' names: a session with such a one is not read."""
-    folder = folder_of(made.session(), tmp_path / "s")
+    folder = made.kept(tmp_path / "s", made.session())
     edited(folder, **{place: name})
     with pytest.raises(store.StoreError, match=r"session\.json: "):
         store.load(folder)
@@ -225,7 +217,7 @@ def test_an_export_stays_in_its_folder(tmp_path, form):
         },
     )
     measured = [replace(m, started_at=session.started_at) for m in session.measurements]
-    folder = folder_of(replace(session, measurements=tuple(measured)), tmp_path / "s")
+    folder = made.kept(tmp_path / "s", replace(session, measurements=tuple(measured)))
     out = tmp_path / "deep" / "er" / "out"
     c10k("export", folder, "--format", form, "--out", out)
     files = {path for path in tmp_path.rglob("*") if path.is_file()}
@@ -235,7 +227,7 @@ def test_an_export_stays_in_its_folder(tmp_path, form):
 
 def test_to_show_a_session_reads_and_runs_none_of_its_servers(tmp_path, monkeypatch, capsys):
     """show, report, compare and export never look at the files that a plan names."""
-    folder = folder_of(made.session(), tmp_path / "s")
+    folder = made.kept(tmp_path / "s", made.session())
     trap = tmp_path / "trap.py"
     trap.write_text("raise SystemExit('run')")
     edited(folder, plan__servers__0__path=str(trap), plan__servers__1__start=["touch", "/tmp/no"])
@@ -261,7 +253,7 @@ def test_to_show_a_session_reads_and_runs_none_of_its_servers(tmp_path, monkeypa
 def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     """The plan's commands and files that are not the suite's are named before they start."""
     session = made.session(["alpha", "threads_sockets"], [made.load(1)], 1)
-    folder = folder_of(replace(session, measurements=()), tmp_path / "s")
+    folder = made.kept(tmp_path / "s", replace(session, measurements=()))
     marks = [tmp_path / "built", tmp_path / "run"]
     edited(
         folder,
@@ -355,11 +347,14 @@ def test_another_address_than_loopback_says_what_it_exposes():
         with subprocess.Popen(
             [*command, bind], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as serving:
-            assert "serves" in serving.stdout.readline()
-            if told:
-                assert "anyone who can reach 0.0.0.0" in serving.stderr.readline()
-            serving.send_signal(signal.SIGINT)
-            assert serving.communicate(timeout=20)[1] == ""
+            try:
+                assert "serves" in serving.stdout.readline()
+                if told:
+                    assert "anyone who can reach 0.0.0.0" in serving.stderr.readline()
+                serving.send_signal(signal.SIGINT)
+                assert serving.communicate(timeout=20)[1] == ""
+            finally:
+                serving.kill()  # else a failure would wait for it without end
     assert launch.exposure(("::1", 1, 0, 0)) == launch.exposure("/a/socket") == ""
     assert "fe80::1%eth0" in launch.exposure(("fe80::1%eth0", 1))
 

@@ -365,18 +365,9 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
         assert row["rank"] in (1, None)
 
 
-def stored(folder, session):
-    """A session folder with these measurements."""
-    writer = store.create(folder, session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
-    return folder
-
-
 def test_show_filters_sorts_and_picks_columns(tmp_path):
     """The same words as everywhere; what is not there is one line that names what is."""
-    folder = stored(tmp_path / "s", made.session(beta={"tier": "floor"}))
+    folder = made.kept(tmp_path / "s", made.session(beta={"tier": "floor"}))
     done = c10k("show", folder, "--servers", "@floor", "--clients", "10k", "--columns", "p99")
     assert "beta" in done.stdout
     assert "alpha" not in done.stdout
@@ -392,7 +383,7 @@ def test_show_filters_sorts_and_picks_columns(tmp_path):
 def test_watching_a_session_ends_when_it_is_finished(tmp_path, monkeypatch, capsys):
     """Every further trial is shown as soon as it is looked for, and then it is over."""
     whole = made.session()
-    folder = stored(tmp_path / "s", made.replace(whole, measurements=whole.measurements[:6]))
+    folder = made.kept(tmp_path / "s", made.replace(whole, measurements=whole.measurements[:6]))
     left = list(whole.measurements[6:])
 
     def later(seconds):

@@ -17,7 +17,7 @@ from c10k.model import (
     Session,
     Workload,
 )
-from c10k.run import causes
+from c10k.run import causes, store
 
 ENVIRONMENT = {
     "cpu": {"model": "Test CPU", "cores_allowed": [0, 1]},
@@ -71,6 +71,15 @@ def session(
         conformance={},
         measurements=tuple(map(measure or ok, planned.trials)),
     )
+
+
+def kept(folder, session):
+    """The folder, with the session and all of its measurements in it."""
+    writer = store.create(folder, session)
+    for measurement in session.measurements:
+        writer.append(measurement)
+    writer.close()
+    return folder
 
 
 def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, read_s=None, **fields):

@@ -18,7 +18,6 @@ from c10k.declare import workload
 from c10k.judge import compare, comparison
 from c10k.model import Runtime
 from c10k.plan import search
-from c10k.run import store
 
 pytestmark = pytest.mark.once
 
@@ -462,21 +461,13 @@ def test_two_servers_of_a_search_and_other_levels():
 # -- the command ---------------------------------------------------------------------------
 
 
-def kept(folder, session):
-    writer = store.create(folder, session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
-    return folder
-
-
 @pytest.fixture
 def folders(tmp_path):
     """Stored sessions, three a side: before, and after with beta a third slower."""
     for name, factor in (("before", 1.0), ("after", 0.67)):
         for n, session in enumerate(side(len(name), factor=factor, spread=0.01)):
             environment = {**session.environment, "python": {"version": name}}
-            kept(tmp_path / f"{name}{n}", replace(session, environment=environment))
+            made.kept(tmp_path / f"{name}{n}", replace(session, environment=environment))
     return [[tmp_path / f"{name}{n}" for n in range(3)] for name in ("before", "after")]
 
 
@@ -494,7 +485,7 @@ def test_the_command_says_environments_first_and_fails_on_request(folders):
 
 def test_a_server_that_failed_every_trial_fails_the_gate(folders, tmp_path):
     """It was an empty table and exit code 0: now 1, and the server is named with its reason."""
-    broken = kept(tmp_path / "broken", changed(measured(), "beta", fails("1 echo altered")))
+    broken = made.kept(tmp_path / "broken", changed(measured(), "beta", fails("1 echo altered")))
     done = c10k("compare", folders[0][0], broken, "--fail-on", "5%", code=1)
     assert "broken: beta, 10 clients, closed 64 B: B: failed in 5 of 5 blocks: 1 echo altered" in (
         done.stderr
@@ -508,7 +499,7 @@ def test_what_cannot_be_told_is_exit_code_2(folders, tmp_path):
     assert "cannot be told: 4 rows: one session does not show" in done.stderr
     assert "what would tell: c10k race" in done.stderr
     assert c10k("compare", folders[0][0], folders[1][0]).stderr == ""
-    quick = kept(tmp_path / "quick", measured(blocks=2, control=False))
+    quick = made.kept(tmp_path / "quick", measured(blocks=2, control=False))
     assert "fewer than 3 blocks" in c10k("compare", quick, quick, "--fail-on", "5%", code=2).stderr
     lacking = c10k("compare", *folders[0], "--", *folders[0], "--fail-on", "retried:5%", code=2)
     assert "no trial of either side has retried" in lacking.stderr
@@ -518,7 +509,7 @@ def test_the_command_to_race_names_the_versions_that_differ(tmp_path):
     """Two sessions of one server on two versions: the advice can be copied as it is."""
     for version in ("0.34", "0.35"):
         on = {"beta": Runtime("", "3.11", True, {"trio": version})}
-        kept(tmp_path / version, replace(measured(), runtimes=on))
+        made.kept(tmp_path / version, replace(measured(), runtimes=on))
     done = c10k(
         "compare", tmp_path / "0.34", tmp_path / "0.35", "--servers", "beta", "--fail-on", "5%",
         code=2,
@@ -530,7 +521,7 @@ def test_a_folder_of_equal_sessions_makes_one_a_side_tell(folders, tmp_path):
     """--between: the spread between sessions is read from it; fewer than three are refused."""
     aa = tmp_path / "aa"
     for n, session in enumerate(side(9, 4, spread=0.01)):
-        kept(aa / str(n), session)
+        made.kept(aa / str(n), session)
     one = (folders[0][0], folders[1][0], "--between", aa, "--fail-on", "15%")
     assert "worse than allowed: beta" in c10k("compare", *one, code=1).stderr
     few = c10k("compare", *one[:3], aa / "1", code=2)
@@ -580,7 +571,7 @@ def test_the_table_fits_100_columns(tmp_path, monkeypatch):
     loads = [made.load(10_000), made.load(19_900, kind="open", rate=10_000.0, arrivals="poisson")]
     for name in ("20261125-085101-throughput", "20261126-085101-throughput"):
         for n in "123":
-            kept(tmp_path / (name + n), measured(names=names, loads=loads))
+            made.kept(tmp_path / (name + n), measured(names=names, loads=loads))
     monkeypatch.chdir(tmp_path)
     every = sorted(each.name for each in tmp_path.iterdir())
     out = c10k("compare", *every[:3], "--", *every[3:]).stdout
@@ -617,7 +608,7 @@ def fixed(tmp_path, monkeypatch):
             session = made.session(["alpha", "beta", "gamma"], LOADS, 8, measure, control=True)
             if name == "after":
                 session = changed(session, "gamma", fails(), LOADS[1])
-            kept(Path(f"{name}{n}"), session)
+            made.kept(Path(f"{name}{n}"), session)
     return tmp_path
 
 

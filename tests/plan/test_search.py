@@ -125,10 +125,7 @@ def test_a_search_that_was_cut_short_goes_on_where_it_stopped(tmp_path):
     """What follows depends on what is stored, and on nothing else."""
     begun, measure = searching(), limited({"alpha": 3000})
     whole = run(begun, measure)
-    writer = store.create(tmp_path / "s", begun)
-    for measurement in whole.measurements[:5]:
-        writer.append(measurement)
-    writer.close()
+    made.kept(tmp_path / "s", msgspec.structs.replace(begun, measurements=whole.measurements[:5]))
     head, writer = store.resume(tmp_path / "s")
     session.run(
         head.plan,

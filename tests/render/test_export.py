@@ -19,7 +19,6 @@ from recorded import ok
 
 from c10k.judge import judge
 from c10k.render import export
-from c10k.run import store
 
 
 @pytest.fixture
@@ -30,11 +29,7 @@ def session():
 @pytest.fixture
 def folder(session, tmp_path):
     """The same, stored."""
-    writer = store.create(tmp_path / "s", session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
-    return tmp_path / "s"
+    return made.kept(tmp_path / "s", session)
 
 
 def test_pytest_benchmark_lists_and_compares_it(folder, tmp_path):

@@ -242,11 +242,7 @@ def test_a_large_session_is_under_two_megabytes():
 
 def test_the_command_writes_the_page(tmp_path):
     """Into the session's folder or to --out; a folder without a session is a one-line error."""
-    session = whole()
-    writer = store.create(tmp_path / "s", session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
+    made.kept(tmp_path / "s", whole())
     done = c10k("report", tmp_path / "s")
     assert done.stdout.strip() == str(tmp_path / "s" / "report.html")
     assert (tmp_path / "s" / "report.html").read_text().startswith("<!doctype html>")

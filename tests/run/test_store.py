@@ -23,12 +23,7 @@ from c10k.run.store import StoreError
 @pytest.fixture
 def folder(tmp_path):
     """A folder with a finished session."""
-    session = made.session()
-    writer = store.create(tmp_path / "s", session)
-    for measurement in session.measurements:
-        writer.append(measurement)
-    writer.close()
-    return tmp_path / "s"
+    return made.kept(tmp_path / "s", made.session())
 
 
 def test_what_was_written_is_read(folder):
