@@ -90,3 +90,8 @@ def cache() -> Path:
     """The folder for built servers and remembered checks ($XDG_CACHE_HOME/c10k)."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "c10k"
+
+
+def interpreters() -> Path:
+    """The folder of the interpreters that tools/build_interpreters.py has built."""
+    return cache() / "interpreters"

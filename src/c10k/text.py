@@ -6,7 +6,7 @@ writing, halves of surrogate pairs) is replaced where text leaves the suite, onc
 kinds of output. Also: the words for what a machine reports about itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
 
@@ -37,3 +37,11 @@ def _words(value: object) -> str:
 def timestamp() -> str:
     """The time now as sessions store it: UTC, ISO 8601, whole seconds."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def on_interpreter(version: str, build: Collection[str], gil: bool | None) -> str:
+    """An interpreter in words: 3.13.5 PGO LTO, no GIL. build: its flags; empty: not known."""
+    optimised = {"PGO": "--enable-optimizations", "LTO": "--with-lto"}
+    found = [word for word, flag in optimised.items() if flag in build]
+    how = " ".join(found) or ("not optimised" if build else "")
+    return f"{version} {how}".strip() + (", no GIL" if gil is False else "")

@@ -28,6 +28,8 @@ BLOCK = """\
 # ///
 """
 
+KNOWN = catalog.find(paths.SERVERS)
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -176,6 +178,63 @@ def test_an_override_isolates_a_server(write):
     (one,) = choosing.choose([f"{write(BLOCK)}@python3.14t"], known)
     assert (one.python, one.isolated, one.name) == ("python3.14t", True, "mine_server@python3.14t")
     assert all(each.isolated for each in choosing.choose(["@canonical@python3.13"], known))
+
+
+def test_an_interpreter_is_named_by_its_version_or_its_path(tmp_path):
+    """The name has no slash; two paths that end alike are told apart by all their parts."""
+    programs = [tmp_path / name / "bin" / "python3" for name in ("one", "two")]
+    for program in programs:
+        program.parent.mkdir(parents=True)
+        program.touch()
+    chosen = choosing.choose(
+        ["trio_streams@3.14t", *(f"trio_streams@{program}" for program in programs)], KNOWN
+    )
+    assert [(each.name, each.interpreter) for each in chosen] == [
+        ("trio_streams@3.14t", "3.14t"),
+        ("trio_streams@one-python3", "one-python3"),
+        ("trio_streams@two-python3", "two-python3"),
+    ]
+    alike = tmp_path / "sub" / "one" / "bin" / "python3"
+    alike.parent.mkdir(parents=True)
+    alike.touch()
+    pair = choosing.choose([f"trio_streams@{programs[0]}", f"trio_streams@{alike}"], KNOWN)
+    assert len({each.name for each in pair}) == 2
+    assert all("/" not in each.name for each in pair)
+
+
+def test_every_server_runs_on_every_interpreter():
+    """On one interpreter names stay; a server that names its own, or a program, is entered once."""
+    servers = choosing.choose(["trio_streams", "threads_sockets@3.12", "epoll_c"], KNOWN)
+    one = choosing.on_each(servers, ["3.13"])
+    assert [(each.name, each.python) for each in one] == [
+        ("trio_streams", "3.13"),
+        ("threads_sockets@3.12", "3.12"),
+        ("epoll_c", ""),
+    ]
+    several = choosing.on_each(servers, ["default", "3.13t"])
+    assert [(each.name, each.python, each.interpreter, each.isolated) for each in several] == [
+        ("trio_streams@default", "default", "default", True),
+        ("trio_streams@3.13t", "3.13t", "3.13t", True),
+        ("threads_sockets@3.12", "3.12", "3.12", True),
+        ("epoll_c", "", "", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("./no/python", "there is no such interpreter"),
+        ("/no/such/python", "there is no such interpreter"),
+        ("newest", "an interpreter is written as"),
+        ("3.14tt", "an interpreter is written as"),
+    ],
+)
+def test_an_interpreter_that_is_none_is_said(word, told):
+    """Before anything runs, in one line."""
+    with pytest.raises(catalog.CatalogError, match=told):
+        choosing.choose([f"trio_streams@{word}"], KNOWN)
+    with pytest.raises(catalog.CatalogError, match=r"no such interpreter|is not an interpreter"):
+        choosing.on_each(choosing.choose(["trio_streams"], KNOWN), [word])
 
 
 @pytest.mark.parametrize(

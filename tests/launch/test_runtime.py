@@ -13,8 +13,9 @@ from msgspec.structs import replace
 
 from c10k import paths
 from c10k.declare import catalog, choosing
-from c10k.launch import runtime
+from c10k.launch import interpreter, runtime
 from c10k.run import store
+from c10k.text import on_interpreter
 
 HERE = "{}.{}.{}".format(*sys.version_info[:3])
 SERVER = """\
@@ -139,7 +140,7 @@ def test_an_interpreter_is_the_one_asked_for(index, server):
 
 def test_without_uv_it_says_what_to_install(server, monkeypatch, tmp_path):
     """Isolation is an extra."""
-    monkeypatch.setattr(runtime, "_path", lambda: str(tmp_path))
+    monkeypatch.setattr(interpreter, "search_path", lambda: str(tmp_path))
     with pytest.raises(runtime.CannotRun, match="pip install uv"):
         runtime.prepare(replace(one(server), isolated=True))
 
@@ -169,7 +170,8 @@ def test_two_versions_race_in_one_session(index, server, short, tmp_path):
     }
     assert "there is no version of planted==9" in seen["mine_sockets@planted==9"].reason
     for version in ("1.0", "2.0"):
-        assert f"{HERE}, planted {version}" in " ".join(done.stdout.split())
+        on = on_interpreter(HERE, interpreter.own_build(), None)
+        assert f"{on}, planted {version}" in " ".join(done.stdout.split())
 
 
 def test_a_plug_in_is_installed_and_raced(short, tmp_path):
@@ -181,7 +183,7 @@ def test_a_plug_in_is_installed_and_raced(short, tmp_path):
             "--python", sys.executable, "--target", site, paths.SUITE / "tests" / "plug_in",
         ],
         check=True,
-        env={**os.environ, "PATH": runtime._path()},
+        env={**os.environ, "PATH": interpreter.search_path()},
     )  # fmt: skip
     environment = {"PYTHONPATH": os.pathsep.join([str(site), *sys.path])}
     assert "plugged_sockets" in c10k("list", environment=environment).stdout

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k import machine
+from c10k.launch import interpreter
 from c10k.machine import Activity, Facts, Limits, read
 
 AMPLE = Limits(
@@ -215,7 +216,13 @@ def changed(**changes: object) -> Facts:
         (changed(memory_available_bytes=2**28), "memory", "warn", "ps -eo"),
         (with_limits(cgroup_memory_bytes=2**28), "memory", "warn", "ps -eo"),
         (changed(swap_used_bytes=2**30), "swap", "note", "swapoff"),
-        (changed(python_optimised=False), "python", "note", "--enable-optimizations"),
+        (changed(python_optimised=False), "python", "warn", "--enable-optimizations"),
+        (
+            changed(python_optimised=False, optimised="/usr/bin/python3.11"),
+            "python",
+            "warn",
+            "make clean bench PYTHON=/usr/bin/python3.11",
+        ),
         (changed(python_debug=True), "python", "warn", "release build"),
     ],
 )
@@ -397,11 +404,10 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     assert machine.environment(tmp_path / "inner")["suite"] == nothing
 
 
-def test_a_python_of_debian_is_known_to_be_optimised(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_python_of_debian_is_known_to_be_optimised() -> None:
     """Its packages are built with PGO and LTO, which their configuration does not show."""
-    monkeypatch.setattr(read.sysconfig, "get_config_var", lambda name: "'--enable-shared'")
-    schemes = ["posix_prefix"]
-    monkeypatch.setattr(read.sysconfig, "get_scheme_names", lambda: schemes)
-    assert "--enable-optimizations" not in read.python_flags()
-    schemes.append("deb_system")
-    assert {"--enable-optimizations", "--with-lto"} <= set(read.python_flags())
+    of_others, of_debian = (
+        set(interpreter.build_flags("'--enable-shared'", "-O2", debian)) for debian in (False, True)
+    )
+    assert interpreter.PGO not in of_others
+    assert {interpreter.PGO, interpreter.LTO} <= of_debian

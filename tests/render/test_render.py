@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from rich.console import Console
 
 from c10k.judge import judge
-from c10k.model import Latency, Ratio, ServerUse
+from c10k.model import Latency, Ratio, Runtime, ServerUse
 from c10k.render import columns, markdown, numbers, progress, records, sentences, table, terminal
 from c10k.render.numbers import significant
 
@@ -208,8 +208,8 @@ def test_one_client_and_the_ceiling_are_remarked():
 @pytest.mark.parametrize(
     ("python", "cpu", "suite", "words"),
     [
-        ({"optimisation": ["-DNDEBUG", "-O3"]}, {}, {}, "Python 3.11.0 built without PGO"),
-        ({"optimisation": ["--enable-optimizations", "-O3"]}, {}, {}, "Python 3.11.0"),
+        ({"optimisation": ["-DNDEBUG", "-O3"]}, {}, {}, "Python 3.11.0 not optimised"),
+        ({"optimisation": ["--enable-optimizations", "-O3"]}, {}, {}, "Python 3.11.0 PGO"),
         ({"optimisation": []}, {}, {}, "Python 3.11.0"),
         ({}, {"virtual_machine": "kvm"}, {}, "Test CPU, a virtual machine, Linux"),
         ({}, {}, {"modified": True}, "Python 3.11.0, a modified tree"),
@@ -229,6 +229,36 @@ def test_the_heading_says_what_makes_figures_unlike_others(python, cpu, suite, w
     assert ("PGO" in said, "virtual" in said, "modified" in said) == (
         "PGO" in words, "virtual" in words, "modified" in words,
     )  # fmt: skip
+
+
+def test_the_heading_names_the_interpreter_that_the_servers_ran_on():
+    """It may be another than the one that runs the suite; several are counted."""
+    session = made.session()
+    names = [server.name for server in session.plan.servers]
+
+    def on(**pythons):
+        runtimes = {name: Runtime("", python, build=("-O3",)) for name, python in pythons.items()}
+        measured = [
+            replace(m, python=pythons[m.trial.server], gil=False) for m in session.measurements
+        ]
+        changed = replace(session, runtimes=runtimes, measurements=tuple(measured))
+        return sentences.heading(judge(changed))
+
+    assert "Python 3.13.1 not optimised, no GIL" in on(**dict.fromkeys(names, "3.13.1"))
+    assert "2 interpreters" in on(**dict.fromkeys(names, "3.13.1") | {names[0]: "3.12.0"})
+
+
+def test_a_lock_that_came_on_while_it_served_is_told():
+    """Its imports said that it was off, and the reading after the slice that it was on."""
+    session = made.session()
+    measured = tuple(
+        replace(m, gil=False, server=replace(m.server, gil=m.trial.server == "alpha"))
+        for m in session.measurements
+    )
+    judged = judge(replace(session, measurements=measured))
+    assert {row.server for row in judged.rows if row.gil} == {"alpha"}
+    (told,) = [line for line in sentences.remarks(judged) if "switched the lock on" in line]
+    assert told.endswith(": alpha")
 
 
 def test_errors_are_each_counted_once_over_all_blocks():

@@ -134,7 +134,7 @@ class RaceOptions:
     isolated
         Run each server in its own environment, with the versions that its file requires.
     python
-        Interpreter for these environments (a path, 3.13, python3.14t); implies --isolated.
+        Interpreter to run both servers on: a version (3.13, 3.14t), a path, default or optimised.
     unchecked
         Skip the check that each server echoes correctly before it is timed.
     form
@@ -194,7 +194,7 @@ def race_(
         out=options.out,
         unchecked=options.unchecked,
         isolated=options.isolated,
-        python=options.python,
+        python=[options.python] if options.python else None,
     )
     console = Console(stderr=form != "terminal")
     begun = run.start(name, asked, console, race=True)

@@ -12,6 +12,7 @@ from .. import launch, paths
 from ..declare import catalog, choosing, workload
 from ..errors import UserError
 from ..judge import judge
+from ..launch import interpreter
 from ..model import Server, Workload
 from ..render import progress
 from ..run import begin, cluster, executor, store
@@ -65,7 +66,9 @@ class Options:
     isolated
         Run each Python server in its own environment, with the versions that its file requires.
     python
-        Interpreter for these environments (a path, 3.13, python3.14t); implies --isolated.
+        Interpreter to run the servers on, each in its own environment: a version (3.13, 3.14t), a
+        path, default (the one that runs c10k) or optimised. Give several to run every server on
+        each of them, as NAME@INTERPRETER.
     scheduler
         Run on the hosts of this Dask scheduler (tcp://HOST:PORT) instead of on this machine; see
         c10k cluster.
@@ -88,7 +91,7 @@ class Options:
     max_blocks: int | None = None
     time: str | None = None
     isolated: bool = False
-    python: str = ""
+    python: Annotated[list[str] | None, Many] = None
     scheduler: str | None = None
     as_json: Annotated[bool, Json] = False
 
@@ -161,14 +164,22 @@ def _workload(name: str, options: Options) -> Workload:
         blocks=options.blocks,
         processes=options.processes,
         sharing=options.sharing or (),
+        python=words.split(options.python),
     )
 
 
 def _contenders(chosen: Workload, options: Options) -> tuple[Server, ...]:
     found = choosing.choose(chosen.servers, catalog.known().servers)
-    if options.isolated or options.python:
-        found = choosing.isolated(found, options.python)
-    if options.scheduler and any(server.isolated for server in found):
+    if options.isolated:
+        found = choosing.isolated(found)
+    for word in words.split(options.python):
+        if not choosing.is_interpreter(word):
+            raise UserError(
+                f"--python {word}: write a version (3.14t), a path, default or optimised"
+            )
+        if interpreter.find(word) is None:
+            raise UserError(f"--python {word}: {interpreter.missing(word)}")
+    if options.scheduler and (chosen.python or any(server.isolated for server in found)):
         raise UserError(
             "--isolated, --python, and servers with an @version or @interpreter cannot be used "
             "with --scheduler: environments are only created on this machine"

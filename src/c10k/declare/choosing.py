@@ -4,6 +4,7 @@ import difflib
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from .catalog import CatalogError, known, read
 
 _MOST_CHARACTERS = 150  # of a name with overrides: suffixes such as -x8 still fit model.Name
 _COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
-_INTERPRETER = re.compile(r"(?:python|pypy)\d+(?:\.\d+)*t?")
+# An interpreter by its version, or by one of two words; see launch.interpreter.find().
+_INTERPRETER = re.compile(r"(?:(?:python|pypy)?\d+(?:\.\d+)*t?|default|optimised)")
+_A_PATH = ("/", "~/", "./", "../")  # how the path of an interpreter begins
 
 
 def words(given: Iterable[str]) -> list[str]:
@@ -35,14 +38,15 @@ def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ..
 
     A word is a name, @TIER, the path of a server file or NAME=COMMAND. What follows it after
     an @ is a requirement that replaces one of its dependencies, or an interpreter:
-    trio_streams@trio==0.24, @canonical@python3.14t.
+    trio_streams@trio==0.24, @canonical@3.14t, threads_sockets@/usr/bin/python3.
     """
     by_name = {server.name: server for server in catalog}
     chosen: dict[str, Server] = {}
-    for word in words(wanted):
-        base, overrides = _parts(word)
+    parts = {word: _parts(word) for word in words(wanted)}
+    labels = _labels(each for _, overrides in parts.values() for each in overrides)
+    for word, (base, overrides) in parts.items():
         for server in _servers_of(base, by_name):
-            found = _overridden(server, overrides)
+            found = _overridden(server, overrides, labels)
             if chosen.setdefault(found.name, found) != found:
                 raise CatalogError(
                     f"{word}: {chosen[found.name].path} has the name {found.name!r}, too; "
@@ -116,10 +120,79 @@ def _portable(word: str) -> str:
     return paths.hide_home(word.replace("{", "{{").replace("}", "}}"), "{home}")
 
 
-def _overridden(server: Server, overrides: Sequence[str]) -> Server:
+def is_interpreter(word: str) -> bool:
+    """Whether a word names an interpreter: by its version, its path, or as default, optimised."""
+    return word.startswith(_A_PATH) or _INTERPRETER.fullmatch(word) is not None
+
+
+def _labels(words: Iterable[str]) -> dict[str, str]:
+    """What servers are called on each of these interpreters; other words are left out.
+
+    A version stays what it is. A path becomes its last two parts without bin, or all of them
+    where two paths end alike: /opt/one/bin/python3 → one-python3.
+    """
+    known = [word for word in dict.fromkeys(words) if is_interpreter(word)]
+    parts = {
+        word: paths.hide_home(_absolute(word)).strip("/").split("/")
+        for word in known
+        if word.startswith(_A_PATH)
+    }
+    short = {
+        word: "-".join([part for part in whole if part != "bin"][-2:])
+        for word, whole in parts.items()
+    }
+    often = Counter(short.values())
+    return {
+        word: word
+        if word not in parts
+        else short[word]
+        if often[short[word]] == 1
+        else "-".join(parts[word])
+        for word in known
+    }
+
+
+def _absolute(word: str) -> str:
+    return str(Path(word).expanduser().absolute())
+
+
+def _on(server: Server, word: str) -> Server:
+    """The server in an environment that is made with the interpreter that a word names."""
+    if not word.startswith(_A_PATH):
+        return replace(server, python=word, isolated=True)
+    if not Path(_absolute(word)).is_file():
+        raise CatalogError(f"{word}: there is no such interpreter; give the path of its program")
+    return replace(server, python=paths.hide_home(_absolute(word)), isolated=True)
+
+
+def on_each(servers: Iterable[Server], pythons: Sequence[str]) -> tuple[Server, ...]:
+    """Each server on each of these interpreters, as NAME@INTERPRETER; on one, its name stays.
+
+    A server in another language is entered once. One that already has an interpreter keeps it.
+    """
+    labels = _labels(pythons)
+    for word in pythons:
+        if word not in labels:
+            raise CatalogError(
+                f"{word!r} is not an interpreter; write a version (3.14t), a path, default or "
+                "optimised"
+            )
+    found: dict[str, Server] = {}
+    for server in servers:
+        fixed = server.start or server.python
+        for word in pythons[:1] if fixed else pythons:
+            one = replace(server, isolated=not server.start) if fixed else _on(server, word)
+            if not fixed and len(pythons) > 1:
+                label = labels[word]
+                one = replace(one, name=f"{server.name}@{label}", interpreter=label)
+            found[one.name] = one
+    return tuple(found.values())
+
+
+def _overridden(server: Server, overrides: Sequence[str], labels: Mapping[str, str]) -> Server:
     """The server in an environment of its own, with other versions or another interpreter."""
     for override in overrides:
-        name = f"{server.name}@{override}"
+        name = f"{server.name}@{labels.get(override, override)}"
         if server.start:
             raise CatalogError(
                 f"{name}: only Python servers can take another version or interpreter"
@@ -129,8 +202,8 @@ def _overridden(server: Server, overrides: Sequence[str]) -> Server:
                 f"{name[:200]!r} cannot name a server: use up to {_MOST_CHARACTERS} characters, "
                 "all printable"
             )
-        if _INTERPRETER.fullmatch(override):
-            changed = replace(server, python=override)
+        if is_interpreter(override):
+            changed = replace(_on(server, override), interpreter=labels[override])
         else:
             changed = _with_requirement(server, override)
         if "/" in name:
@@ -145,7 +218,7 @@ def _with_requirement(server: Server, override: str) -> Server:
     except InvalidRequirement:
         raise CatalogError(
             f"{server.name}@{override}: is neither a version nor an interpreter; write "
-            "NAME@DISTRIBUTION==VERSION or NAME@python3.13"
+            "NAME@DISTRIBUTION==VERSION, NAME@3.13 or NAME@/path/to/python"
         ) from None
     if wanted.url:
         raise CatalogError(f"{server.name}@{override}: a URL is not a version")
@@ -153,20 +226,17 @@ def _with_requirement(server: Server, override: str) -> Server:
     if canonicalize_name(wanted.name) not in names:
         known = ", ".join(names) or "nothing"
         raise CatalogError(
-            f"{server.name}@{override}: {server.name} depends on {known}, not on {wanted.name}"
+            f"{server.name}@{override}: {server.name} depends on {known}, not on {wanted.name}; "
+            "an interpreter is written as a version (3.14t), a path, default or optimised"
         )
     at = names.index(canonicalize_name(wanted.name))
     others = (*server.dependencies[:at], str(wanted), *server.dependencies[at + 1 :])
     return replace(server, dependencies=others)
 
 
-def isolated(servers: Iterable[Server], python: str = "") -> tuple[Server, ...]:
-    """Each Python server in its own environment, made with the interpreter python if given."""
-    python = paths.hide_home(python)
-    return tuple(
-        each if each.start else replace(each, isolated=True, python=each.python or python)
-        for each in servers
-    )
+def isolated(servers: Iterable[Server]) -> tuple[Server, ...]:
+    """Each Python server in an environment of its own."""
+    return tuple(each if each.start else replace(each, isolated=True) for each in servers)
 
 
 def untrusted_commands(servers: Iterable[Server]) -> list[str]:

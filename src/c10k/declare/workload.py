@@ -59,6 +59,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     search: _SearchTable | None = None
     processes: model.Processes = 1
     sharing: Annotated[tuple[Sharing, ...], msgspec.Meta(min_length=1)] = ("one-socket",)
+    python: tuple[model.OneLine, ...] = ()
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -125,6 +126,7 @@ def _workload(name: str, document: _Document) -> Workload:
         search=search,
         processes=document.processes,
         sharing=tuple(dict.fromkeys(document.sharing)),
+        python=tuple(dict.fromkeys(document.python)),
     )
     return _bounded("blocks:", found)
 
@@ -161,6 +163,7 @@ def override(
     blocks: int | None = None,
     processes: int | None = None,
     sharing: Sequence[Sharing] = (),
+    python: Sequence[str] = (),
 ) -> Workload:
     """The workload changed by the command line's options. Raises WorkloadError.
 
@@ -192,6 +195,7 @@ def override(
         search=search,
         processes=processes or workload.processes,
         sharing=tuple(sharing) or workload.sharing,
+        python=tuple(python) or workload.python,
     )
     return _bounded("--blocks:", found)
 

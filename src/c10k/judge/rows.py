@@ -34,7 +34,10 @@ def judge(session: Session) -> Judged:
     tables: dict[str, dict[Load, list[Row]]] = {}
     for load in () if plan.workload.search else plan.workload.loads:
         rows = [
-            row_of(plan.workload.name, server, load, cells[load, server.name], limits)
+            replace(
+                row_of(plan.workload.name, server, load, cells[load, server.name], limits),
+                build=_build(session, server),
+            )
             for server in plan.servers
             if cells[load, server.name]
         ]
@@ -59,6 +62,12 @@ def judge(session: Session) -> Judged:
         memory=tuple(scaling.memory(session)),
         breaking=tuple(scaling.breaking(session, limits)),
     )
+
+
+def _build(session: Session, server: Server) -> tuple[str, ...]:
+    """The build flags of a server's interpreter, where the session knows them."""
+    on = session.runtimes.get(server.name)
+    return on.build if on else ()
 
 
 def row_of(
@@ -97,7 +106,10 @@ def row_of(
         limiters=tuple(sorted({found for trial in shown if (found := limiter(trial, limits))})),
         versions=trials[-1].versions if trials else {},
         python=trials[-1].python if trials else "",
-        gil=trials[-1].gil if trials else None,
+        gil=_lock(trials),
+        gil_came_on=any(trial.gil is False and trial.server.gil for trial in trials),
+        contender=server.name.replace(f"@{server.interpreter}", "", bool(server.interpreter)),
+        interpreter=server.interpreter,
         hosts="; ".join(dict.fromkeys(_hosts(trial) for trial in shown if trial.hosts)),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
@@ -114,6 +126,13 @@ def _known(percentile: str, trials: Iterable[Measurement]) -> bool:
     """
     figure = FIGURES[percentile]
     return all(figure(trial) is not None for trial in trials if trial.latency)
+
+
+def _lock(trials: Sequence[Measurement]) -> bool | None:
+    """Whether the interpreter's lock was on while it served, or else after its imports."""
+    seen = [trial.server.gil for trial in trials if trial.server.gil is not None]
+    told = [trial.gil for trial in trials if trial.gil is not None]
+    return any(seen or told) if seen or told else None
 
 
 def _hosts(trial: Measurement) -> str:

@@ -8,7 +8,9 @@ confine.py       where it can write (Landlock)
 keeper.py        a process that ends all servers when the suite is killed
 log.py           what it wrote on standard error
 requirements.py  what it needs, and whether that is installed
-runtime.py       the interpreter that it runs on, or an environment made for it
+interpreter.py   an interpreter of this machine: how it is found, and how it was built
+runtime.py       the interpreter that the server runs on, or an environment made for it
+lock.py          whether the lock (GIL) of a running server is on
 processes.py     its tree of processes, and their CPU time
 watch.py         what it uses and holds, and what else the machine does
 """

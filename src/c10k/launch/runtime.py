@@ -7,50 +7,32 @@ and requirements, so only the first session waits for them.
 """
 
 import ast
-import json
-import os
 import platform
+import re
 import shutil
-import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from packaging.specifiers import SpecifierSet
 
 from .. import paths
-from ..errors import UserError, os_reason
+from ..errors import os_reason
 from ..model import Runtime, Server
-from . import build, requirements
+from . import build, interpreter, requirements
+from .interpreter import CannotRun, Failed, Interpreter
 
-_TIMEOUT_S = 600.0  # for making one environment, with its downloads
-_REASON_CHARACTERS = 400
-# Run by the interpreter in question: executes the server's imports, then reports versions.
-_LOOK = """
-import json, platform, sys
-from importlib import metadata
-imports, names = json.loads(sys.argv[1])
-for line in imports:
-    try:
-        exec(line, {})
-    except BaseException:
-        pass
-versions = {}
-for name in names:
-    try:
-        versions[name] = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        pass
-gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-print(json.dumps([platform.python_version(), gil, versions]))
-"""
+__all__ = ["CannotRun", "look", "prepare"]
 
-
-class CannotRun(UserError):
-    """The server cannot run here; the message is the reason in its rows."""
+# What uv says of a distribution that it could not install, and what a row says of it.
+_CAUSES = (
+    (r"Failed to build `([^`]+)`", "{0} cannot be built for Python {1}"),
+    (r"Failed to (?:download|fetch)[^`]*`([^`]+)`", "{0} cannot be downloaded"),
+    (r"Because there (?:is|are) no versions? of (\S+)", "there is no version of {0}"),
+    (r"Because ([\w.-]+) was not found in the", "{0} is not in the package index"),
+    (r"Because only (\S+) is available", "only {0} is available"),
+)
 
 
 def prepare(server: Server) -> Runtime:
@@ -69,24 +51,24 @@ def prepare(server: Server) -> Runtime:
         raise CannotRun(reason)
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return look(server, sys.executable)
-    here = platform.python_version()
     return Runtime(
-        sys.executable, here, True, requirements.versions(server), requirements.notes(server)
+        sys.executable,
+        platform.python_version(),
+        True,
+        requirements.versions(server),
+        requirements.notes(server),
+        interpreter.own_build(),
     )
 
 
 def look(server: Server, python: str) -> Runtime:
-    """An interpreter's version, lock and distributions after the server's imports.
+    """An interpreter's version, build, lock and distributions after the server's imports.
 
     After them, because importing an extension can switch the lock on. Raises CannotRun.
     """
-    asked = json.dumps([_imports(server), sorted(requirements.distributions(server))])
-    try:
-        done = _run([python, "-P", "-c", _LOOK, asked])
-        version, gil, versions = json.loads(done.splitlines()[-1])
-    except (ValueError, IndexError):
-        raise CannotRun(f"{python} does not report its version") from None
-    return Runtime(python, version, gil, versions, requirements.notes(server, version))
+    found = interpreter.look(python, _imports(server), requirements.distributions(server))
+    notes = requirements.notes(server, found.version)
+    return Runtime(python, found.version, found.gil, found.versions, notes, found.build)
 
 
 def _imports(server: Server) -> list[str]:
@@ -103,7 +85,7 @@ def _imports(server: Server) -> list[str]:
 def _environment(server: Server) -> Path:
     """The interpreter of the server's environment, made first if it is not there."""
     base = _interpreter(server)
-    made_of = (base, sorted(server.dependencies))
+    made_of = ((base.path, base.version), sorted(server.dependencies))
     folder = paths.cache() / "environments" / paths.digest(value=made_of)
     python = folder / "bin" / "python"
     if python.exists():
@@ -112,10 +94,9 @@ def _environment(server: Server) -> Path:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch:
             made = Path(scratch) / "env"
-            _uv("venv", "--python", base[0], str(made))
+            _uv("venv", "--python", base.path, str(made))
             if server.dependencies:
-                into = str(made / "bin" / "python")
-                _uv("pip", "install", "--compile-bytecode", "--python", into, *server.dependencies)
+                _install(server, base, made / "bin" / "python", folder.with_suffix(".log"))
             if not python.exists():  # another session may have made it meanwhile
                 made.rename(folder)
     except OSError as error:
@@ -125,83 +106,43 @@ def _environment(server: Server) -> Path:
     return python
 
 
-def _interpreter(server: Server) -> tuple[str, str]:
-    """Path and version of the interpreter for the server's environment. Raises CannotRun."""
-    if shutil.which("uv", path=_path()) is None:
+def _install(server: Server, base: Interpreter, python: Path, log: Path) -> None:
+    """Installs the server's dependencies. Raises CannotRun; the log has all that uv said."""
+    try:
+        _uv("pip", "install", "--compile-bytecode", "--python", str(python), *server.dependencies)
+    except Failed as error:
+        lock = "" if base.gil else "t"
+        for pattern, words in _CAUSES:
+            if found := re.search(pattern, error.output):
+                log.write_text(error.output)
+                told = words.format(found[1], base.version + lock)
+                raise CannotRun(f"{told} (all of it: {paths.hide_home(str(log))})") from None
+        raise
+    log.unlink(missing_ok=True)
+
+
+def _interpreter(server: Server) -> Interpreter:
+    """The interpreter for the server's environment. Raises CannotRun."""
+    if shutil.which("uv", path=interpreter.search_path()) is None:
         remedy = paths.pip_install("uv")
         raise CannotRun(f"an environment of its own is made by uv: {remedy}")
     wanted = SpecifierSet(server.requires_python)
     if server.python:
-        found = _find(server.python)
+        found = interpreter.find(server.python)
         if found is None:
             raise CannotRun(f"no interpreter {server.python} on this machine")
-    elif server.prefers and (preferred := _find(server.prefers)):
+    elif server.prefers and (preferred := interpreter.find(server.prefers)):
         found = preferred
     elif wanted.contains(platform.python_version(), prereleases=True):
-        found = (sys.executable, platform.python_version())
+        found = interpreter.look(sys.executable)
     else:
-        found = _find(server.requires_python)
+        found = interpreter.find(server.requires_python)
         if found is None:
             raise CannotRun(f"needs Python {server.requires_python}; none is on this machine")
-    if not wanted.contains(found[1], prereleases=True):
-        raise CannotRun(f"needs Python {server.requires_python}; {found[0]} is {found[1]}")
+    if not wanted.contains(found.version, prereleases=True):
+        raise CannotRun(f"needs Python {server.requires_python}; {found.path} is {found.version}")
     return found
 
 
-def _find(request: str) -> tuple[str, str] | None:
-    """Path and version of an interpreter on this machine, or None.
-
-    request: a path, or what uv understands: 3.13, python3.14t, >=3.12.
-    """
-    wanted = str(paths.file_of(request)) if request.startswith("~/") else request
-    try:
-        path = _run(["uv", "--no-config", "python", "find", "--system", wanted]).strip()
-        return path, _run([path, "-c", "import platform; print(platform.python_version())"]).strip()
-    except CannotRun:
-        return None
-
-
 def _uv(*words: str) -> None:
-    _run(["uv", "--no-config", "--quiet", *words])
-
-
-def _run(words: list[str]) -> str:
-    """The output of a command. Raises CannotRun with the command's complaint on one line."""
-    environment: dict[str, Any] = {
-        **{key: value for key, value in os.environ.items() if key != "VIRTUAL_ENV"},
-        "PATH": _path(),
-        "UV_PYTHON_DOWNLOADS": "never",
-        "NO_COLOR": "1",
-    }
-    try:
-        done = subprocess.run(
-            words,
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment,
-            timeout=_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-        )
-    except subprocess.TimeoutExpired:
-        raise CannotRun(f"{words[0]} did not end within {_TIMEOUT_S:.0f} s") from None
-    except OSError as error:
-        raise CannotRun(f"{words[0]}: {os_reason(error)}") from None
-    if done.returncode:
-        raise CannotRun(_one_line(done.stderr) or f"{words[0]} failed ({done.returncode})")
-    return done.stdout
-
-
-def _one_line(text: str) -> str:
-    """A complaint of uv on one line, without its ornaments, cut to a readable length."""
-    words = (word for word in text.split() if word not in ("error:", "cause:", "×", "╰─▶", "│"))
-    line = " ".join(words)
-    return line if len(line) <= _REASON_CHARACTERS else line[:_REASON_CHARACTERS] + "…"
-
-
-def _path() -> str:
-    """PATH, and before it this interpreter's folder, where uv is, and those of pyenv's Pythons."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
-    hidden: Iterable[Path] = sorted(pyenv.glob("versions/*/bin"), reverse=True)
-    folders = [str(Path(sys.executable).parent), *map(str, hidden)]
-    return os.pathsep.join([*folders, os.environ.get("PATH", os.defpath)])
+    interpreter.run(["uv", "--no-config", "--quiet", *words])

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import psutil
 
 from ..model import Memory, Noise, ServerUse
-from . import keeper
+from . import keeper, lock
 from .processes import (
     LINUX,
     TICK_NS,
@@ -215,6 +215,7 @@ class Watch:
         self.before = memory(tree(pids))
         self.after: Memory | None = None
         self.at_load: Memory | None = None
+        self.gil: bool | None = None
         self.overflows_before = listen_overflows()
         self.processes_max: int | None = None
         self.threads_max: int | None = None
@@ -258,6 +259,7 @@ class Watch:
 
     def loaded(self) -> None:
         """Reads what is held after the slice, while the clients are still connected."""
+        self.gil = lock.any_is_on(self.pids)
         pids = tree(self.pids)
         self.at_load = memory(pids)
         self._count(pids, held=True)
@@ -292,6 +294,7 @@ class Watch:
             accept_queue_max=self.accept_queue_max,
             accept_queue_limit=self.accept_queue_limit,
             listen_overflows=overflows,
+            gil=self.gil,
         )
 
     def busy(self, cpus: Iterable[int]) -> float | None:

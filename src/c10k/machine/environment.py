@@ -13,6 +13,7 @@ import msgspec
 import psutil
 
 from ..launch import watch
+from ..launch.interpreter import own_build
 from ..model import Environment
 from ..text import entries
 from .read import (
@@ -23,7 +24,6 @@ from .read import (
     hypervisor,
     mitigations,
     number,
-    python_flags,
     read_limits,
     smt_active,
     text,
@@ -68,7 +68,7 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "version": platform.python_version(),
             "build": " ".join(platform.python_build()).strip(),
             "compiler": platform.python_compiler(),
-            "optimisation": python_flags(),
+            "optimisation": list(own_build()),
             "debug": bool(sysconfig.get_config_var("Py_DEBUG")),
             "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
             "gil_enabled": gil_enabled(),

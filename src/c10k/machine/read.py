@@ -11,6 +11,8 @@ from pathlib import Path
 import msgspec
 import psutil
 
+from ..launch.interpreter import PGO, find_optimised, own_build
+
 MIB = 1024 * 1024
 CPUS = "/sys/devices/system/cpu"
 
@@ -61,6 +63,7 @@ class Facts(msgspec.Struct, frozen=True):
     pressure_percent: dict[str, float] = {}  # cpu, memory, io: "some", 10 s average
     python_optimised: bool | None = None
     python_debug: bool = False
+    optimised: str | None = None  # the path of an optimised interpreter, when this one is not
     activity: Activity | None = None
 
 
@@ -93,7 +96,8 @@ def read_limits() -> Limits:
 def read_facts(watch_s: float = 1.0) -> Facts:
     """Everything that doctor() judges; watches the machine's CPU for watch_s seconds."""
     allowed = cores_allowed()
-    flags = python_flags()
+    configured = sysconfig.get_config_var("CONFIG_ARGS")
+    optimised = PGO in own_build() if configured else None
     return Facts(
         limits=read_limits(),
         cores_allowed=None if allowed is None else tuple(allowed),
@@ -107,9 +111,8 @@ def read_facts(watch_s: float = 1.0) -> Facts:
         memory_available_bytes=psutil.virtual_memory().available,
         swap_used_bytes=psutil.swap_memory().used,
         pressure_percent=_pressures(),
-        python_optimised="--enable-optimizations" in flags
-        if sysconfig.get_config_var("CONFIG_ARGS")
-        else None,
+        python_optimised=optimised,
+        optimised=found.path if optimised is False and (found := find_optimised()) else None,
         python_debug=bool(sysconfig.get_config_var("Py_DEBUG")),
         activity=read_activity(watch_s),
     )
@@ -266,19 +269,3 @@ def _pressures() -> dict[str, float]:
         if match := re.match(r"some avg10=([\d.]+)", text(f"/proc/pressure/{kind}") or ""):
             found[kind] = float(match[1])
     return found
-
-
-def python_flags() -> list[str]:
-    """The options of the interpreter's build that affect its speed; others name paths."""
-    configured = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    compiled = sysconfig.get_config_var("PY_CFLAGS") or ""
-    flags = re.findall(
-        r"--(?:enable-optimizations|with-lto|disable-gil|with-pydebug|enable-bolt|with-tail-call-interp"
-        r"|enable-experimental-jit)\b(?:=\w+)?",
-        configured,
-    )
-    flags += re.findall(r"(?<!\S)(?:-O\w+|-flto\S*|-march=\S+|-DNDEBUG)(?!\S)", compiled)
-    if "deb_system" in sysconfig.get_scheme_names():
-        # Debian's build does both, and removes the options that show it from the configuration.
-        flags += ["--enable-optimizations", "--with-lto"]
-    return sorted(set(flags))

@@ -59,6 +59,7 @@ class Server(Struct, frozen=True):
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
     prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
+    interpreter: str = ""  # what that is called in the server's name, after an @
     isolated: bool = False  # whether it has an environment of its own
     processes: Processes = 1  # how many copies of it serve together
     sharing: Sharing = ""  # of several processes: one socket, or one each (SO_REUSEPORT)
@@ -72,6 +73,7 @@ class Runtime(Struct, frozen=True):
     gil: bool | None = None  # whether the GIL is on once the server's modules are imported
     versions: dict[str, str] = {}  # distribution → version: framework and dependencies
     notes: tuple[str, ...] = ()  # the server's remarks that apply to this interpreter
+    build: tuple[str, ...] = ()  # the options of the interpreter's build that affect its speed
 
     @property
     def depended_on(self) -> dict[str, str]:
@@ -137,6 +139,9 @@ class Workload(Struct, frozen=True):
     search: Search | None = None  # for the client count of the single load
     processes: Processes = 1  # of each server
     sharing: tuple[Sharing, ...] = ("one-socket",)  # of several processes: each way is entered
+    # The interpreters that every server is run on; see launch.interpreter.find(). (): this one,
+    # or what a server asks for itself.
+    python: tuple[OneLine, ...] = ()
 
 
 class Trial(Struct, frozen=True):

@@ -54,6 +54,7 @@ class ServerUse(Struct, frozen=True):
     accept_queue_max: BoundedInt | None = None
     accept_queue_limit: BoundedInt | None = None
     listen_overflows: BoundedInt | None = None  # connections dropped by full listener queues
+    gil: bool | None = None  # whether the interpreter's lock was on after the slice; None: unknown
 
 
 class Noise(Struct, frozen=True):

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from ..errors import UserError
 from ..judge.figures import MORE_IS_BETTER
 from ..model import KINDS, Judged, Kind, KindFacts, Ratio, Row, Spread
+from ..text import on_interpreter
 from .numbers import SHOWN, UNKNOWN, ratio, scaled
 
 HELD_FROM = 1_000  # clients: with fewer, the machine's memory per client is only noise
@@ -75,7 +76,8 @@ def _mixed(rows: Sequence[Row]) -> bool:
     ran = [row for row in rows if row.python]
     versions = {pair for row in ran for pair in row.versions.items()}
     names = {name for name, _ in versions}
-    return len({(row.python, row.gil) for row in ran}) > 1 or len(versions) > len(names)
+    on = {(row.python, row.build, row.gil) for row in ran}
+    return len(on) > 1 or len(versions) > len(names)
 
 
 def rows(judged: Judged) -> tuple[Row, ...]:
@@ -168,10 +170,10 @@ def _errors(row: Row) -> str:
 
 
 def _runs_on(row: Row) -> str:
-    """The interpreter, "no GIL" if it ran without its lock, and the distributions' versions."""
-    lock = " no GIL" if row.gil is False else ""
+    """The interpreter, how it was built, whether it ran without its lock; the distributions."""
     versions = [f"{name} {version}" for name, version in row.versions.items()]
-    return ", ".join([f"{row.python}{lock}", *versions]) if row.python else UNKNOWN
+    on = on_interpreter(row.python, row.build, row.gil)
+    return ", ".join([on, *versions]) if row.python else UNKNOWN
 
 
 def limiters(row: Row) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..model import Judged, Row
+from ..text import on_interpreter
 from .columns import FAIR, good_blocks, is_uneven, rows, stands
 from .numbers import client_count, ratio
 
@@ -14,24 +15,37 @@ def heading(judged: Judged) -> str:
     allowed = environment.get("cpu", {}).get("cores_allowed")
     cores = len(allowed) if isinstance(allowed, list) else 0
     kernel = environment.get("system", {}).get("kernel") or ""
-    python = environment.get("python", {}).get("version") or ""
     where = [
         f"{cores} cores of {cpu}" if cores else f"{cpu}",
         *(["a virtual machine"] if environment.get("cpu", {}).get("virtual_machine") else []),
         f"Linux {kernel}",
-        f"Python {python}{' built without PGO' if _plain_build(judged) else ''}",
+        _interpreters(judged),
         *(["a modified tree"] if environment.get("suite", {}).get("modified") else []),
     ]
     return f"{judged.workload.title}. {judged.started_at[:10]}, {', '.join(where)}"
 
 
-def _plain_build(judged: Judged) -> bool:
-    """Whether the interpreter is known to be built without profile-guided optimisation.
+def _interpreters(judged: Judged) -> str:
+    """What the servers ran on and how it was built; where no row tells, what ran the suite."""
+    found = {
+        on_interpreter(row.python, row.build or _build_here(judged, row.python), row.gil)
+        for row in judged.rows
+        if row.python
+    }
+    if len(found) > 1:
+        return f"{len(found)} interpreters"
+    here = str(judged.environment.get("python", {}).get("version") or "")
+    return (
+        f"Python {found.pop() if found else on_interpreter(here, _build_here(judged, here), None)}"
+    )
 
-    An empty list does not tell: not every interpreter knows how it was configured.
-    """
-    flags = judged.environment.get("python", {}).get("optimisation")
-    return isinstance(flags, list) and bool(flags) and "--enable-optimizations" not in flags
+
+def _build_here(judged: Judged, version: str) -> tuple[str, ...]:
+    """The build flags of the interpreter that ran the suite, if that has this version."""
+    about = judged.environment.get("python", {})
+    flags = about.get("optimisation")
+    told = isinstance(flags, list) and about.get("version") == version
+    return tuple(map(str, flags)) if told else ()
 
 
 def remarks(judged: Judged) -> tuple[str, ...]:
@@ -135,6 +149,16 @@ def _untold(shown: Sequence[Row]) -> str:
     )
 
 
+def _locked(shown: Sequence[Row]) -> str:
+    found = dict.fromkeys(row.server for row in shown if row.gil_came_on)
+    named = ", ".join(found)
+    return (
+        f"an extension that was imported while it served switched the lock on: {named}"
+        if found
+        else ""
+    )
+
+
 def _waking(shown: Sequence[Row]) -> str:
     alone = any(row.clients == 1 and row.load.facts.closed_loop for row in shown)
     return (
@@ -146,7 +170,8 @@ def _waking(shown: Sequence[Row]) -> str:
 
 
 _REMARKS = (
-    _bracketed, _partly_gated, _starved, _apart, _unsettled, _at_ceiling, _uneven, _untold, _waking,
+    _bracketed, _partly_gated, _starved, _apart, _unsettled, _at_ceiling, _uneven, _untold, _locked,
+    _waking,
 )  # fmt: skip
 
 

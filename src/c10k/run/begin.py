@@ -57,6 +57,8 @@ def begin(
             "--precision cannot be used with a search: it ends when it has found its limit"
         )
     chosen = servers or choosing.choose(workload.servers, catalog.known().servers)
+    if workload.python:
+        chosen = choosing.on_each(chosen, prepare.interpreters(workload.python, say))
     copies = plan.copies(chosen, workload.processes, workload.sharing)
     planned = plan.make(workload, copies, _drawn() if seed is None else seed)
     runtimes, cannot = prepare.runtimes(planned.servers, say)

@@ -1,13 +1,38 @@
 """Before the first trial: what each server runs on, and its conformance check."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
 
 from .. import check, paths
-from ..launch import runtime
+from ..errors import UserError
+from ..launch import interpreter, runtime
 from ..model import Conformance, Runtime, Server
+from ..text import on_interpreter
+
+
+def interpreters(words: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """Those of a workload's interpreters that this machine has, each once.
+
+    Raises UserError when it has none of them.
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        on = interpreter.find(word)
+        if on is None:
+            say(f"! {word}: {interpreter.missing(word)}; left out")
+            continue
+        program = os.path.realpath(on.path)
+        if program in found:
+            say(f"{word} is the same interpreter as {found[program]}; left out")
+        else:
+            found[program] = word
+            say(f"{word}: Python {on_interpreter(on.version, on.build, on.gil)}")
+    if not found:
+        raise UserError(f"none of the interpreters is on this machine: {', '.join(words)}")
+    return list(found.values())
 
 
 def runtimes(
@@ -28,9 +53,8 @@ def runtimes(
 
 
 def _in_words(on: Runtime) -> str:
-    lock = "" if on.gil else ", its lock off"
     versions = [f"{name} {version}" for name, version in on.versions.items()]
-    return ", ".join([f"Python {on.python}{lock}", *versions])
+    return ", ".join([f"Python {on_interpreter(on.python, on.build, on.gil)}", *versions])
 
 
 def conformance(
