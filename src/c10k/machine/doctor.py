@@ -8,7 +8,8 @@ import msgspec
 
 from ..launch import BACKLOG
 from ..plan.gates import ALLOWED
-from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity, pinning
+from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity
+from .pinning import pinning
 from .read import CPUS, MIB, Facts, Limits, read_facts
 
 Severity = Literal["ok", "note", "warn"]
@@ -42,7 +43,7 @@ def findings(facts: Facts, clients: int = 10_000) -> list[Finding]:
 def _about_cores(facts: Facts) -> Iterator[Finding]:
     count = facts.cores_logical if facts.cores_allowed is None else len(facts.cores_allowed)
     if count is not None:
-        pinned = pinning(facts.cores_allowed, facts.beside_first, count)
+        pinned = pinning(facts.cores_allowed, facts.siblings, count)
         quota = facts.limits.cgroup_cores
         if quota is not None and quota < min(count, 1 + pinned.workers):
             detail = f"the control group may use {quota:g} of {count} cores, then it is paused"

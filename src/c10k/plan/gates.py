@@ -110,8 +110,9 @@ def bound_by(measured: Measurement) -> Limiter | None:
     """What made this trial's figures bounds, and on which of several hosts; None: nothing did.
 
     An open loop's client spins while it waits, so its schedule's lag is used instead of its
-    CPU time. The lag is part of every latency from the intended send. When server and client
-    share one core, the server cannot have what the client takes, so both are added up.
+    CPU time. The lag is part of every latency from the intended send. On a core that it shares
+    with the server, neither can have what the other takes: its share there is the core's, and
+    a p99 always is a bound, as it is where other processes take 0.5 % of a core.
     """
     facts, share = measured.trial.load.facts, measured.client_cpu_share
     if not facts.rate or share is None:
@@ -119,11 +120,14 @@ def bound_by(measured: Measurement) -> Limiter | None:
     busy = facts.busy_client
     if measured.one_core:
         share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
+    if measured.shares_core:
         busy = busy or BOUND_SHARE
     if busy is not None and share >= busy:
         return _where("client CPU", {host.name: host.cpu_share for host in measured.hosts})
     if facts.scheduled and (late := _late(measured)):
         return late
+    if facts.tail and measured.shares_core:
+        return Limiter("client CPU")
     if facts.tail and measured.noise.watched_s and any(_taken(measured, EXACT_TAIL)):
         return Limiter("others")
     return None

@@ -56,6 +56,7 @@ def begin(
         raise UserError(
             "--precision cannot be used with a search: it ends when it has found its limit"
         )
+    machines.admit(workload)
     chosen = servers or choosing.choose(workload.servers, catalog.known().servers)
     copies = plan.copies(chosen, workload.processes, workload.sharing)
     planned = plan.make(workload, copies, _drawn() if seed is None else seed)
@@ -89,6 +90,7 @@ def resume(
     """
     machines = machines or LocalMachine()
     begun = store.unfinished(folder)
+    machines.admit(begun.plan.workload)
     for line in choosing.untrusted_commands(begun.plan.servers):
         say(f"! the session contains a command, which is run: {line}")
     runtimes, cannot = prepare.runtimes(begun.plan.servers, say)
