@@ -156,6 +156,12 @@ def changed(**changes: object) -> Facts:
         (changed(smt=True), "hyper-threading", "note", "smt/control"),
         (changed(virtual="KVM"), "virtual machine", "note", "one session"),
         (changed(cores_allowed=(0,)), "cores", "warn", "two cores"),
+        (
+            changed(cores_allowed=(0, 1), siblings=(frozenset({0, 1}),)),
+            "cores",
+            "warn",
+            "two cores",
+        ),
         (changed(cores_allowed=None), "cores", "note", ""),
         (with_limits(cgroup_cores=1.5), "cores", "warn", "--cpuset-cpus"),
         (changed(activity=Activity(1.0, 0.5, 0.0)), "other load", "warn", "ps -eo"),

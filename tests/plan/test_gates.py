@@ -79,6 +79,12 @@ def test_what_does_not_spoil_it_passes(measured):
         # a core of both: its share is the core's, and it always takes from a p99
         (made.ok(trial(), client_cpu_share=0.95, cpu_s=1.0, shared_cores=(1,)), "client CPU"),
         (made.ok(trial(), client_cpu_share=0.85, cpu_s=3.0, shared_cores=(1,)), ""),
+        # the server kept the core busy, and the clients took next to nothing of it
+        (made.ok(trial(), client_cpu_share=0.95, shared_cores=(1,), client_cpu_s=0.08), ""),
+        (
+            made.ok(trial(), client_cpu_share=0.95, shared_cores=(1,), client_cpu_s=0.12),
+            "client CPU",
+        ),
         (made.ok(trial(OPEN), client_cpu_share=0.95, shared_cores=(1,)), "client CPU"),
         (made.ok(trial(OPEN), client_cpu_share=0.3, shared_cores=(1,)), "client CPU"),
         (made.ok(trial(OPEN), client_cpu_share=0.3), ""),

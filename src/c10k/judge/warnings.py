@@ -77,6 +77,6 @@ def _about_cores(session: Session) -> Iterable[str]:
     for cores in sorted({m.shared_cores for m in session.measurements if m.shared_cores}):
         yield (
             f"server and clients share core {', '.join(map(str, cores))}, so the clients' work "
-            "takes from the server's: rates are bounds where that core was busy more than 90 % of "
-            "the time, and every p99 of an open loop or a storm is one"
+            "takes from the server's: a rate is a bound (≥) where that shows, and a p99 of an open "
+            "loop or a storm always is (≤)"
         )

@@ -9,7 +9,7 @@ import msgspec
 from ..launch import BACKLOG
 from ..plan.gates import ALLOWED
 from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity
-from .pinning import pinning
+from .pinning import pinning, real_cores
 from .read import CPUS, MIB, Facts, Limits, read_facts
 
 Severity = Literal["ok", "note", "warn"]
@@ -49,7 +49,7 @@ def _about_cores(facts: Facts) -> Iterator[Finding]:
             detail = f"the control group may use {quota:g} of {count} cores, then it is paused"
             remedy = "give the container whole cores: --cpuset-cpus instead of --cpus"
             yield Finding("cores", "warn", detail, remedy)
-        elif count == 1:
+        elif len(real_cores(facts.cores_allowed or range(count), facts.siblings)) == 1:
             yield Finding("cores", "warn", pinned.note, "use a machine with two cores or more")
         else:
             yield Finding("cores", "note" if pinned.server is None else "ok", pinned.note)
