@@ -22,7 +22,7 @@ import tables
 import through
 from msgspec.structs import replace
 
-from c10k import model
+from c10k import machine, model
 from c10k.declare import workload
 from c10k.histograms import latencies
 from c10k.run import drive
@@ -436,6 +436,21 @@ def test_slices_run_through_the_suite(tmp_path):
     assert [row["how"] for row in found["rows"]] == 2 * list(slices.FAMILIES.values())
     assert {row["expected_per_s"] for row in found["rows"]} == {400.0}
     assert [row["at_ceiling"] for row in found["rows"]] == [0, 0, 0, 1, 1, 1]
+
+
+@pytest.mark.alone
+@pytest.mark.skipif(len(machine.cores_allowed() or ()) < 2, reason="has one core, or cannot pin")
+def test_server_cores_run_through_the_suite(tmp_path):
+    """Each server has its line for each number of cores that it was given."""
+    found, shown = program("server_cores", tmp_path)
+    assert [(row["server"], row["server_cores"]) for row in found["rows"]] == [
+        ("hashes_in_threads", 1),
+        ("hashes_in_a_loop", 1),
+        ("hashes_in_threads", 2),
+        ("hashes_in_a_loop", 2),
+    ]
+    assert all(row["cores_used"] > 0 for row in found["rows"])
+    assert "| hashes_in_threads | 2 |" in shown
 
 
 @pytest.mark.alone

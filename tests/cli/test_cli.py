@@ -16,7 +16,7 @@ import psutil
 import pytest
 from command import c10k
 
-from c10k import check, cli, paths
+from c10k import check, cli, machine, paths
 from c10k.cli import results
 from c10k.cli.interrupt import Interruptible
 from c10k.run import store
@@ -354,7 +354,8 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
         "run", workload(clients="50", control="true", blocks=3), "--unchecked",
         "--out", tmp_path / "s", preexec_fn=on_one_core,
     )  # fmt: skip
-    assert "not pinned: one core for server and clients" in done.stdout
+    assert "server and clients on core 0" in done.stdout
+    assert "server and clients share core 0" in done.stdout
     assert "≥: the client was the limit" in done.stdout.replace("≥, ≤ and ~", "≥")
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
     bound = [row for row in rows if row["bound"]]
@@ -363,6 +364,55 @@ def test_a_client_on_the_servers_core_makes_bounds_that_are_not_ranked(workload,
         assert "client CPU" in row["limiter"]
         assert row["verdict"] not in ("faster", "slower")
         assert row["rank"] in (1, None)
+
+
+@pytest.mark.skipif(len(machine.cores_allowed() or ()) < 2, reason="has one core, or cannot pin")
+def test_a_server_that_has_every_core_shares_the_last_one_and_the_table_says_so(workload, tmp_path):
+    """The option is in the stored plan, and who had which cores is above the table."""
+    last, folder = max(machine.cores_allowed()), tmp_path / "s"
+    words = ["--unchecked", "--server-cores", "all", "--out", folder]
+    done = c10k("run", workload(clients="5"), *words)
+    shown = " ".join(done.stdout.split())
+    assert f"clients on core {last}" in shown
+    assert f"! server and clients share core {last}, so the clients' work takes from" in shown
+    session = store.load(folder)
+    assert session.plan.workload.server_cores == "all"
+    assert {m.shared_cores for m in session.measurements} == {(last,)}
+    refused = c10k("run", "--resume", folder, "--server-cores", "1", code=2)
+    assert "cannot be combined with --server-cores" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("cores", "says"),
+    [
+        ("0", "--server-cores 0: must be 1 or more"),
+        ("-1", "--server-cores -1: must be 1 or more"),
+        ("x", "--server-cores x: must be a whole number or all"),
+        ("1.5", "--server-cores 1.5: must be a whole number or all"),
+        ("99999", f"server cores, 99999: this machine has {len(machine.cores_allowed() or ())} "),
+    ],
+)
+@pytest.mark.parametrize("command", [["run", "quick"], ["race", "epoll_c", "asyncio_streams"]])
+def test_cores_that_a_server_cannot_have_are_refused_in_one_line(command, cores, says, tmp_path):
+    """Before anything is started or written."""
+    done = c10k(*command, "--server-cores", cores, "--out", tmp_path / "s", code=2)
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"c10k: {says}")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_workload_that_asks_for_too_many_cores_is_refused_too(workload, tmp_path):
+    """Also when its session is continued on a smaller machine."""
+    path = workload()
+    path.write_text(f"server_cores = 99999\n{path.read_text()}")
+    done = c10k("run", path, "--out", tmp_path / "s", code=2)
+    assert "server cores, 99999" in done.stderr
+    session = made.session()
+    asked = made.replace(session.plan.workload, server_cores=99999)
+    begun = made.replace(session, plan=made.replace(session.plan, workload=asked), measurements=())
+    made.kept(tmp_path / "begun", begun)
+    done = c10k("run", "--resume", tmp_path / "begun", code=2)
+    assert "server cores, 99999" in done.stderr
 
 
 def test_show_filters_sorts_and_picks_columns(tmp_path):

@@ -90,6 +90,8 @@ def test_an_error_is_in_plain_english(old, new, says):
         ({"clients": [5, 0]}, "--clients 0: must be 1 or more"),
         ({"blocks": 10_001}, "--blocks 10001: must be 10,000 or less"),
         ({"processes": 0}, "--processes 0: must be 1 or more"),
+        ({"server_cores": 0}, "--server-cores 0: must be 1 or more"),
+        ({"server_cores": 10**6}, "--server-cores 1000000: must be 100,000 or less"),
     ],
 )
 def test_an_option_beyond_the_models_bounds_is_named(option, says):
@@ -97,6 +99,32 @@ def test_an_option_beyond_the_models_bounds_is_named(option, says):
     with pytest.raises(WorkloadError) as error:
         workload.override(workload.parse(GOOD, "w.toml"), **option)
     assert str(error.value) == says
+
+
+@pytest.mark.parametrize("cores", ["2", '"all"', "0"])
+def test_a_workload_says_how_many_cores_its_servers_have(cores):
+    """A number, or all; an option is stronger, and 0 is what holds without either."""
+    read = workload.parse(f"server_cores = {cores}\n{GOOD}", "w.toml")
+    assert read.server_cores == (cores.strip('"') if "a" in cores else int(cores))
+    assert workload.parse(GOOD, "w.toml").server_cores == 0
+    assert workload.override(read).server_cores == read.server_cores
+    assert workload.override(read, server_cores=3).server_cores == 3
+    assert workload.override(read, server_cores="all").server_cores == "all"
+
+
+@pytest.mark.parametrize(
+    ("cores", "says"),
+    [
+        ("-1", "must be 0 or more"),
+        ('"some"', 'must be a whole number or "all"'),
+        ("1.5", 'must be a whole number or "all"'),
+    ],
+)
+def test_cores_that_are_no_number_are_named(cores, says):
+    """The key, and what it takes."""
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(f"server_cores = {cores}\n{GOOD}", "w.toml")
+    assert str(error.value) == f"w.toml: server_cores: {says}"
 
 
 def test_a_list_that_explodes_is_refused_at_once():

@@ -46,6 +46,7 @@ FIT = {
     "--clients": COUNTS,
     "--blocks": COUNTS,
     "--processes": COUNTS,
+    "--server-cores": (*COUNTS, "all", "none"),
     "--seed": COUNTS,
     "--max-blocks": COUNTS,
     "--sharing": ("one-socket", "reuseport"),

@@ -107,7 +107,7 @@ def ok(trial, rate=1000.0, cpu_s=1.0, client_cpu_share=0.5, read_s=None, **field
             before=memory(10_000_000),
             after=memory(10_000_000 + 4096 * clients),
         ),
-        pinned="server on core 0, clients on core 1",
+        pinned="server on core 0; clients on core 1",
     )
     return replace(whole, **fields)
 

@@ -425,6 +425,20 @@ def searched(**limits):
     return replace(base, plan=planned, measurements=tuple(done))
 
 
+def with_cores(session, cores):
+    chosen = replace(session.plan.workload, server_cores=cores)
+    return replace(session, plan=replace(session.plan, workload=chosen))
+
+
+def test_sessions_whose_servers_had_different_cores_say_so():
+    """The servers' names do not tell, and a ratio would be taken for the servers' own."""
+    one, two = side(1), [with_cores(each, 2) for each in side(2)]
+    said = "the servers had different numbers of cores (--server-cores): 2, one for each process"
+    assert said in compare.sessions(one, two, ("A", "B")).warnings
+    assert not any("cores" in line for line in compare.sessions(two, two, ("A", "B")).warnings)
+    assert "--server-cores 2" in compare.sessions(two, two, ("A", "B")).advice
+
+
 @pytest.mark.parametrize(
     ("old", "new", "word", "failing", "open_"),
     [

@@ -51,6 +51,39 @@ def test_the_limiter_is_the_cpu_when_all_of_its_cores_are_busy():
     assert figures.server_cpu_share(measured(cpu_s=2.0, cores=4)) == 0.25
 
 
+@pytest.mark.parametrize(
+    ("cores_used", "cores", "processes", "says"),
+    [
+        (1.0, 2, 1, "one core"),  # an event loop, or threads behind a lock
+        (0.91, 4, 1, "one core"),
+        (1.09, 2, 1, "one core"),
+        (0.85, 2, 1, "nothing found"),
+        (1.2, 2, 1, "nothing found"),  # more than one thread of it ran at the same time
+        (1.85, 2, 1, "server CPU"),
+        (0.95, 1, 1, "server CPU"),
+        (2.0, 4, 2, "one core"),  # each of two processes
+        (1.0, 4, 2, "nothing found"),
+        (1.9, 2, 2, "server CPU"),
+        (1.0, 2, 100, "nothing found"),  # a process for each client
+        (1.0, 2, None, "nothing found"),
+    ],
+)
+def test_a_server_that_keeps_one_of_its_cores_busy_is_limited_by_one_core(
+    cores_used, cores, processes, says
+):
+    """It may use more, and does not: as many cores as it has processes."""
+    seen = measured(cpu_s=2 * cores_used, cores=cores, processes_max=processes)
+    assert figures.limiter(seen) == Limiter(says)
+
+
+def test_what_holds_a_core_of_the_servers_is_not_the_servers_cpu():
+    """Workers on a core of the server are in that core's books, too: its own clock counts."""
+    use = ServerUse(cpu_s=1.0, busy_cores=1.9, interrupts_apart=True, cores=2, processes_max=1)
+    seen = made.ok(TRIAL, rate=500, shared_cores=(1,), server=use)
+    assert cpu_us(seen) == pytest.approx(1000)
+    assert figures.limiter(seen) == Limiter("nothing found")
+
+
 def test_memory_is_all_that_the_machine_gave_up():
     """Own memory, stacks, page tables, slab and buffers; own beside, and under load."""
     before, after, loaded = (Memory(n, 0, 0, n, n, n, n) for n in (1000, 3000, 6000))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from c10k import machine
 from c10k.judge import floor, judge, spread
 from c10k.judge.figures import limiter
 from c10k.model import Goal, Latency, Limiter, Measurement, ServerUse
@@ -222,6 +223,28 @@ def test_on_one_core_client_and_server_bound_each_other():
     assert row.bound
     assert row.limiters == (Limiter("client CPU"),)
     assert not one_row(lambda t: made.ok(t, cpu_s=1.1, client_cpu_share=0.4)).bound
+
+
+def test_a_shared_core_is_named_before_the_numbers():
+    """One sentence for the session, and who was where; nothing of it where nothing is shared."""
+    pinned = "server on cores 0, 1; clients on core 1"
+    session = made.session(
+        measure=lambda t: made.ok(t, shared_cores=(1,), pinned=pinned, client_cpu_share=0.95)
+    )
+    judged = judge(session)
+    assert sum("share core 1, so the clients' work takes from" in w for w in judged.warnings) == 1
+    assert all(row.bound for row in judged.rows)
+    asked = made.replace(session.plan.workload, server_cores=2)
+    told = made.replace(session, plan=made.replace(session.plan, workload=asked))
+    assert pinned in judge(told).warnings
+    assert not any("core" in line for line in judge(made.session()).warnings)
+
+
+def test_hyper_threads_of_the_servers_core_are_named_before_the_numbers():
+    """The clients' work takes from the server's there as well, though nobody can say how much."""
+    pinned = machine.pinning([0, 1], [(0, 1)]).note
+    judged = judge(made.session(measure=lambda t: made.ok(t, pinned=pinned)))
+    assert pinned in judged.warnings
 
 
 def test_a_storm_is_bound_by_a_client_that_was_less_busy():

@@ -137,47 +137,6 @@ def test_capacity_is_whole_for_any_limits(
     assert capacity.enough == (capacity.reason == "") == (capacity.remedy == "")
 
 
-# -- pinning -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("allowed", "beside", "server", "clients"),
-    [
-        ([0, 1], (), (0,), (1,)),
-        ([5, 3, 4], (), (3,), (4, 5)),
-        (list(range(16)), (), (0,), (1, 2, 3, 4)),
-        ([0, 1, 2, 3], (1,), (0,), (2, 3)),
-        ([0, 1], (1,), (0,), (1,)),
-        ([7], (), None, None),
-    ],
-)
-def test_pinning_splits_the_cores(
-    allowed: list[int],
-    beside: tuple[int, ...],
-    server: tuple[int, ...] | None,
-    clients: tuple[int, ...] | None,
-) -> None:
-    """The server has a core of its own, hyper-threads included where there are others."""
-    pinned = machine.pinning(allowed, beside)
-    assert (pinned.server, pinned.clients) == (server, clients)
-    assert pinned.workers == len(clients or (0,))
-
-
-def test_pinning_says_when_there_is_none() -> None:
-    """One core, or a system that cannot pin: nothing is pinned and the note says so."""
-    assert "one core" in machine.pinning([0]).note
-    elsewhere = machine.pinning(None, logical=8)
-    assert (elsewhere.server, elsewhere.clients, elsewhere.workers) == (None, None, 4)
-    assert "cannot pin" in elsewhere.note
-    assert machine.pinning(None, logical=None).workers == 1
-
-
-def test_pinning_says_when_cores_are_one_cores_threads() -> None:
-    """Two hyper-threads of one core are used, and the note does not call them two cores."""
-    assert "hyper-threads of one core" in machine.pinning([0, 1], (1,)).note
-    assert "left idle" in machine.pinning([0, 1, 2], (1,)).note
-
-
 # -- doctor --------------------------------------------------------------------------------
 
 
@@ -198,6 +157,12 @@ def changed(**changes: object) -> Facts:
         (changed(smt=True), "hyper-threading", "note", "smt/control"),
         (changed(virtual="KVM"), "virtual machine", "note", "one session"),
         (changed(cores_allowed=(0,)), "cores", "warn", "two cores"),
+        (
+            changed(cores_allowed=(0, 1), siblings=(frozenset({0, 1}),)),
+            "cores",
+            "warn",
+            "two cores",
+        ),
         (changed(cores_allowed=None), "cores", "note", ""),
         (with_limits(cgroup_cores=1.5), "cores", "warn", "--cpuset-cpus"),
         (changed(activity=Activity(1.0, 0.5, 0.0)), "other load", "warn", "ps -eo"),

@@ -8,6 +8,7 @@ from c10k.model import Latency, Noise
 from c10k.plan.gates import bound_by, gates
 from c10k.run import session, store
 
+IDLE = made.load(100, kind="idle")
 OPEN = made.load(100, kind="open", rate=1000.0, arrivals="poisson")
 
 
@@ -75,7 +76,20 @@ def test_what_does_not_spoil_it_passes(measured):
         (made.ok(trial(), client_cpu_share=0.95), "client CPU"),
         (made.ok(trial(), client_cpu_share=0.85), ""),
         (made.ok(trial(), client_cpu_share=0.5, cpu_s=1.0, one_core=True), "client CPU"),
-        (made.ok(trial(made.load(100, kind="idle")), client_cpu_share=0.95), ""),
+        # a core of both: its share is the core's, and it always takes from a p99
+        (made.ok(trial(), client_cpu_share=0.95, cpu_s=1.0, shared_cores=(1,)), "client CPU"),
+        (made.ok(trial(), client_cpu_share=0.85, cpu_s=3.0, shared_cores=(1,)), ""),
+        # the server kept the core busy, and the clients took next to nothing of it
+        (made.ok(trial(), client_cpu_share=0.95, shared_cores=(1,), client_cpu_s=0.08), ""),
+        (
+            made.ok(trial(), client_cpu_share=0.95, shared_cores=(1,), client_cpu_s=0.12),
+            "client CPU",
+        ),
+        (made.ok(trial(OPEN), client_cpu_share=0.95, shared_cores=(1,)), "client CPU"),
+        (made.ok(trial(OPEN), client_cpu_share=0.3, shared_cores=(1,)), "client CPU"),
+        (made.ok(trial(OPEN), client_cpu_share=0.3), ""),
+        (made.ok(trial(IDLE), client_cpu_share=0.95, shared_cores=(1,)), ""),
+        (made.ok(trial(IDLE), client_cpu_share=0.95), ""),
         (made.ok(trial(OPEN), client_cpu_share=1.0), ""),
         (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "client lag"),
         (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(9.0)), ""),

@@ -1,22 +1,28 @@
 """Guards the run: order, storing at once, refusals as rows, resuming, and clean-up."""
 
 import os
+import re
 import signal
 import sys
 import time
+from ipaddress import ip_address
+from pathlib import Path
+from types import SimpleNamespace
 
 import made
 import psutil
 import pytest
+from msgspec import convert, to_builtins
 from msgspec.structs import replace
 
 from c10k import launch, machine, paths, plan
 from c10k.declare import catalog
 from c10k.launch import keeper, runtime, server, watch
-from c10k.model import CaseResult, Conformance
-from c10k.run import executor, session, store
+from c10k.model import CaseResult, Conformance, Measurement, Workload
+from c10k.plan.gates import bound_by
+from c10k.run import executor, session, store, worker_plans
 from c10k.run.executor import Rules
-from c10k.run.local import LocalExecutor
+from c10k.run.local import LocalExecutor, LocalSite
 
 
 @pytest.fixture
@@ -348,3 +354,77 @@ def test_the_engine_is_silent_in_a_slice(local, monkeypatch):
     assert seen.status == "ok"
     assert seen.engine_cpu_s is not None
     assert opened == []
+
+
+def cores_of(pid):
+    """The cores that the kernel lets a process use, as it lists them."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return re.search(r"^Cpus_allowed_list:\s*(\S+)$", status, re.MULTILINE)[1]
+
+
+@pytest.mark.skipif(len(machine.cores_allowed() or ()) < 2, reason="has one core, or cannot pin")
+@pytest.mark.parametrize("wanted", [0, 1, 2, "all"])
+def test_every_process_of_a_server_may_use_all_cores_of_the_server(tmp_path, monkeypatch, wanted):
+    """Each has the cores that were asked for; where clients have one of them, the trial says so."""
+    first, last, *_ = machine.cores_allowed()
+    seen = []
+
+    def look(site):
+        seen.extend(map(cores_of, site.running.pids))
+        begin(site)
+
+    begin = LocalSite.begin
+    monkeypatch.setattr(LocalSite, "begin", look)
+    one = catalog.read(paths.SERVERS / "asyncio_streams.py")
+    server = replace(one, processes=2, sharing="one-socket")
+    short = made.load(10, warmup_s=0.1, duration_s=0.2)
+    chosen = made.workload([server.name], [short], 1, processes=2, server_cores=wanted)
+    planned = plan.make(chosen, [server], 1)
+    allowed = [first, last]  # of a machine of two cores
+    pinned = machine.pinning(allowed, (), 2, chosen.processes, chosen.server_cores)
+    rules = Rules({server.name: runtime.prepare(server)})
+    measured = LocalExecutor(planned, tmp_path, rules, pinned)(planned.trials[0])
+    both = wanted in (2, "all")
+    here = f"{first}-{last}" if last == first + 1 else f"{first},{last}"
+    assert (measured.status, measured.reason) == ("ok", "")
+    assert seen == 2 * [here if both else str(first)]
+    assert measured.server.cores == (2 if both else 1)
+    assert measured.shared_cores == ((last,) if both else ())
+    assert measured.workers == 1
+
+
+@pytest.mark.skipif(len(machine.cores_allowed() or ()) < 2, reason="has one core, or cannot pin")
+def test_what_anybody_does_on_a_shared_core_counts_as_the_clients_share(monkeypatch):
+    """On the server's cores the core's own books count, elsewhere only where clocks lack some."""
+    busy = SimpleNamespace(cpus=(0, 1), busy=lambda cpus: {0: 0.2, 1: 0.7, 2: 0.9}[cpus[0]])
+    site = SimpleNamespace(watch=busy)
+    for apart, cores, share in (
+        (False, (1,), 0.7),
+        (False, (2,), 0.0),
+        (False, (2, 1), 0.7),
+        (True, (2, 1), 0.9),
+        (False, (), 0.0),
+    ):
+        monkeypatch.setattr("c10k.run.local.read_interrupts_apart", lambda apart=apart: apart)
+        assert LocalSite.busiest(site, cores) == share
+
+
+def test_a_machine_with_many_cores_has_addresses_for_all_of_its_workers():
+    """Each worker's are its own, and every number of an address fits in a byte."""
+    found = [address for n in range(1000) for address in worker_plans.loopback_sources(n)]
+    assert len(set(found)) == len(found)
+    assert all(ip_address(address).is_loopback for address in found)
+    assert found[0] == "127.0.1.1"
+
+
+def test_a_session_from_before_cores_could_be_chosen_still_loads():
+    """Its servers had one core for each process, and one core of both is still a bound."""
+    session = made.session()
+    old = to_builtins(session.plan.workload)
+    del old["server_cores"]
+    assert convert(old, Workload).server_cores == 0
+    trial = to_builtins(made.ok(session.plan.trials[0], one_core=True, cpu_s=1.9))
+    del trial["shared_cores"]
+    read = convert(trial, Measurement)
+    assert (read.shares_core, read.shared_cores) == (True, ())
+    assert bound_by(read)

@@ -129,6 +129,8 @@ class RaceOptions:
         difference].
     clients
         Client counts to use instead of the workload's: 100 10k, or 100,10k.
+    server_cores
+        Number of cores that each server may use, or all [default: one for each process].
     out
         Folder for the session [default: results/DATE-TIME-WORKLOAD].
     isolated
@@ -145,6 +147,7 @@ class RaceOptions:
 
     blocks: int | None = None
     clients: Annotated[list[str] | None, Many] = None
+    server_cores: str | None = None
     fail_on: FailOn = None
     out: Path | None = None
     isolated: bool = False
@@ -191,6 +194,7 @@ def race_(
         servers=[a, b],
         clients=options.clients,
         blocks=_blocks(name, options.clients, thresholds) if blocks is None else blocks,
+        server_cores=options.server_cores,
         out=options.out,
         unchecked=options.unchecked,
         isolated=options.isolated,

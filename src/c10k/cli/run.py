@@ -44,6 +44,9 @@ class Options:
     sharing
         How several processes share clients: all accept from one socket (one-socket), or each has
         its own (reuseport). Give both to compare them.
+    server_cores
+        Number of cores that each server may use, or all [default: one for each process]. When
+        no core is left for the clients, they share the last one, and the table says so.
     seed
         Random seed for the order within each block; recorded, so the plan can be reproduced.
     out
@@ -81,6 +84,7 @@ class Options:
     blocks: int | None = None
     processes: int | None = None
     sharing: Annotated[list[Literal["one-socket", "reuseport"]] | None, Many] = None
+    server_cores: str | None = None
     seed: Annotated[int | None, Parameter(validator=_SEEDS)] = None
     out: Path | None = None
     resume: Path | None = None
@@ -165,6 +169,7 @@ def _workload(name: str, options: Options) -> Workload:
         processes=options.processes,
         sharing=options.sharing or (),
         python=words.split(options.python),
+        server_cores=words.server_cores(options.server_cores),
     )
 
 

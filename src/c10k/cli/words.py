@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from ..declare import units, values
 from ..errors import UserError
 from ..judge import comparison, figures
-from ..model import Blocks, Goal, Server
+from ..model import Blocks, Goal, Server, ServerCores
 
 T = TypeVar("T")
 
@@ -21,6 +21,18 @@ def split(words: Sequence[str] | None) -> list[str]:
 def counts(words: Sequence[str] | None) -> list[int]:
     """--clients 100,1k 10k → 100 1000 10000."""
     return [_read("--clients", units.number, word) for word in split(words)]
+
+
+def server_cores(text: str | None) -> ServerCores | None:
+    """2 → 2; all; None without the option. workload.override says which numbers may be given."""
+    if text is None:
+        return None
+    if text == "all":
+        return "all"
+    try:
+        return int(text)
+    except ValueError:
+        raise UserError(f"--server-cores {text}: must be a whole number or all") from None
 
 
 def share(option: str, text: str) -> float:

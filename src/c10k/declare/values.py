@@ -35,6 +35,8 @@ _TYPES = {
     "object": "a table",
 }
 _CHOICES = {"kind": Kind, "arrivals": Arrivals, "sharing": Sharing, "tier": Tier}
+# Of keys that take a number or one word: what is said of anything else.
+_NUMBER_OR_WORD = {"server_cores": 'must be a whole number or "all"'}
 
 
 def convert(value: object, kind: Any) -> Any:
@@ -52,6 +54,8 @@ def _in_words(error: str) -> str:
     for pattern, words in _OF_A_KEY.items():
         if match := re.fullmatch(pattern, said):
             return f"{key}.{match[1]}: {words}".lstrip(".")
+    if key in _NUMBER_OR_WORD and not said.startswith("Expected `int` "):
+        return f"{key}: {_NUMBER_OR_WORD[key]}"
     for pattern, words in _OF_A_VALUE.items():
         if match := re.fullmatch(pattern, said):
             said = words.format(*map(_spelt, match.groups()), choices=_choices(key))

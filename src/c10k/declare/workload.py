@@ -8,7 +8,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
@@ -23,6 +23,8 @@ MOST_CELLS = 20_000  # blocks × loads, of each server
 
 _T = TypeVar("_T")
 _NonEmpty = Annotated[list[_T], msgspec.Meta(min_length=1)]
+# As an option it is only given to set a number: 0 is what applies without it.
+_SomeCores = Annotated[int, msgspec.Meta(ge=1, le=100_000)] | Literal["all"]
 
 
 class WorkloadError(UserError):
@@ -60,6 +62,7 @@ class _Document(msgspec.Struct, forbid_unknown_fields=True):
     processes: model.Processes = 1
     sharing: Annotated[tuple[Sharing, ...], msgspec.Meta(min_length=1)] = ("one-socket",)
     python: tuple[model.OneLine, ...] = ()
+    server_cores: model.ServerCores = 0
 
 
 def find(folder: Path) -> dict[str, Path]:
@@ -127,6 +130,7 @@ def _workload(name: str, document: _Document) -> Workload:
         processes=document.processes,
         sharing=tuple(dict.fromkeys(document.sharing)),
         python=tuple(dict.fromkeys(document.python)),
+        server_cores=document.server_cores,
     )
     return _bounded("blocks:", found)
 
@@ -164,6 +168,7 @@ def override(
     processes: int | None = None,
     sharing: Sequence[Sharing] = (),
     python: Sequence[str] = (),
+    server_cores: model.ServerCores | None = None,
 ) -> Workload:
     """The workload changed by the command line's options. Raises WorkloadError.
 
@@ -174,6 +179,7 @@ def override(
         _check_option("--clients", count, model.Clients)
     _check_option("--blocks", blocks, model.Blocks | None)
     _check_option("--processes", processes, model.Processes | None)
+    _check_option("--server-cores", server_cores, _SomeCores | None)
     loads, search = workload.loads, workload.search
     if clients and search:
         least = min(clients) if len(clients) > 1 else min(search.least, *clients)
@@ -196,11 +202,12 @@ def override(
         processes=processes or workload.processes,
         sharing=tuple(sharing) or workload.sharing,
         python=tuple(python) or workload.python,
+        server_cores=server_cores or workload.server_cores,
     )
     return _bounded("--blocks:", found)
 
 
-def _check_option(option: str, value: int | None, kind: Any) -> None:
+def _check_option(option: str, value: int | str | None, kind: Any) -> None:
     try:
         values.convert(value, kind)
     except toml.Unreadable as error:

@@ -23,7 +23,14 @@ from ..model import Compared, ComparedVerdict, Comparison, Load, Ratio, Session
 from ..plan.gates import DISTURBANCES
 from . import cells, ranking, stats
 from .cells import Cell
-from .comparison import BREAKING, NothingInCommon, comparison_of, row_of, what_it_has
+from .comparison import (
+    BREAKING,
+    NothingInCommon,
+    comparison_of,
+    cores_differ,
+    row_of,
+    what_it_has,
+)
 from .evidence import (
     ALPHA,
     ENOUGH,
@@ -95,7 +102,8 @@ def sessions(
         )
         if true
     ]
-    return comparison_of(names, _sorted(rows, list(order)), (unfit, *changed), (a[0], b[0]))
+    told = (unfit, cores_differ((*a, *b)), *changed)
+    return comparison_of(names, _sorted(rows, list(order)), told, (a[0], b[0]))
 
 
 def servers(session: Session, a: str, b: str, figures: Sequence[str] = ()) -> Comparison:

@@ -1,7 +1,7 @@
 """Builds a comparison: its rows, its warnings, and advice what to run next. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import UserError
 from ..model import Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
@@ -64,6 +64,8 @@ def comparison_of(
 def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
     """A command that runs both in one session, by turns, to decide what these sessions do not."""
     workload = firsts[0].plan.workload.name
+    if cores := firsts[0].plan.workload.server_cores:
+        workload += f" --server-cores {cores}"
     new, slash, old = row.server.partition(" / ")
     if slash:
         had = len({m.trial.block for m in firsts[0].measurements})
@@ -78,6 +80,15 @@ def _advice(row: Compared, firsts: tuple[Session, Session], rows: int) -> str:
         pair = (f"{row.server}@{changed[0]}=={each[changed[0]]}" for each in versions)
         return f"c10k race {' '.join(pair)} {workload}"
     return f"c10k race OLD NEW {workload}, with two files or versions of {row.server}"
+
+
+def cores_differ(sessions: Iterable[Session]) -> str:
+    """That the sessions' servers had different numbers of cores; "" when they had not."""
+    asked = {session.plan.workload.server_cores for session in sessions}
+    if len(asked) < 2:
+        return ""
+    told = sorted(str(cores) if cores else "one for each process" for cores in asked)
+    return f"the servers had different numbers of cores (--server-cores): {', '.join(told)}"
 
 
 def what_it_has(session: Session) -> str:

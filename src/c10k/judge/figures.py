@@ -11,6 +11,7 @@ from ..plan.gates import BOUND_SHARE, bound_by
 from . import samples
 
 UNSETTLED_SHARE = 0.02  # share of the rate that a longer warm-up must change to count
+ONE_CORE = (0.9, 1.1)  # cores that a process keeps busy when its work runs on one at a time
 MOST_S = 100_000.0  # seconds of a trial that are examined: somewhat more than a day
 BIN_S = 0.02  # length of the bins to which MSER-5 is applied
 
@@ -24,12 +25,15 @@ def server_cpu_s(measurement: Measurement) -> float | None:
     Loopback traffic is received in interrupts, and some kernels do not charge their time to
     the process that causes them. On such a kernel, or where the kernel's rule is not known,
     the figure is the busy time of the server's cores, when that is longer: apart from what
-    the gates let through, only the server runs on these cores.
+    the gates let through, only the server runs on these cores. Where workers run there, too,
+    only the process's own clock tells the two apart.
     """
     use, duration_s = measurement.server, measurement.duration_s
     if use.cpu_s is None:
         return None
-    if use.interrupts_apart is False or use.busy_cores is None or not duration_s:
+    if measurement.shares_core or use.interrupts_apart is False:
+        return use.cpu_s
+    if use.busy_cores is None or not duration_s:
         return use.cpu_s
     return max(use.cpu_s, use.busy_cores * duration_s)
 
@@ -165,9 +169,18 @@ def limiter(measurement: Measurement, limits: KnownLimits | None = None) -> Limi
     if by_client := bound_by(measurement):
         return by_client
     share = server_cpu_share(measurement)
-    if measurement.trial.load.facts.rate and share is not None and share >= BOUND_SHARE:
-        return Limiter("server CPU")
+    if measurement.trial.load.facts.rate and share is not None:
+        if share >= BOUND_SHARE:
+            return Limiter("server CPU")
+        cores, processes = use.cores or 1, use.processes_max
+        if processes and processes < cores and _about_one(share * cores / processes):
+            return Limiter("one core")
     return Limiter("nothing found")
+
+
+def _about_one(cores: float) -> bool:
+    """Whether a process kept one core busy and no more, which it may."""
+    return ONE_CORE[0] <= cores <= ONE_CORE[1]
 
 
 def _cause(measurement: Measurement, limits: KnownLimits) -> Cause:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from ..model import BreakingPoint, Compared, ComparedVerdict, Comparison, Ratio, Session, Spread
 from .cells import Cell
-from .comparison import BREAKING, NothingInCommon, comparison_of, row_of, what_it_has
+from .comparison import BREAKING, NothingInCommon, comparison_of, cores_differ, row_of, what_it_has
 from .evidence import ENOUGH
 from .rows import judge
 
@@ -47,8 +47,8 @@ def searches(
         )
         for old, new in pairs
     ]
-    few = ("one search does not show how much searches differ",)
-    said = () if min(len(a), len(b)) >= ENOUGH else few
+    few = "one search does not show how much searches differ"
+    said = ("" if min(len(a), len(b)) >= ENOUGH else few, cores_differ((*a, *b)))
     return comparison_of(names, rows, said, (a[0], b[0]))
 
 

@@ -42,7 +42,7 @@ def warnings_of(
         yield f"{why}, so the noise floor is unknown and no difference is claimed"
     if not session.conformance:
         yield "the servers were not checked before they were timed (--unchecked)"
-    yield from sorted({m.pinned for m in session.measurements if "not pinned" in m.pinned})
+    yield from _about_cores(session)
     gated = [m for m in session.measurements if m.gates]
     if gated:
         kinds: dict[str, int] = {}
@@ -66,3 +66,17 @@ def warnings_of(
         )
     if plan.workload.search and search.following(plan, session.measurements):
         yield "the search has not ended"
+
+
+def _about_cores(session: Session) -> Iterable[str]:
+    """Which cores server and clients had, where that is not one for each on its own."""
+    asked = bool(session.plan.workload.server_cores)
+    told = ("not pinned", "a hyper-thread of the server's core")
+    pinned = {measurement.pinned for measurement in session.measurements}
+    yield from sorted(each for each in pinned - {""} if asked or any(part in each for part in told))
+    for cores in sorted({m.shared_cores for m in session.measurements if m.shared_cores}):
+        yield (
+            f"server and clients share core {', '.join(map(str, cores))}, so the clients' work "
+            "takes from the server's: a rate is a bound (≥) where that shows, and a p99 of an open "
+            "loop or a storm always is (≤)"
+        )

@@ -8,7 +8,8 @@ import msgspec
 
 from ..launch import BACKLOG
 from ..plan.gates import ALLOWED
-from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity, pinning
+from .fit import CLIENT_BYTES, GENEROUS_BYTES, RESERVE, capacity
+from .pinning import pinning, real_cores
 from .read import CPUS, MIB, Facts, Limits, read_facts
 
 Severity = Literal["ok", "note", "warn"]
@@ -42,13 +43,13 @@ def findings(facts: Facts, clients: int = 10_000) -> list[Finding]:
 def _about_cores(facts: Facts) -> Iterator[Finding]:
     count = facts.cores_logical if facts.cores_allowed is None else len(facts.cores_allowed)
     if count is not None:
-        pinned = pinning(facts.cores_allowed, facts.beside_first, count)
+        pinned = pinning(facts.cores_allowed, facts.siblings, count)
         quota = facts.limits.cgroup_cores
         if quota is not None and quota < min(count, 1 + pinned.workers):
             detail = f"the control group may use {quota:g} of {count} cores, then it is paused"
             remedy = "give the container whole cores: --cpuset-cpus instead of --cpus"
             yield Finding("cores", "warn", detail, remedy)
-        elif count == 1:
+        elif len(real_cores(facts.cores_allowed or range(count), facts.siblings)) == 1:
             yield Finding("cores", "warn", pinned.note, "use a machine with two cores or more")
         else:
             yield Finding("cores", "note" if pinned.server is None else "ok", pinned.note)

@@ -1,18 +1,15 @@
-"""How many clients fit this machine, and which cores are for whom. Pure but for cores()."""
+"""How many clients fit this machine. Pure but for the limits, which are read where not given."""
 
 import math
-import os
-from collections.abc import Collection, Sequence
 from typing import Literal
 
 import msgspec
 
-from .read import MIB, Limits, cores_allowed, read_limits, sibling_threads
+from .read import MIB, Limits, read_limits
 
 # Descriptors that a process needs besides one for each client. The client cannot import the
 # suite and has the same number as SPARE_DESCRIPTORS (clients/echo_client.py).
 RESERVE = 64
-WORKERS_MAX = 4
 CLIENT_BYTES = 40 * 1024  # what a client takes of the machine, with a thread of its own
 GENEROUS_BYTES = 100 * 1024  # a client's, on both sides and in the kernel, with a busy stack
 
@@ -52,16 +49,6 @@ class Capacity(msgspec.Struct, frozen=True):
             return ""
         remedy = f"pass {self.remedy}" if self.bound == "memory" else f"run '{self.remedy}'"
         return f"{self.shortage}; {remedy} to allow more"
-
-
-class Pinning(msgspec.Struct, frozen=True):
-    """Which cores the server and the client workers get; None: not pinned, and note says why."""
-
-    server: tuple[int, ...] | None
-    clients: tuple[int, ...] | None  # one for each worker
-    workers: int
-    note: str
-    one_core: bool = False  # server and clients share it
 
 
 def capacity(
@@ -112,46 +99,3 @@ def worker_clients(limits: Limits | None = None) -> int | None:
     """How many clients one worker can hold; None where no limit is known."""
     hard = (read_limits() if limits is None else limits).descriptors_hard
     return None if hard is None else max(1, hard - RESERVE)
-
-
-def pinning(
-    allowed: Sequence[int] | None,
-    beside: Collection[int] = (),
-    logical: int | None = None,
-    processes: int = 1,
-) -> Pinning:
-    """Splits the allowed cores: the first is the server's, each client worker gets another.
-
-    A server of several processes gets one core for each of them, but at most half of all.
-
-    allowed: None where the system cannot pin; then `logical`, the number of cores, decides how
-    many workers are started. beside: hyper-threads that share the first core; they are left
-    idle when there are other cores.
-    """
-    if allowed is None:
-        workers = min(WORKERS_MAX, max(1, (logical or 1) - 1))
-        return Pinning(None, None, workers, "not pinned: this system cannot pin processes")
-    served = max(1, min(processes, len(allowed) // 2))
-    mine, others = sorted(allowed)[:served], sorted(allowed)[served:]
-    if not others:
-        return Pinning(None, None, 1, "not pinned: one core for server and clients", one_core=True)
-    apart = [core for core in others if core not in beside]
-    clients = tuple((apart or others)[:WORKERS_MAX])
-    note = f"server on {_cores(mine)}, clients on {_cores(clients)}"
-    if not apart:
-        note += ", hyper-threads of one core"
-    elif set(others) & set(beside):
-        note += f"; {_cores(sorted(set(others) & set(beside)))} left idle beside the server"
-    return Pinning(tuple(mine), clients, len(clients), note)
-
-
-def _cores(cores: Sequence[int]) -> str:
-    return ("core " if len(cores) == 1 else "cores ") + ", ".join(map(str, cores))
-
-
-def cores(processes: int = 1) -> Pinning:
-    """How to split the cores of this machine that this process may use."""
-    allowed = cores_allowed()
-    return pinning(
-        allowed, sibling_threads(min(allowed)) if allowed else (), os.cpu_count(), processes
-    )

@@ -5,7 +5,7 @@ import re
 import resource
 import sysconfig
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -52,7 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     limits: Limits = Limits()
     cores_allowed: tuple[int, ...] | None = None
     cores_logical: int | None = None
-    beside_first: tuple[int, ...] = ()  # hyper-threads of the first allowed core
+    siblings: tuple[frozenset[int], ...] = ()  # hyper-threads that are one real core
     governors: tuple[str, ...] = ()
     smt: bool | None = None
     turbo: bool | None = None
@@ -102,7 +102,7 @@ def read_facts(watch_s: float = 1.0) -> Facts:
         limits=read_limits(),
         cores_allowed=None if allowed is None else tuple(allowed),
         cores_logical=os.cpu_count(),
-        beside_first=sibling_threads(min(allowed)) if allowed else (),
+        siblings=sibling_groups(allowed or ()),
         governors=governors(),
         smt=smt_active(),
         turbo=turbo_on(),
@@ -210,14 +210,20 @@ def cores_allowed() -> list[int] | None:
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
-def sibling_threads(core: int) -> tuple[int, ...]:
-    """The other hyper-threads of a core."""
-    listed = text(f"{CPUS}/cpu{core}/topology/thread_siblings_list") or ""
+def sibling_groups(cores: Iterable[int]) -> tuple[frozenset[int], ...]:
+    """The hyper-threads of each real core that these cores are part of."""
+    groups = dict.fromkeys(map(_siblings, cores))
+    return tuple(group for group in groups if group)
+
+
+def _siblings(core: int) -> frozenset[int]:
+    """A core and the other hyper-threads of its real core; empty where that is not reported."""
     siblings: set[int] = set()
+    listed = text(f"{CPUS}/cpu{core}/topology/thread_siblings_list") or ""
     for part in filter(None, listed.split(",")):
         first, _, last = part.partition("-")
         siblings.update(range(int(first), int(last or first) + 1))
-    return tuple(sorted(siblings - {core}))
+    return frozenset(siblings)
 
 
 def governors() -> tuple[str, ...]:

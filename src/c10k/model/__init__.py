@@ -42,6 +42,7 @@ from .declared import Repeats as Repeats
 from .declared import Runtime as Runtime
 from .declared import Search as Search
 from .declared import Server as Server
+from .declared import ServerCores as ServerCores
 from .declared import Sharing as Sharing
 from .declared import SliceSeconds as SliceSeconds
 from .declared import Specified as Specified

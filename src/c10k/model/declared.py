@@ -26,6 +26,8 @@ Rate = Annotated[float, Meta(ge=0, le=10_000_000)]
 Blocks = Annotated[int, Meta(ge=1, le=10_000)]
 Repeats = Annotated[int, Meta(ge=0, le=2)]
 Processes = Annotated[int, Meta(ge=1, le=1000)]
+# How many cores the server may use; 0: one for each of its processes; "all": all that are there.
+ServerCores = Annotated[int, Meta(ge=0, le=100_000)] | Literal["all"]
 Connecting = Annotated[int, Meta(ge=1, le=100_000)]
 SliceSeconds = Annotated[float, Meta(ge=0.01, le=86400)]
 TimeoutSeconds = Annotated[float, Meta(ge=0.01, le=3600)]
@@ -142,6 +144,7 @@ class Workload(Struct, frozen=True):
     # The interpreters that every server is run on; see launch.interpreter.find(). (): this one,
     # or what a server asks for itself.
     python: tuple[OneLine, ...] = ()
+    server_cores: ServerCores = 0  # that all processes of a server may use
 
 
 class Trial(Struct, frozen=True):

@@ -17,7 +17,8 @@ ComparedVerdict = (
 
 
 LimiterKind = (
-    Literal["server CPU", "client CPU", "client lag", "others", "accept queue", "nothing found"]
+    Literal["server CPU", "one core", "client CPU", "client lag", "others", "accept queue"]
+    | Literal["nothing found"]
     | Literal["descriptors", "ports", "threads", "memory", "connecting"]
 )
 

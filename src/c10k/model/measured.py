@@ -129,7 +129,10 @@ class Measurement(Struct, frozen=True):
     attempt: BoundedInt = 0  # 0, or the number of the repeat
     client_cpu_share: BoundedFloat | None = None  # of the workers' busiest core, in the slice
     client_cpu_s: BoundedFloat | None = None  # of all workers, in the slice
-    one_core: bool = False  # whether server and workers had to share a core
+    shared_cores: tuple[BoundedInt, ...] = ()  # of the server, on which workers ran, too
+    # In old sessions: server and workers shared the only core, and client_cpu_share lacks what
+    # the server took of it.
+    one_core: bool = False
     workers: BoundedInt = 1
     client_bytes_per_connection: BoundedFloat | None = None
     fairness: BoundedFloat | None = None  # Jain's index over the clients' message counts
@@ -152,6 +155,11 @@ class Measurement(Struct, frozen=True):
     def accepted(self) -> bool:
         """Whether its figures count: it ended well, and no gate rejected it."""
         return self.status == "ok" and not self.gates
+
+    @property
+    def shares_core(self) -> bool:
+        """Whether workers ran on a core of the server, and so took from what it could have."""
+        return self.one_core or bool(self.shared_cores)
 
 
 class Session(Struct, frozen=True):

@@ -110,8 +110,9 @@ def bound_by(measured: Measurement) -> Limiter | None:
     """What made this trial's figures bounds, and on which of several hosts; None: nothing did.
 
     An open loop's client spins while it waits, so its schedule's lag is used instead of its
-    CPU time. The lag is part of every latency from the intended send. When server and client
-    share one core, the server cannot have what the client takes, so both are added up.
+    CPU time. The lag is part of every latency from the intended send. On a core that it shares
+    with the server, neither can have what the other takes, so the share is the core's. There a
+    rate is a bound when the clients took more than other processes may; a p99 always is one.
     """
     facts, share = measured.trial.load.facts, measured.client_cpu_share
     if not facts.rate or share is None:
@@ -119,14 +120,25 @@ def bound_by(measured: Measurement) -> Limiter | None:
     busy = facts.busy_client
     if measured.one_core:
         share += (measured.server.cpu_s or 0.0) / (measured.duration_s or 1.0)
+    if measured.shares_core:
         busy = busy or BOUND_SHARE
-    if busy is not None and share >= busy:
+    if busy is not None and share >= busy and not _took_little(measured):
         return _where("client CPU", {host.name: host.cpu_share for host in measured.hosts})
     if facts.scheduled and (late := _late(measured)):
         return late
+    if facts.tail and measured.shares_core:
+        return Limiter("client CPU")
     if facts.tail and measured.noise.watched_s and any(_taken(measured, EXACT_TAIL)):
         return Limiter("others")
     return None
+
+
+def _took_little(measured: Measurement) -> bool:
+    """Whether clients on a core of the server took no more of it than other processes may."""
+    cpu_s, slice_s = measured.client_cpu_s, measured.duration_s
+    if not measured.shares_core or cpu_s is None or not slice_s:
+        return False
+    return cpu_s / slice_s <= ALLOWED.others
 
 
 def _late(measured: Measurement) -> Limiter | None:

@@ -56,6 +56,7 @@ def begin(
         raise UserError(
             "--precision cannot be used with a search: it ends when it has found its limit"
         )
+    machines.admit(workload)
     chosen = servers or choosing.choose(workload.servers, catalog.known().servers)
     if workload.python:
         chosen = choosing.on_each(chosen, prepare.interpreters(workload.python, say))
@@ -91,6 +92,7 @@ def resume(
     """
     machines = machines or LocalMachine()
     begun = store.unfinished(folder)
+    machines.admit(begun.plan.workload)
     for line in choosing.untrusted_commands(begun.plan.servers):
         say(f"! the session contains a command, which is run: {line}")
     runtimes, cannot = prepare.runtimes(begun.plan.servers, say)

@@ -24,6 +24,7 @@ from ..model import (
     ServerUse,
     Status,
     Trial,
+    Workload,
 )
 from ..text import timestamp
 from . import causes, drive, events, merge
@@ -44,7 +45,7 @@ class Placement(Struct, frozen=True):
 
     workers: int
     pinned: str  # the cores of the server and of the workers, in words
-    one_core: bool = False  # server and workers share a core
+    shared: tuple[int, ...] = ()  # cores of the server on which workers run, too
 
 
 class Refusal(Exception):
@@ -101,7 +102,8 @@ class Site(drive.Watched, Protocol):
 
         It is needed where the CPU clock of a process leaves out interrupts. Sending over
         loopback means receiving in an interrupt, so the clock of a client then misses most of
-        the time that the client costs its core.
+        the time that the client costs its core. It is also needed of cores of the server: a
+        client there cannot have what the server takes.
         """
 
     def noise(self) -> Noise:
@@ -115,6 +117,9 @@ class Machines(Protocol):
     """What a session runs on: this machine, or several."""
 
     exposed: bool  # anyone who can reach the hosts can use the servers
+
+    def admit(self, workload: Workload) -> None:
+        """Raises UserError when it asks for more cores for the server than there are."""
 
     def environment(self) -> dict[str, Any]:
         """The properties of the machines on which results depend, to be published with them."""
@@ -173,7 +178,7 @@ class Executor(ABC, Generic[Place]):
             notes=runtime.notes,
             workers=placement.workers,
             pinned=placement.pinned,
-            one_core=placement.one_core,
+            shared_cores=placement.shared,
         )
         log = self.logs / trial.log
         try:
@@ -232,7 +237,9 @@ class Executor(ABC, Generic[Place]):
             latency_from_send=seen.latency_from_send,
             schedule_lag=seen.schedule_lag,
             rate_achieved=seen.rate_achieved,
-            client_cpu_share=max(seen.cpu_share, site.busiest(self.client_cpus)),
+            client_cpu_share=max(
+                seen.cpu_share, site.busiest((*self.client_cpus, *placement.shared))
+            ),
             client_cpu_s=seen.cpu_s,
             fairness=seen.fairness,
             slowest_share=seen.slowest_share,

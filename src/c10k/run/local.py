@@ -9,8 +9,9 @@ from typing import Any
 from msgspec.structs import replace
 
 from .. import launch, machine, paths
+from ..errors import UserError
 from ..launch.watch import Surroundings, Watch, available_bytes, read_interrupts_apart
-from ..model import Noise, Plan, Server, ServerUse, Trial
+from ..model import Noise, Plan, Server, ServerUse, Trial, Workload
 from . import drive, events, merge, worker_plans, workers
 from .executor import Executor, Placement, Rules, Site, WhyUnfit
 
@@ -19,6 +20,12 @@ class LocalMachine:
     """This machine, where server and clients talk over loopback."""
 
     exposed = False
+
+    def admit(self, workload: Workload) -> None:
+        """Raises UserError when the server cannot have as many cores as it asks for."""
+        there = len(machine.cores_allowed() or ())
+        if reason := machine.too_few_cores("this machine", workload.server_cores, there):
+            raise UserError(reason)
 
     def environment(self) -> dict[str, Any]:
         """The properties of the machine that results depend on."""
@@ -50,7 +57,7 @@ class LocalMachine:
 
     def executor(self, planned: Plan, logs: Path, rules: Rules) -> "LocalExecutor":
         """The executor of a plan; server and clients have separate cores if there are enough."""
-        pinning = machine.cores(planned.workload.processes)
+        pinning = machine.cores(planned.workload.processes, planned.workload.server_cores)
         return LocalExecutor(planned, logs, rules, pinning, machine.worker_clients())
 
     def close(self) -> None:
@@ -111,7 +118,7 @@ class LocalSite:
 
     def busiest(self, cpus: Sequence[int]) -> float:
         if read_interrupts_apart() is False:
-            return 0.0
+            cpus = [cpu for cpu in cpus if cpu in self.watch.cpus]
         return max((self.watch.busy([cpu]) or 0.0 for cpu in cpus), default=0.0)
 
     def noise(self) -> Noise:
@@ -154,7 +161,7 @@ class LocalExecutor(Executor[Placement]):
         clients = trial.load.clients
         needed = -(-clients // self.worker_clients) if self.worker_clients else 1
         count = min(max(self.pinning.workers, needed), clients)
-        return Placement(count, self.pinning.note, self.pinning.one_core)
+        return Placement(count, self.pinning.note, self.pinning.shared)
 
     def serve(self, placement: Placement, trial: Trial, log: Path) -> Site:
         return LocalSite(

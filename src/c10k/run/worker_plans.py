@@ -49,7 +49,8 @@ def addresses(load: Load, workers: int) -> int:
 
 def loopback_sources(index: int) -> tuple[str, ...]:
     """The loopback source addresses of one worker or host; no two of these share any."""
-    return tuple(f"127.0.{1 + index}.{1 + each}" for each in range(_SOURCES))
+    net, subnet = divmod(index, 254)
+    return tuple(f"127.{net}.{1 + subnet}.{1 + each}" for each in range(_SOURCES))
 
 
 def even(clients: int, workers: int) -> list[int]:

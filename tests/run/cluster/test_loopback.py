@@ -1,6 +1,7 @@
 """Guards several machines by real Dask processes on loopback: what ends, and what is said."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -146,6 +147,40 @@ def test_every_kind_of_load_runs_on_several_hosts(loopback, tmp_path):
         assert measured.start_spread_s > 0
         assert measured.server.before is not None
         assert (measured.latency_from_send is not None) == (kind == "open")
+
+
+def test_the_servers_host_decides_which_cores_its_server_has(loopback, tmp_path):
+    """All but the first, which is Dask's; more than there are is one line before anything runs."""
+    folder, there = tmp_path / "s", sorted(os.sched_getaffinity(0))
+    words = ["run", workload(tmp_path), "--unchecked", "--scheduler", loopback.address]
+    done = c10k(*words, "--server-cores", "99999", "--out", folder, code=2)
+    (line,) = done.stderr.splitlines()
+    usable = len(there[1:] or there)
+    assert f"server cores, 99999: srv has {usable} core" in line
+    assert not folder.exists()
+    c10k(*words, "--server-cores", "all", "--out", folder)
+    (measured,) = store.load(folder).measurements
+    assert measured.status == "ok"
+    assert measured.server.cores <= usable
+    assert measured.shared_cores == ()
+
+
+def test_the_only_host_is_both_and_its_shared_core_is_named(tmp_path):
+    """Server and clients share the last core when the server has all of them, as locally."""
+    pytest.importorskip("distributed", reason="Dask is not installed (the extra `cluster`)")
+    started, folder = Loopback(tmp_path), tmp_path / "s"
+    try:
+        started.worker("both", "server=1 client=1")
+        started.await_hosts(1)
+        words = ["--unchecked", "--scheduler", started.address, "--server-cores", "all"]
+        done = c10k("run", workload(tmp_path), *words, "--out", folder)
+    finally:
+        started.close()
+    (measured,) = store.load(folder).measurements
+    assert (measured.status, measured.reason) == ("ok", "")
+    last = max(os.sched_getaffinity(0))
+    assert measured.shared_cores == (last,)
+    assert f"share core {last}" in " ".join(done.stdout.split())
 
 
 @pytest.mark.unmeasured

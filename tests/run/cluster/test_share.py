@@ -91,6 +91,41 @@ def test_a_host_describes_itself_alike_every_time():
     assert folder / "model" / "declared.py" in folder.glob(pattern)  # not of this package alone
 
 
+@pytest.mark.parametrize(
+    ("cores", "siblings", "server", "clients"),
+    [
+        # the first real core is left to the system and Dask, with all of its hyper-threads
+        (range(4), (), ((1,), (1, 2), (1, 2, 3)), (1, 2, 3)),
+        (range(8), ((0, 4), (1, 5), (2, 6), (3, 7)), ((1,), (1, 2), (1, 2, 3, 5, 6, 7)), (1, 2, 3)),
+        (range(4), ((0, 1), (2, 3)), ((2,), (2, 3), (2, 3)), (2,)),
+        ([0, 1], ((0, 1),), ((1,), (1,), (1,)), (1,)),
+        ([3], (), ((3,), (3,), (3,)), (3,)),
+        ([], (), ((), (), ()), ()),
+    ],
+)
+def test_a_hosts_cores_are_whole_ones_beyond_the_first(cores, siblings, server, clients):
+    """One for each process, as many as are asked for, or all; each client core has a worker."""
+    known = a_host(cores, siblings)
+    found = tuple(share.server_cores(known, 1, wanted) for wanted in (0, 2, "all"))
+    assert found == server
+    assert share.client_cores(known) == clients
+    assert share.server_cores(known, 2, 0) == server[1]
+
+
+def test_the_only_host_splits_its_cores_as_one_machine_does():
+    """Two sides of one host have no core in common while there is another."""
+    both = share.cores_of_both(a_host(range(4)), 1, 0)
+    assert (both.server, both.clients, both.shared) == ((1,), (2, 3), ())
+    both = share.cores_of_both(a_host(range(4)), 1, "all")
+    assert (both.server, both.clients, both.shared) == ((1, 2, 3), (3,), (3,))
+    assert share.cores_of_both(a_host([]), 1, 0).server is None
+
+
+def a_host(cores, siblings=()):
+    groups = tuple(map(frozenset, siblings))
+    return facts.HostFacts(tuple(cores), machine.Limits(), 0, (), {}, {}, {}, groups)
+
+
 def spread_out(trial, **fields):
     """A trial of three hosts, the second client host busier than the first."""
     return made.ok(

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ... import machine, paths
-from ...model import Plan, Trial
+from ...model import Plan, ServerCores, Trial, Workload
 from .. import drive, events, executor, worker_plans
 from . import facts, hosts, share
 from .facts import ClusterError, HostFacts, LabelledHost, Role
@@ -33,18 +33,17 @@ class Seated(executor.Placement, frozen=True, kw_only=True):
     clients: tuple[Seat, ...]
 
 
-def _seated(server: Seat, clients: tuple[Seat, ...]) -> Seated:
+def _seated(server: Seat, clients: tuple[Seat, ...], shared: tuple[int, ...]) -> Seated:
     seats = [("server", server), *(("clients", seat) for seat in clients)]
     pinned = "; ".join(f"{role} on {_cores(seat)}" for role, seat in seats)
     workers = sum(len(seat.shares) for seat in clients)
-    return Seated(workers, pinned, server=server, clients=clients)
+    return Seated(workers, pinned, shared, server=server, clients=clients)
 
 
 def _cores(seat: Seat) -> str:
     if not seat.cores:
         return f"{seat.host.name}, not pinned"
-    plural = "s" * (len(seat.cores) > 1)
-    return f"core{plural} {', '.join(map(str, seat.cores))} of {seat.host.name}"
+    return f"{machine.named(seat.cores)} of {seat.host.name}"
 
 
 def connect(scheduler: str) -> "Cluster":
@@ -96,6 +95,16 @@ class Cluster:
 
     # Machines
 
+    def admit(self, workload: Workload) -> None:
+        if reason := self._too_few_cores(workload):
+            raise ClusterError(reason)
+
+    def _too_few_cores(self, workload: Workload) -> str:
+        """Why the server cannot have as many cores as it asks for; "" when it can."""
+        host = self.server()
+        there = len(share.usable(self.facts[host.worker]))
+        return machine.too_few_cores(host.name, workload.server_cores, there)
+
     def environment(self) -> dict[str, Any]:
         """The groups of the server's host, and those of each client host under its name."""
         others = {
@@ -114,6 +123,8 @@ class Cluster:
         def why_unfit(trial: Trial) -> str:
             host = self.server()
             known = self.facts[host.worker]
+            if reason := self._too_few_cores(planned.workload):
+                return reason
             fits = machine.capacity(
                 trial.load.clients,
                 machine.Limits(
@@ -208,18 +219,26 @@ class Cluster:
                 raise executor.Lost(f"no worker labelled {missing[0]} is left on {self.scheduler}")
             time.sleep(0.5)
 
-    def place(self, trial: Trial, processes: int, memory_share: float) -> Seated:
+    def place(
+        self, trial: Trial, processes: int, server_cores: ServerCores, memory_share: float
+    ) -> Seated:
         """Where a trial runs. It must fit (see fit_rule)."""
         clients = trial.load.clients
         counts = share.split(clients, self._client_capacities(clients, memory_share))
-        server = self.server()
+        server, hosts = self.server(), self.clients()
+        known = self.facts[server.worker]
+        cores = share.server_cores(known, processes, server_cores)
+        theirs = [share.client_cores(self.facts[host.worker]) for host in hosts]
+        shared: tuple[int, ...] = ()
+        if hosts == [server]:
+            both = share.cores_of_both(known, processes, server_cores)
+            cores, theirs, shared = both.server or (), [both.clients or ()], both.shared
         seats = [
-            self._client_seat(host, count, trial)
-            for host, count in zip(self.clients(), counts, strict=True)
+            self._client_seat(host, host_cores, count, trial)
+            for host, host_cores, count in zip(hosts, theirs, counts, strict=True)
             if count
         ]
-        cores = _beyond_first(self.facts[server.worker].cores)
-        return _seated(Seat(server, cores[:processes]), tuple(seats))
+        return _seated(Seat(server, cores), tuple(seats), shared)
 
     def server(self) -> LabelledHost:
         """The host that serves."""
@@ -245,9 +264,10 @@ class Cluster:
             wanted,
         )
 
-    def _client_seat(self, host: LabelledHost, clients: int, trial: Trial) -> Seat:
+    def _client_seat(
+        self, host: LabelledHost, cores: tuple[int, ...], clients: int, trial: Trial
+    ) -> Seat:
         known = self.facts[host.worker]
-        cores = _beyond_first(known.cores)
         most = machine.worker_clients(known.limits)
         workers = max(len(cores) or 1, -(-clients // most) if most else 1)
         sources = _sources(known, self.clients().index(host))
@@ -331,11 +351,6 @@ def _sources(known: HostFacts, index: int = 0) -> tuple[str, ...]:
     return known.addresses
 
 
-def _beyond_first(cores: tuple[int, ...]) -> tuple[int, ...]:
-    """The cores without the first, which is left to the system and Dask; one alone is used."""
-    return cores[1:] or cores
-
-
 def _no_facts(host: LabelledHost, said: object) -> str:
     """Why a host gave something else than its facts."""
     if isinstance(said, BaseException):
@@ -360,8 +375,8 @@ class ClusterExecutor(executor.Executor[Seated]):
         self.cluster.await_hosts()
         if reason := self.why_unfit(trial):
             raise executor.Refusal(reason)
-        processes = self.servers[trial.server].processes
-        return self.cluster.place(trial, processes, self.rules.memory_share)
+        processes, cores = self.servers[trial.server].processes, self.plan.workload.server_cores
+        return self.cluster.place(trial, processes, cores, self.rules.memory_share)
 
     def serve(self, placement: Seated, trial: Trial, log: Path) -> executor.Site:
         seat = placement.server

@@ -49,6 +49,7 @@ class HostFacts(Struct, frozen=True):
     everywhere: dict[str, str]  # what must be the same on all hosts: name → version or digest
     serving: dict[str, str]  # what must be the same where servers run
     environment: dict[str, Any]
+    siblings: tuple[frozenset[int], ...] = ()  # hyper-threads that are one real core
 
 
 class LabelledHost(Struct, frozen=True):
@@ -63,8 +64,9 @@ class LabelledHost(Struct, frozen=True):
 def read(dask_worker: Any = None) -> HostFacts:
     """The facts of this host. Dask passes its worker, which knows the address others use."""
     wire = urlsplit(dask_worker.address).hostname if dask_worker else ""
+    cores = tuple(machine.cores_allowed() or ())
     return HostFacts(
-        cores=tuple(machine.cores_allowed() or ()),
+        cores=cores,
         limits=machine.read_limits(),
         free_bytes=available_bytes(),
         addresses=_beside(wire or ""),
@@ -75,6 +77,7 @@ def read(dask_worker: Any = None) -> HostFacts:
         },
         serving={name: _version(name) for name in _frameworks()},
         environment=machine.environment(paths.SUITE),
+        siblings=machine.sibling_groups(cores),
     )
 
 

@@ -143,6 +143,9 @@ class ServerHost(_Actor):
     def use(self, duration_s: float | None) -> ServerUse:
         return self._held().use(duration_s)
 
+    def busiest(self, cpus: Sequence[int]) -> float:
+        return self._held().busiest(cpus)
+
     def noise(self) -> Noise:
         return self._held().noise()
 

@@ -1,4 +1,4 @@
-"""Splits the clients between the hosts, or says why they do not fit. Pure.
+"""Splits the clients between the hosts, or says why they do not fit; and each host's cores. Pure.
 
 A host's share follows the amount of its label: `client=2` has twice the clients of `client=1`,
 up to what its ports, source addresses and memory allow. The rest goes to the other hosts.
@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from ... import machine
 from ...machine import Limits
-from .facts import LabelledHost
+from ...model import ServerCores
+from .facts import HostFacts, LabelledHost
 
 # The memory of an idle client on its own host was measured: 1.9 KiB of the worker's and 4.4 KiB
 # of the kernel's (docs/scale.md). As much again is left for buffers.
@@ -93,3 +94,27 @@ def split(wanted: int, capacities: Sequence[HostCapacity]) -> list[int]:
             shares[index] += part
             left -= part
     return shares
+
+
+def usable(known: HostFacts) -> tuple[int, ...]:
+    """A host's cores without the first, which is left to the system and Dask; one alone is used."""
+    _, *others = machine.real_cores(known.cores, known.siblings) or [()]
+    beyond = sorted(core for group in others for core in group)
+    return tuple(beyond) or known.cores[1:] or known.cores
+
+
+def server_cores(known: HostFacts, processes: int, wanted: ServerCores) -> tuple[int, ...]:
+    """The cores of a server on a host where no clients are: one for each process, or `wanted`."""
+    cores = usable(known)
+    count = machine.number(wanted, len(cores)) or processes
+    return tuple(sorted(machine.handed_out(machine.real_cores(cores, known.siblings))[:count]))
+
+
+def client_cores(known: HostFacts) -> tuple[int, ...]:
+    """The cores of the workers on a host where no server is: one hyper-thread of each real core."""
+    return tuple(core for core, *_ in machine.real_cores(usable(known), known.siblings))
+
+
+def cores_of_both(known: HostFacts, processes: int, wanted: ServerCores) -> machine.Pinning:
+    """How the only host, which is the server's and the clients', splits its cores: as locally."""
+    return machine.pinning(usable(known) or None, known.siblings, None, processes, wanted)
