@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..model import Judged, Load, Measurement, Row, Server, Session
 from ..plan.gates import bound_by
-from . import samples, scaling
+from . import locks, samples, scaling
 from .cells import accepted, by_cell, last_attempts, row_status, spread
 from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
 from .ranking import compared
@@ -45,6 +45,7 @@ def judge(session: Session) -> Judged:
     judged = [compared(session, table, cells) for table in tables.values()]
     found = {load: rows for each in judged for load, rows in each.rows.items()}
     rows = [row for load in plan.workload.loads for row in found.get(load, ())]
+    rows = locks.compared(rows, cells)
     noise = [floor for each in judged for floor in each.noise]
     return Judged(
         workload=plan.workload,

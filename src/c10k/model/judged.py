@@ -135,6 +135,8 @@ class Row(Struct, frozen=True):
     latency_from_send_p99_us: Spread | None = None
     ratio: Ratio | None = None  # of the primary figure to the reference's
     verdict: Verdict | None = None  # against the reference
+    # of the primary figure to the same server's on a like interpreter that has its lock
+    without_lock: Ratio | None = None
     rank: int | None = None  # the best that the evidence leaves open
     rank_worst: int | None = None  # the worst that it leaves open
     cpu_over_floor: float | None = None  # server CPU time per message, divided by the C floor's

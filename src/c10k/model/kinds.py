@@ -31,6 +31,7 @@ class KindFacts(Struct, frozen=True):
     title: str  # the heading of its table
     primary: str  # the figure that servers are ranked by
     words: tuple[str, str] = ("faster", "slower")  # for a better and for a worse primary figure
+    secondary: str = ""  # the figure that is shown beside it where a table has little room
 
     # how it runs
     waits_at_barrier: bool = True  # every client has had an echo before the load begins
@@ -54,6 +55,7 @@ KINDS: dict[Kind, KindFacts] = {
     "closed": KindFacts(
         title="Closed loop: a client sends its next message when the echo has come",
         primary="messages_per_s",
+        secondary="fairness",
         in_rounds=True,
         closed_loop=True,
         stays=True,
@@ -62,6 +64,7 @@ KINDS: dict[Kind, KindFacts] = {
     "open": KindFacts(
         title="Open loop: messages leave on a schedule that does not wait",
         primary="latency_p99_us",
+        secondary="latency_p999_us",
         scheduled=True,
         stays=True,
         tail=True,
@@ -71,6 +74,7 @@ KINDS: dict[Kind, KindFacts] = {
     "storm": KindFacts(
         title="Storm: all clients connect at once; latency is to a client's first echo",
         primary="latency_p99_us",
+        secondary="connect_s",
         waits_at_barrier=False,
         warm_up=False,
         clients_arrive=True,
@@ -82,6 +86,7 @@ KINDS: dict[Kind, KindFacts] = {
     "idle": KindFacts(
         title="Idle: clients stay and say nothing, then echo once",
         primary="memory_per_client_bytes",
+        secondary="own_memory_per_client_bytes",
         words=("less", "more"),
         warm_up=False,
         rate=False,
@@ -90,6 +95,7 @@ KINDS: dict[Kind, KindFacts] = {
     "churn": KindFacts(
         title="Churn: clients come and go, each says one message; latency is to its echo",
         primary="messages_per_s",
+        secondary="latency_p99_us",
         in_rounds=True,
         reconnects=True,
         clients_arrive=True,

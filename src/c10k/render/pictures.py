@@ -18,6 +18,7 @@ from msgspec import Struct
 from ..judge.figures import by_percentile
 from ..model import KINDS, Judged, Kind, Load, Measurement, Row, Session, Spread
 from ..text import plain
+from . import panels
 from .columns import stands
 from .numbers import significant
 
@@ -81,10 +82,18 @@ def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
             ("memory", "Memory of all clients together", "MiB more than with none", _memory),
         )
     ]
+    drawn.append(_by_interpreter(judged))
     drawn += [
         _curves(session, judged, kind) for kind, facts in KINDS.items() if not facts.reconnects
     ]
     return tuple(picture for picture in drawn if picture is not None)
+
+
+def _by_interpreter(judged: Judged) -> Picture | None:
+    """What the interpreter, and its lock, cost and give each server."""
+    svg, says = panels.svg(judged)
+    says += "; bars are the range over the blocks; pale: failed or gated, not compared"
+    return Picture("interpreters", "Every server on each interpreter", says, svg) if svg else None
 
 
 _Plotted = Callable[[Row], tuple[Spread | None, float]]

@@ -35,17 +35,16 @@ def _interpreters(judged: Judged) -> str:
     if len(found) > 1:
         return f"{len(found)} interpreters"
     here = str(judged.environment.get("python", {}).get("version") or "")
-    return (
-        f"Python {found.pop() if found else on_interpreter(here, _build_here(judged, here), None)}"
-    )
+    return f"Python {(found or {on_interpreter(here, _build_here(judged, here), None)}).pop()}"
 
 
 def _build_here(judged: Judged, version: str) -> tuple[str, ...]:
     """The build flags of the interpreter that ran the suite, if that has this version."""
     about = judged.environment.get("python", {})
     flags = about.get("optimisation")
-    told = isinstance(flags, list) and about.get("version") == version
-    return tuple(map(str, flags)) if told else ()
+    if not isinstance(flags, list) or about.get("version") != version:
+        return ()
+    return tuple(map(str, flags))
 
 
 def remarks(judged: Judged) -> tuple[str, ...]:
@@ -176,7 +175,22 @@ _REMARKS = (
 
 
 def footers(judged: Judged) -> tuple[str, ...]:
-    """The lines under the tables: the noise floor, and how verdicts and ranks are corrected."""
+    """The lines under the tables: how ratios, verdicts and ranks are to be read."""
+    return (*_about_the_lock(judged), *_about_noise(judged))
+
+
+def _about_the_lock(judged: Judged) -> tuple[str, ...]:
+    if not any(row.without_lock for row in judged.rows):
+        return ()
+    return (
+        "Without the lock: the ratio of the first figure to the same server's on the build that "
+        "differs in the lock only, within blocks, with its 95 % interval (not corrected for the "
+        "number of rows).",
+    )
+
+
+def _about_noise(judged: Judged) -> tuple[str, ...]:
+    """The noise floor, and how verdicts and ranks are corrected."""
     if not judged.noise:
         return ()
     said = [

@@ -12,9 +12,9 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ..model import KINDS, BreakingPoint, Judged, Kind, MemoryRow, Row, Slope
+from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
 from .columns import Column, column_titled, columns, figure, rows
-from .numbers import UNKNOWN, significant
+from .numbers import SHOWN, UNKNOWN, client_count, ratio, significant
 
 
 class Line(Struct, frozen=True):
@@ -54,7 +54,8 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     found = [
         _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
     ]
-    found += [_ladder(judged), _memory(judged.memory), _breaking(judged.breaking)]
+    found += [_ladder(judged), *_by_interpreter(judged)]
+    found += [_memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
 
@@ -121,6 +122,41 @@ def _ladder(judged: Judged) -> Table:
     return Table(
         f"The ladder: messages/s over the clients, {labels[0]}", tuple(headings), tuple(lines)
     )
+
+
+def _by_interpreter(judged: Judged) -> list[Table]:
+    """A table for each load: a server per line, the figures on each interpreter side by side."""
+    shown = [row for row in rows(judged) if row.interpreter and row.server != judged.control]
+    labels = list(dict.fromkeys(row.interpreter for row in judged.rows if row.interpreter))
+    if len(labels) < 2:
+        return []
+    loads = list(dict.fromkeys(row.load for row in shown))
+    return [_side_by_side(load, labels, [r for r in shown if r.load == load]) for load in loads]
+
+
+def _side_by_side(load: Load, labels: Sequence[str], shown: Sequence[Row]) -> Table:
+    cells = {(row.contender, row.interpreter): row for row in shown}
+    keys = [key for key in (load.facts.primary, load.facts.secondary) if key]
+    lines = []
+    for contender in dict.fromkeys(row.contender for row in shown):
+        on = [cells.get((contender, label)) for label in labels]
+        figures = [_on(row, key) for row in on for key in keys]
+        effect = next((row.without_lock for row in on if row and row.without_lock), None)
+        lines.append(Line((contender, *figures, ratio(effect))))
+    headings = [(f"{label} {SHOWN[key].heading}", True) for label in labels for key in keys]
+    return Table(
+        f"By interpreter: {load.label}, {client_count(load.clients)}",
+        (("server", False), *headings, ("without the lock", False)),
+        tuple(lines),
+    )
+
+
+def _on(row: Row | None, key: str) -> str:
+    """A figure on one interpreter; the status where it has none."""
+    if row is None:
+        return UNKNOWN
+    shown = figure(key)(row)
+    return row.status if shown == UNKNOWN and row.status != "ok" else shown
 
 
 def _block(share: float) -> str:
