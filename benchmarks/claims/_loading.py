@@ -14,11 +14,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec.structs import replace
+
 from c10k import check, launch, machine, paths
 from c10k.claims import Setting
 from c10k.declare import catalog, choosing
 from c10k.launch import requirements, runtime
+from c10k.launch.interpreter import Interpreter
 from c10k.model import Server
+from c10k.text import on_interpreter
 
 Item = TypeVar("Item")
 
@@ -31,6 +35,23 @@ def servers(*names: str) -> list[Server]:
     """Servers by name that can run here; @canonical for the seven."""
     found = choosing.choose(names, catalog.find(paths.SERVERS))
     return [server for server in found if not requirements.why_not_runnable(server)]
+
+
+def on(server: Server, interpreter: Interpreter) -> Server | None:
+    """The server on this interpreter; None where it cannot run there."""
+    if interpreter.path == sys.executable:
+        return server
+    moved = replace(server, python=interpreter.path, isolated=True)
+    try:
+        runtime.prepare(moved)
+    except runtime.CannotRun:
+        return None
+    return moved
+
+
+def called(interpreter: Interpreter) -> str:
+    """An interpreter in the words of a claim's parts."""
+    return f"Python {on_interpreter(interpreter.version, interpreter.build, interpreter.gil)}"
 
 
 def working() -> list[Server]:
@@ -56,12 +77,13 @@ def shuffled(items: Iterable[Item], block: int) -> list[Item]:
 
 @contextlib.contextmanager
 def serving(
-    setting: Setting, server: Server, cpus: Sequence[int] | None, python: str = sys.executable
+    setting: Setting, server: Server, cpus: Sequence[int] | None
 ) -> Iterator[launch.Running]:
     """A checked server running on these cores (None: on any). Raises launch.NotServing."""
-    versions, folder = runtime.prepare(server).depended_on, paths.cache() / "checks"
+    runs_on, folder = runtime.prepare(server), paths.cache() / "checks"
+    versions, python = runs_on.depended_on, runs_on.executable or sys.executable
     found = check.remembered(server, versions, folder)
-    found = found or check.check(server, versions=versions, workdir=folder)
+    found = found or check.check(server, versions=versions, workdir=folder, python=python)
     if found.failures:
         raise launch.NotServing(f"{server.name} {found.failure}")
     log = setting.folder / f"{server.name}.log"

@@ -3,6 +3,8 @@
 import math
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from c10k import paths
 from c10k.claims import always, figure
 from c10k.declare import catalog
@@ -86,9 +88,10 @@ def kept(trial):
 def decide(samples):
     known = {server.name: server for server in catalog.find(paths.SERVERS)}
     for name, clients, rate in sorted({(each.server, each.clients, each.rate) for each in samples}):
-        server = known.get(name)
+        server = known.get(name.partition("@")[0])
         if server is None or server.tier == "floor":
             continue
+        server = replace(server, name=name)  # with the interpreter, if the session has several
 
         def found(what, name=name, clients=clients, rate=rate):
             return samples.get(Sample(name, clients, rate, what), ())

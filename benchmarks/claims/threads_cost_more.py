@@ -1,17 +1,19 @@
 """Threads cost more per client: in memory, in starting, in switches."""
 
 import time
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
-from _loading import Crowd, moved, pinned, servers, serving, shuffled
+from _loading import Crowd, called, moved, on, pinned, servers, serving, shuffled
 
 from c10k.claims import figure, part
 from c10k.launch import processes, watch
 
 WORDS = "Threads cost more per client: in memory, in starting, in switches."
 EXPERIMENT = """
-threads_sockets, asyncio_streams and gevent_streamserver with 100, 1,000 and 10,000 clients.
+threads_sockets, asyncio_streams and gevent_streamserver with 100, 1,000 and 10,000 clients, on each
+interpreter (gevent only where it can be installed).
 Memory: all that the machine spent on a client, from before the first to when each has had one
 echo: the server's processes, its threads' stacks in the kernel, page tables, the kernel's own
 objects (those of the clients' sockets among them, equal for all) and sockets' buffers. Starting:
@@ -21,8 +23,8 @@ and after messages that are counted: when all clients send at once, up to five t
 one client sends at a time, 1,000 times over.
 """
 RULE = """
-For each cost, at each count, against each of the two others: supported when threads cost more than
-1.1 times as much, refuted when less.
+For each cost, at each count, on each interpreter, against each of the two others: supported when
+threads cost more than 1.1 times as much, refuted when less.
 """
 COUNTS = (100, 1000, 10_000)
 THREADS, OTHERS = "threads_sockets", ("asyncio_streams", "gevent_streamserver")
@@ -41,6 +43,7 @@ class Sample(NamedTuple):
     server: str
     clients: int
     cost: str  # a key of COSTS
+    interpreter: str  # in words
 
 
 def measure(setting):
@@ -49,11 +52,17 @@ def measure(setting):
     others = OTHERS[:1] if setting.quick else OTHERS
     for clients in COUNTS:
         for block in range(setting.repetitions):
-            for server in shuffled(servers(THREADS, *others), block):
-                setting.say(f"{server.name}, {clients:,} clients, repetition {block + 1}")
+            contenders = [
+                (server, called(interpreter))
+                for each in servers(THREADS, *others)
+                for interpreter in setting.interpreters
+                if (server := on(each, interpreter))
+            ]
+            for server, where in shuffled(contenders, block):
+                setting.say(f"{server.name}, {where}, {clients:,} clients, repetition {block + 1}")
                 with serving(setting, server, server_cpus) as running, moved(client_cpus):
                     for cost, value in costs(running, clients).items():
-                        sample = Sample(server.name, clients, cost)
+                        sample = Sample(server.name, clients, cost, where)
                         samples.setdefault(sample, []).append(value)
     return samples
 
@@ -118,16 +127,16 @@ def switches(pid):
 
 
 def decide(samples):
-    for other in OTHERS:
+    for where, other in product(dict.fromkeys(each.interpreter for each in samples), OTHERS):
         for clients in COUNTS:
             for cost, (words, unit) in COSTS.items():
-                ours = samples.get(Sample(THREADS, clients, cost), ())
-                theirs = samples.get(Sample(other, clients, cost), ())
+                ours = samples.get(Sample(THREADS, clients, cost, where), ())
+                theirs = samples.get(Sample(other, clients, cost, where), ())
                 pairs = [(a, b) for a, b in zip(ours, theirs, strict=False) if a > 0 and b > 0]
                 if not theirs:
                     continue
                 yield part(
-                    f"{words}, {clients:,} clients: threads over {other}",
+                    f"{words}, {clients:,} clients: threads over {other}, {where}",
                     [a / b for a, b in pairs],
                     above=1.1,
                     name="ratio",

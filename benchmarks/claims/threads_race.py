@@ -2,10 +2,9 @@
 
 import json
 import math
-import sys
 from typing import NamedTuple
 
-from _loading import unit
+from _loading import called, shuffled, unit
 from msgspec.structs import replace
 
 from c10k.claims import always, figure
@@ -13,19 +12,21 @@ from c10k.claims import always, figure
 WORDS = "Threads race; cooperative code does not."
 EXPERIMENT = """
 Ten units add 1 to one counter, 20,000 times each (200 times where they switch every time).
-Threads, which are set to switch as often as possible, do it in three ways: by `counter += 1`; by a
-read, a call and a write; and by the same under a lock, the control. Cooperative units of each
-framework do it in two: by the read, the call and the write; and by the same with a switch (await,
-or a greenlet's sleep) between the read and the write. Measured is how many updates are lost.
+Threads, which are set to switch as often as possible, do it in six ways: by `+= 1` on an attribute,
+on an element of a list and on a value of a dictionary; by `append` to a list, whose length is the
+count; by a read, a call and a write; and by the same under a lock, the control. Cooperative units
+of each framework do it in two: by the read, the call and the write; and by the same with a switch
+(await, or a greenlet's sleep) between the read and the write. Measured is how many updates are
+lost.
 """
 RULE = """
 Threads lose updates, for each way: supported when some are lost in every repetition, refuted when
-none is ever lost. The lock must lose none, else nothing is resolved. The result for `counter += 1`
-holds only for the interpreter that it was measured on: with a lock, from Python 3.10 on, threads
-switch only at calls and backward jumps, and it contains none. Cooperative code
-without a switch in between loses none: supported when none is ever lost, refuted when some are in
-every repetition. With a switch in between it loses updates by construction, on every framework;
-that is shown for comparison and decides nothing.
+none is ever lost. The lock must lose none, else nothing is resolved. Every result with threads
+holds only for the interpreter that it was measured on, with its lock or without: with it, from
+Python 3.10 on, threads switch only at calls and backward jumps, and `+= 1` contains none; without
+it, threads run at the same time. Cooperative code without a switch in between loses none: supported
+when none is ever lost, refuted when some are in every repetition. With a switch in between it loses
+updates by construction, on every framework; that is shown for comparison and decides nothing.
 """
 LOCKED = "under a lock"  # the name in units/counter.py
 DECIDES_NOTHING = (LOCKED, "with a switch in between")
@@ -42,11 +43,11 @@ class Sample(NamedTuple):
 def measure(setting):
     samples: dict[Sample, list[float]] = {}
     for block in range(setting.repetitions):
-        for python in filter(None, (sys.executable, setting.python)):
-            setting.say(f"threads on {python}, repetition {block + 1}")
-            found = json.loads(unit("counter.py", "threads", python=python))
+        for interpreter in shuffled(setting.interpreters, block):
+            setting.say(f"threads on {called(interpreter)}, repetition {block + 1}")
+            found = json.loads(unit("counter.py", "threads", python=interpreter.path))
             for way, lost in found["lost"].items():
-                sample = Sample("threads", way, f"Python {found['python']}")
+                sample = Sample("threads", way, called(interpreter))
                 samples.setdefault(sample, []).append(lost)
         for framework in ("gevent", "twisted", "asyncio", "uvloop", "curio", "trio"):
             setting.say(f"{framework}, repetition {block + 1}")

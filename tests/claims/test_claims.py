@@ -316,12 +316,17 @@ def test_a_switch_between_read_and_write_decides_nothing():
 
 
 def test_parallel_is_decided_by_the_speedup():
-    """Twice the answers on two cores: parallel. The same: not."""
+    """Twice the answers on two cores: parallel. The same: not. Each interpreter for itself."""
     found = decisions(
         "threads_run_in_parallel",
-        {("hold", "speedup"): [0.99, 1.01, 1.0], ("free", "speedup"): [1.9, 2.0, 1.95]},
+        {
+            ("hold", "speedup", "3.13"): [0.99, 1.01, 1.0],
+            ("hold", "busy", "3.13"): [1.02, 1.01, 1.03],
+            ("hold", "speedup", "3.13, no GIL"): [1.9, 2.0, 1.95],
+            ("hold", "busy", "3.13, no GIL"): [1.9, 1.95, 1.9],
+        },
     )
-    assert list(found.values()) == ["refuted", "supported"]
+    assert list(found.values()) == ["refuted", "refuted", "supported", "supported"]
 
 
 EVENT, THREADS = "asyncio_streams", "threads_sockets"
@@ -339,7 +344,7 @@ def of_a_ladder(load, **fields):
     )
     claim = claims.read(KNOWN["past_ten_thousand"])
     with mock.patch.object(store, "load", return_value=measured):
-        samples = claim.measure(claims.Setting(True, 3, Path(), None, Path(), print))
+        samples = claim.measure(claims.Setting(True, 3, Path(), (), Path(), print))
     found = {part.what: part.decision for part in claim.decide(samples)}
     return {
         name: [decision for what, decision in found.items() if what.startswith(name)]
@@ -388,7 +393,7 @@ def test_what_was_measured_is_kept_under_a_name():
     parallel = claims.read(KNOWN["threads_run_in_parallel"]).Sample
     assert claims.named("took") == "took"
     assert claims.named(ladder(EVENT, 10_000, 1000.0, "served")) == f"{EVENT} 10000 1000 served"
-    assert claims.named(parallel("hold", "speedup")) == "hold speedup"
+    assert claims.named(parallel("hold", "busy", "")) == "hold busy"
     assert claims.named(parallel("hold", "rate-1", "3.13.0 with the lock")) == (
         "hold rate-1 3.13.0 with the lock"
     )
@@ -401,11 +406,13 @@ def test_costs_are_compared_repetition_by_repetition():
     found = decisions(
         "threads_cost_more",
         {
-            ("threads_sockets", 100, "memory"): [20, 0, 21, 22],
-            ("asyncio_streams", 100, "memory"): [5, 5, 5.1, 5.2],
+            ("threads_sockets", 100, "memory", "3.13"): [20, 0, 21, 22],
+            ("asyncio_streams", 100, "memory", "3.13"): [5, 5, 5.1, 5.2],
+            ("threads_sockets", 100, "memory", "3.13, no GIL"): [5, 5, 5, 5],
+            ("asyncio_streams", 100, "memory", "3.13, no GIL"): [5, 5, 5.1, 5.2],
         },
     )
-    assert list(found.values()) == ["supported"]
+    assert list(found.values()) == ["supported", "refuted"]  # each interpreter for itself
 
 
 def test_memory_is_all_that_the_machine_gave_up(monkeypatch):

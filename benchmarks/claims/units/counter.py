@@ -16,6 +16,9 @@ class Counter:
 
     def __init__(self):
         self.value = 0
+        self.values = [0]
+        self.named = {"value": 0}
+        self.appended = []
         self.lock = threading.Lock()
 
     def one(self):
@@ -23,6 +26,15 @@ class Counter:
 
     def in_place(self):
         self.value += 1
+
+    def in_list(self):
+        self.values[0] += 1
+
+    def in_dictionary(self):
+        self.named["value"] += 1
+
+    def by_append(self):
+        self.appended.append(1)
 
     def with_a_call(self):
         before = self.value
@@ -35,7 +47,8 @@ class Counter:
 
 
 def lost(counter, times):
-    return UNITS * times - counter.value
+    counted = counter.value + counter.values[0] + counter.named["value"] + len(counter.appended)
+    return UNITS * times - counted
 
 
 def threads(way):
@@ -161,6 +174,9 @@ def main(name):
         case "threads":
             ways = {
                 "by counter += 1": "in_place",
+                "by list[0] += 1": "in_list",
+                "by dictionary[key] += 1": "in_dictionary",
+                "by list.append": "by_append",
                 "by a read, a call and a write": "with_a_call",
                 "under a lock": "locked",
             }
@@ -180,9 +196,7 @@ def main(name):
                 "twisted": on_twisted,
                 "gevent": on_gevent,
             }[name]()
-    locked = getattr(sys, "_is_gil_enabled", lambda: True)()
-    python = f"{sys.version.split()[0]} {'with' if locked else 'without'} the lock"
-    print(json.dumps({"python": python, "lost": found}))
+    print(json.dumps({"lost": found}))
 
 
 if __name__ == "__main__":

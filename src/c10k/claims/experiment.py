@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+from ..launch.interpreter import Interpreter
 from ..launch.watch import Surroundings
 from ..model import Outcome
 from .kept import ClaimError
@@ -24,7 +25,7 @@ class Setting:
     quick: bool
     repetitions: int
     ladder: Path  # folder of a session of c10k.toml, which some claims read
-    python: str | None  # a second interpreter for the experiments with threads
+    interpreters: tuple[Interpreter, ...]  # for experiments with threads; first the one here
     folder: Path  # for logs
     say: Callable[[str], None]  # reports progress, one line per call
 

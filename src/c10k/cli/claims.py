@@ -1,8 +1,8 @@
 """c10k claims: the experiments that test the talk's claims."""
 
-import shutil
+import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -15,13 +15,14 @@ from rich.console import Console
 
 from .. import claims, launch, machine, paths
 from ..errors import UserError
-from ..launch import keeper
+from ..launch import interpreter, keeper
+from ..launch.interpreter import Interpreter
 from ..model import ClaimsHead
 from ..render import verdicts
 from ..run import begin
 from ..text import timestamp
 from . import words
-from .app import DONE, EARLY, Json, app
+from .app import DONE, EARLY, Json, Many, app
 from .console import print_json, print_line
 from .interrupt import Interruptible
 from .results import Form
@@ -36,7 +37,8 @@ class Options:
     quick
         Run fewer repetitions: about four minutes instead of fifteen.
     python
-        A second interpreter for the thread experiments: a path or a command.
+        More interpreters for the experiments with threads, such as 3.14t: versions, paths or
+        optimised. They are also run on the one that runs c10k.
     ladder
         Folder of a session of the workload c10k, which decides some of the claims [default:
         results/reference-c10k].
@@ -52,7 +54,7 @@ class Options:
     """
 
     quick: bool = False
-    python: str | None = None
+    python: Annotated[list[str] | None, Many] = None
     ladder: Path | None = None
     out: Path | None = None
     again: Annotated[Path | None, Parameter(name="--show")] = None
@@ -68,7 +70,7 @@ def claims_(
     """Test the talk's claims, each by an experiment with a rule fixed in advance.
 
     Example: c10k claims --quick
-    Example: c10k claims threads_race --python python3.14t
+    Example: c10k claims threads_race --python 3.14t
     Example: c10k claims --show results/reference-claims --format markdown
 
     docs/claims.md has the claims and what was found on the reference machine.
@@ -86,8 +88,7 @@ def claims_(
         return DONE
     launch.raise_descriptor_limit()
     chosen = claims.choose(words.split(names), claims.find(paths.CLAIMS))
-    if options.python is not None and shutil.which(options.python) is None:
-        raise UserError(f"--python {options.python}: there is no such interpreter here or on PATH")
+    on = _interpreters(words.split(options.python))
     console = Console(stderr=form != "terminal")
     folder = options.out or Path("results") / f"{begin.stamp()}-claims"
     ladder = options.ladder or paths.SUITE / "results" / "reference-c10k"
@@ -104,13 +105,26 @@ def claims_(
     )
     left = {name: each for name, each in chosen.items() if name not in known}
     print_line(console, f"{len(left)} claims, at most {4 if options.quick else 15} minutes")
-    code = _run(left, folder, console, ladder, options)
+    code = _run(left, folder, console, ladder, options, on)
     _outcomes(folder, form)
     print_line(console, f"Outcomes: {folder}")
     if code == EARLY:
-        again_with = " ".join(["c10k claims", *names, *(["--quick"] if options.quick else [])])
+        given = ["--quick"] * options.quick + ["--python", *(options.python or ())] * bool(
+            options.python
+        )
+        again_with = " ".join(["c10k claims", *names, *given])
         print_line(console, f"Continue: {again_with} --out {folder}")
     return code
+
+
+def _interpreters(asked: Sequence[str]) -> list[Interpreter]:
+    """The interpreter that runs this and those asked for, each once. Raises UserError."""
+    found: dict[str, Interpreter] = {}
+    for word in (interpreter.DEFAULT, *asked):
+        if (one := interpreter.find(word)) is None:
+            raise UserError(f"--python {word}: {interpreter.missing(word)}")
+        found.setdefault(os.path.realpath(one.path), one)
+    return list(found.values())
 
 
 def _run(
@@ -119,6 +133,7 @@ def _run(
     console: Console,
     ladder: Path,
     options: Options,
+    on: Sequence[Interpreter],
 ) -> int:
     """Runs the experiments and stores each outcome; DONE, or EARLY where it was interrupted."""
     try:
@@ -127,7 +142,7 @@ def _run(
                 options.quick,
                 claims.QUICK if options.quick else claims.FULL,
                 ladder,
-                options.python,
+                tuple(on),
                 Path(logs),
                 lambda text: print_line(console, f"  {text}"),
             )

@@ -134,8 +134,9 @@ def missing(request: str) -> str:
         return "there is no Python interpreter at this path"
     if request == OPTIMISED:
         return "no interpreter on this machine is known to be built with optimisation"
-    version = re.sub(r"[^\d.t]", "", request)
-    return f"no such interpreter on this machine; get it by: uv python install {version}"
+    version = re.search(r"\d+(?:\.\d+)*t?", request)
+    remedy = f" on this machine; get it by: uv python install {version[0]}" if version else ""
+    return f"there is no such interpreter{remedy}"
 
 
 def find_optimised() -> Interpreter | None:
