@@ -48,6 +48,10 @@ LACKS = {
     "aiofastnet_streams": {
         "out-of-descriptors": "1.2 means to wait, and calls remove_reader on the socket"
     },
+    "tonio_streams": dict.fromkeys(
+        ("half-close", "backlog", "overflow", "ipv6", "unix", "read-size"),
+        "0.10 can end when it was stopped and continues: an interrupted wait is an error to it",
+    ),
     "tornado_tcpserver": {
         "out-of-descriptors": "6.6 says that there is none and tries at once again"
     },
