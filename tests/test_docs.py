@@ -67,13 +67,18 @@ def test_the_readme_names_every_command():
 
 
 def test_the_extras_cover_the_servers():
-    """A canonical framework has its extra, and `all` has them; the others are in `more`."""
+    """A canonical framework has its extra, and `all` has them; the others are in `more`.
+
+    What pip cannot install everywhere is in none, as it would take the rest of it along.
+    """
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
         "optional-dependencies"
     ]
     more = {Requirement(each).name for each in extras["more"]}
     for server in catalog.find(paths.SERVERS):
-        if server.framework not in more | {""}:
+        if server.glibc or server.free_threaded:
+            assert server.framework not in more, server.name
+        elif server.framework not in more | {""}:
             assert server.framework in extras, server.name
             assert server.framework in extras["all"][0]
 

@@ -1,8 +1,10 @@
 """Guards the catalogue: a contender's block becomes a Server, or one line says what is wrong."""
 
 import contextlib
+import platform
 import re
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,7 @@ def test_a_program_has_its_table_in_a_toml(write):
         ('unit = "task"', 'unitt = "task"', "unitt"),
         ("packaging>=24", "packaging>>24", "packaging>>24"),
         (">=3.11", "3.11 or so", "3.11 or so"),
+        ("# notes", '# glibc = "2.39 or so"\n# notes', "tool.c10k.glibc: '2.39 or so'"),
         ('python = "<3"', 'python = "old"', "old"),
         ("[tool.c10k]", "[tool.else]", "tool.c10k: missing"),
         ("# ///\n", "", "PEP 723"),
@@ -286,6 +289,35 @@ def test_why_not_says_what_to_do(write, old, new, words):
     """A server that cannot run here says why, with the command that helps."""
     reason = requirements.why_not_runnable(catalog.read(write(BLOCK.replace(old, new))))
     assert (words in reason) if words else not reason
+
+
+def test_why_not_names_the_c_library_that_the_packages_need(write, monkeypatch):
+    """Packages that no pip can install here: the library is named, and not a command.
+
+    One that is installed all the same was built here, and elsewhere than on glibc others count.
+    """
+    missing = BLOCK.replace("packaging>=24", "no-such-framework>=1")
+    needs = '# glibc = ">=2.39"\n# notes'
+    server, built = (
+        catalog.read(write(text.replace("# notes", needs), name))
+        for text, name in ((missing, "missing_one.py"), (BLOCK, "built_one.py"))
+    )
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    assert requirements.why_not_runnable(server) == "needs glibc >=2.39; this is 2.36"
+    assert requirements.why_not_runnable(built) == ""
+    for other in (("glibc", "2.41"), ("", "")):
+        monkeypatch.setattr(platform, "libc_ver", lambda other=other: other)
+        assert requirements.why_not_runnable(server).startswith("no-such-framework is not")
+
+
+def test_why_not_says_that_the_lock_is_in_the_way(write, monkeypatch):
+    """A framework for free threading: the version alone does not do."""
+    server = catalog.read(write(BLOCK.replace("# notes", "# free_threaded = true\n# notes")))
+    here = "{}.{}.{}".format(*sys.version_info[:3])
+    reason = f"needs free-threaded Python >=3.11; this is {here}"
+    for free, expected in ((0, reason), (None, reason), (1, "")):
+        monkeypatch.setattr(sysconfig, "get_config_var", lambda name, free=free: free)
+        assert requirements.why_not_runnable(server) == expected
 
 
 def test_what_is_to_be_installed_goes_where_the_suite_runs(tmp_path, monkeypatch):

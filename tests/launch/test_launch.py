@@ -285,6 +285,19 @@ def test_copies_serve_together_and_end_together(tmp_path, sharing):
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@pytest.mark.parametrize("reuseport", [True, False])
+def test_an_address_is_shared_only_with_a_server_that_asks_for_it(tmp_path, reuseport):
+    """Further listeners of its own need the first one bound with SO_REUSEPORT; nobody else does."""
+    one = catalog.read(paths.SERVERS / "threads_sockets.py")
+    server = msgspec.structs.replace(one, reuseport=reuseport)
+    with launch.serving(server, tmp_path / "log") as running:
+        found = running.listener.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT)
+        assert bool(found) == reuseport
+    bind = f"unix:{tmp_path / 'socket'}"  # which has no such option, and is served all the same
+    with launch.serving(server, tmp_path / "log", bind=bind) as running:
+        assert running.listener.family == socket.AF_UNIX
+
+
 def test_one_copy_that_dies_is_told(tmp_path):
     """A server of several processes is gone when any of them is."""
     one = catalog.read(paths.SERVERS / "threads_sockets.py")

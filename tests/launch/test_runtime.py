@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+import platform
 import subprocess
 import sys
 import zipfile
@@ -125,6 +126,15 @@ def test_what_cannot_be_had_is_said_in_one_line(index, server, override, words):
         runtime.prepare(one(f"{server}@{override}"))
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_no_environment_is_made_for_another_c_library(index, server, monkeypatch):
+    """The resolver would try to build what has no package here; the library is named instead."""
+    server.write_text(server.read_text().replace("# notes", '# glibc = ">=2.39"\n# notes'))
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    with pytest.raises(runtime.CannotRun, match=r"^needs glibc >=2\.39; this is 2\.36$"):
+        runtime.prepare(one(f"{server}@planted==1.0"))
+    assert not (paths.cache() / "environments").exists()
 
 
 def test_an_interpreter_is_the_one_asked_for(index, server):

@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -41,9 +42,16 @@ LACKS = {
     | {"churn": "what its clients leave refers to itself in circles, and nobody looks for them"},
     "asyncio_protocol": ASYNCIO,
     "asyncio_buffered": ASYNCIO,
+    "asyncio_threads": ASYNCIO,
+    "asyncio_threads_reuseport": ASYNCIO,
+    "asyncio_subinterpreters": ASYNCIO,
     "aiofastnet_streams": {
         "out-of-descriptors": "1.2 means to wait, and calls remove_reader on the socket"
     },
+    "tonio_streams": dict.fromkeys(
+        ("half-close", "backlog", "overflow", "ipv6", "unix", "read-size"),
+        "0.10 can end when it was stopped and continues: an interrupted wait is an error to it",
+    ),
     "tornado_tcpserver": {
         "out-of-descriptors": "6.6 says that there is none and tries at once again"
     },
@@ -90,6 +98,12 @@ def source(request):
 def ask(client, data=b"?"):
     client.sendall(data)
     return client.recv(len(data))
+
+
+def loops(process):
+    """How many epolls a process has: one for each of its event loops."""
+    links = Path(f"/proc/{process.pid}/fd").iterdir()
+    return sum(str(link.readlink()) == "anon_inode:[eventpoll]" for link in links)
 
 
 @pytest.fixture
@@ -199,6 +213,34 @@ def test_asyncio_accepts_so_many_in_a_turn(name, most, tmp_path):
             assert running.backlog().limit == launch.BACKLOG
             turns = [int(line) for line in running.log.read_text().split()]
     assert max(turns) == most
+
+
+@pytest.mark.parametrize("cores", [1, None], ids=["on one core", "on all"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asyncio_threads",
+        "asyncio_threads_reuseport",
+        "uvloop_threads",
+        "uvloop_threads_reuseport",
+        "selectors_threads",
+        "asyncio_subinterpreters",
+    ],
+)
+def test_it_has_a_loop_for_each_core_that_it_may_use(name, cores, tmp_path):
+    """As many as it is pinned to, whatever the machine has; with reuseport a listener each."""
+    server = catalog.read(paths.SERVERS / f"{name}.py")
+    if reason := requirements.why_not_runnable(server):
+        pytest.skip(reason)
+    cpus = sorted(os.sched_getaffinity(0))[:cores]
+    with launch.serving(server, tmp_path / "log", cpus=cpus) as running:
+        process = psutil.Process(running.pid)
+        until(lambda: loops(process) == len(cpus))
+        clients = [running.connect() for _ in range(30)]
+        assert all(ask(client) == b"?" for client in clients)
+        statuses = [each.status for each in process.net_connections("tcp")]
+        listening = statuses.count(psutil.CONN_LISTEN)
+        assert listening == (len(cpus) if server.reuseport else 1)
 
 
 def test_the_canonical_seven_are_there():

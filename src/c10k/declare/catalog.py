@@ -43,6 +43,9 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     build: tuple[str, ...] = ()
     start: tuple[str, ...] = ()
     prefers: str = msgspec.field(default="", name="python")
+    free_threaded: bool = False
+    glibc: Specified = ""
+    reuseport: bool = False
 
 
 class _Tool(msgspec.Struct):
@@ -107,7 +110,8 @@ def _server(path: Path, document: _Document) -> Server:
 
 def _check_specifiers(path: Path, server: Server) -> None:
     ranges = {f"tool.c10k.notes[{n}].python": each.python for n, each in enumerate(server.notes)}
-    for key, written in {"requires-python": server.requires_python, **ranges}.items():
+    ranges |= {"requires-python": server.requires_python, "tool.c10k.glibc": server.glibc}
+    for key, written in ranges.items():
         try:
             SpecifierSet(written)
         except InvalidSpecifier:

@@ -88,9 +88,12 @@ def backlog(listener: socket.socket) -> Backlog | None:
 
 
 def listen_for(server: Server, bind: str) -> list[socket.socket]:
-    """One listening socket, or with reuseport one for each process, all on the same address."""
+    """One listening socket, or with reuseport one for each process, all on the same address.
+
+    Its address is shared for a server that opens more sockets on it by itself, too.
+    """
     if server.sharing != "reuseport":
-        return [listen(bind)]
+        return [listen(bind, shared=server.reuseport)]
     first = listen(bind, shared=True)
     listeners = [first]
     try:

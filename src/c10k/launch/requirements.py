@@ -1,7 +1,9 @@
 """What a server needs: what of it is installed for this interpreter, and what is missing."""
 
+import platform
 import shutil
 import sys
+import sysconfig
 from importlib import metadata
 
 from packaging.requirements import Requirement
@@ -16,14 +18,18 @@ _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → De
 def why_not_runnable(server: Server) -> str:
     """Why this server cannot run on this interpreter, with what to do; "" when it can."""
     here = "{}.{}.{}".format(*sys.version_info[:3])
-    if not SpecifierSet(server.requires_python).contains(here, prereleases=True):
-        return f"needs Python {server.requires_python}; this is {here}"
+    fits = SpecifierSet(server.requires_python).contains(here, prereleases=True)
+    if not fits or (server.free_threaded and not sysconfig.get_config_var("Py_GIL_DISABLED")):
+        kind = "free-threaded Python" if server.free_threaded else "Python"
+        return f"needs {kind} {server.requires_python}; this is {here}"
     for dependency in map(Requirement, server.dependencies):
         if dependency.marker and not dependency.marker.evaluate():
             continue
         try:
             installed = metadata.version(dependency.name)
         except metadata.PackageNotFoundError:
+            if reason := wrong_libc(server):
+                return reason
             state = "is not installed"
         else:
             if dependency.specifier.contains(installed, prereleases=True):
@@ -36,6 +42,14 @@ def why_not_runnable(server: Server) -> str:
             package = _PACKAGES.get(words[0], words[0])
             return f"no {what}: {words[0]} is not on PATH (apt-get install {package})"
     return ""
+
+
+def wrong_libc(server: Server) -> str:
+    """Why the packages that a server needs cannot be installed on this C library, or ""."""
+    library, version = platform.libc_ver()
+    if library != "glibc" or SpecifierSet(server.glibc).contains(version):
+        return ""
+    return f"needs glibc {server.glibc}; this is {version}"
 
 
 def distributions(server: Server) -> set[str]:

@@ -90,6 +90,8 @@ def _environment(server: Server) -> Path:
     python = folder / "bin" / "python"
     if python.exists():
         return python
+    if reason := requirements.wrong_libc(server):
+        raise CannotRun(reason)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="making-") as scratch:

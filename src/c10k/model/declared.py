@@ -60,6 +60,9 @@ class Server(Struct, frozen=True):
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
     prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
+    free_threaded: bool = False  # whether its packages need an interpreter without the GIL
+    glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
+    reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
     interpreter: str = ""  # what that is called in the server's name, after an @
     isolated: bool = False  # whether it has an environment of its own
