@@ -25,8 +25,11 @@ from c10k.judge import figures, judge
 from c10k.model import Measurement, Row
 from c10k.render import columns, html, markdown, pictures, verdicts
 from c10k.render.numbers import UNKNOWN, significant
+from c10k.render.sentences import footers
 from c10k.render.sentences import heading as table_heading
+from c10k.render.table import by_interpreter
 from c10k.run import store
+from c10k.text import on_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
@@ -90,6 +93,22 @@ def headline(path: Path) -> str:
     notes = [f"- {line}" for line in judged.warnings]
     found = grid(("server", *cells, size), rows, "l" + "r" * (len(cells) + 1))
     return "\n".join([f"{table_heading(judged)}.", "", *notes, "", found])
+
+
+def interpreters(path: Path) -> str:
+    """What each interpreter of a session is, and each server's figures on them side by side."""
+    judged = judge(store.load(path))
+    called = {
+        row.interpreter: on_interpreter(row.python, row.build, row.gil)
+        for row in judged.rows
+        if row.interpreter and row.python
+    }
+    parts = [f"{table_heading(judged)}.", "", *(f"- {line}" for line in judged.warnings)]
+    parts += [f"- {label}: Python {words}" for label, words in called.items()]
+    for each in by_interpreter(judged):
+        parts += ["", f"{each.title}.", "", markdown.grid(each).rstrip()]
+    parts += ["", *(line for line in footers(judged) if line.startswith("Without the lock"))]
+    return "\n".join(parts) + "\n"
 
 
 def source(path: Path) -> str:
@@ -328,6 +347,7 @@ KINDS = {
     "cluster": through_dask,
     "table": table,
     "headline": headline,
+    "interpreters": interpreters,
     "source": source,
     "cost": cost,
     "claims": claimed,

@@ -54,7 +54,7 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     found = [
         _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
     ]
-    found += [_ladder(judged), *_by_interpreter(judged)]
+    found += [_ladder(judged), *by_interpreter(judged)]
     found += [_memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
@@ -124,7 +124,7 @@ def _ladder(judged: Judged) -> Table:
     )
 
 
-def _by_interpreter(judged: Judged) -> list[Table]:
+def by_interpreter(judged: Judged) -> list[Table]:
     """A table for each load: a server per line, the figures on each interpreter side by side."""
     shown = [row for row in rows(judged) if row.interpreter and row.server != judged.control]
     labels = list(dict.fromkeys(row.interpreter for row in judged.rows if row.interpreter))
