@@ -17,7 +17,7 @@ from nonsense import TEXT, fuzzed
 
 from c10k import claims, cli, launch, machine
 from c10k.declare import catalog
-from c10k.launch import keeper, runtime
+from c10k.launch import interpreter, keeper, runtime
 from c10k.model import Conformance, Outcome, Runtime
 from c10k.render import html
 from c10k.run import cluster, session
@@ -175,6 +175,8 @@ def nothing_starts(somewhere):
         patch.setattr("c10k.launch.start", start)
         patch.setattr("c10k.machine.environment", lambda *_: HEADS[0]["environment"])
         patch.setattr("c10k.machine.doctor", lambda: machine.findings(machine.Facts()))
+        here = interpreter.here()
+        patch.setattr(interpreter, "find", {"default": here, "3.13": here}.get)
         patch.setattr(runtime, "prepare", lambda server: Runtime(sys.executable, "3.11"))
         patch.setattr(session, "run", run)
         yield

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -114,12 +115,20 @@ def own_build() -> tuple[str, ...]:
     )
 
 
+def here() -> Interpreter:
+    """The interpreter that runs this, as it is before anything is imported."""
+    gil = not sysconfig.get_config_var("Py_GIL_DISABLED")
+    return Interpreter(sys.executable, platform.python_version(), gil, own_build(), {})
+
+
 def find(request: str) -> Interpreter | None:
     """An interpreter on this machine, or None.
 
     request: a path; `default`, the one that runs this; `optimised`, one that was built with
     profile-guided optimisation; or what uv understands: 3.13, 3.14t, python3.14t, >=3.12.
     """
+    if request == DEFAULT:
+        return here()
     if request == OPTIMISED:
         return find_optimised()
     try:
@@ -172,8 +181,6 @@ def _installed() -> Iterator[Interpreter]:
 
 def _path_of(request: str) -> str:
     """The path of the interpreter that a request names. Raises CannotRun."""
-    if request == DEFAULT:
-        return sys.executable
     wanted = str(paths.file_of(request)) if request.startswith("~/") else request
     if "/" in wanted:
         return wanted

@@ -136,7 +136,7 @@ def _interpreter(server: Server) -> Interpreter:
     elif server.prefers and (preferred := interpreter.find(server.prefers)):
         found = preferred
     elif wanted.contains(platform.python_version(), prereleases=True):
-        found = interpreter.look(sys.executable)
+        found = interpreter.here()
     else:
         found = interpreter.find(server.requires_python)
         if found is None:
