@@ -80,6 +80,22 @@ def test_the_table_has_a_column_group_for_each_interpreter():
     assert "3.13.5 PGO LTO, no GIL" in markdown.render(judged)
 
 
+@pytest.mark.parametrize(
+    ("busy", "sign"),
+    [("3.13t", "≥ "), ("3.13", "≤ "), ("", ""), ("3.13 3.13t", "~ ")],
+)
+def test_a_ratio_of_bounds_is_a_bound(busy, sign):
+    """A rate that the client limited is at least that; below the line it makes a ratio smaller."""
+
+    def measure(trial):
+        limited = trial.server.partition("@")[2] in busy.split()
+        return replace(measured(trial), client_cpu_share=0.99 if limited else 0.5)
+
+    judged = judge(session(measure))
+    shown = next(each for each in table.tables(judged) if each.title.endswith("100 clients"))
+    assert {line.cells[-1][:2].strip("0123456789.") for line in shown.lines} == {sign}
+
+
 def test_one_interpreter_has_no_such_table():
     alone = made.session(["alpha@3.13", "beta@3.13"])
     assert not any("By interpreter" in each.title for each in table.tables(judge(alone)))

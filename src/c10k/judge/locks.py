@@ -21,7 +21,7 @@ def compared(rows: Sequence[Row], cells: Mapping[Cell, Sequence[Measurement]]) -
     """
     with_lock = {_pair(row): row for row in rows if row.gil and _LOCK not in row.build}
     return [
-        replace(row, without_lock=_ratio(row, other, cells))
+        replace(row, without_lock=_ratio(row, other, cells), with_lock=other.server)
         if row.gil is False and (other := with_lock.get(_pair(row)))
         else row
         for row in rows

@@ -137,6 +137,7 @@ class Row(Struct, frozen=True):
     verdict: Verdict | None = None  # against the reference
     # of the primary figure to the same server's on a like interpreter that has its lock
     without_lock: Ratio | None = None
+    with_lock: str = ""  # the server that ratio is to
     rank: int | None = None  # the best that the evidence leaves open
     rank_worst: int | None = None  # the worst that it leaves open
     cpu_over_floor: float | None = None  # server CPU time per message, divided by the C floor's

@@ -115,9 +115,14 @@ def is_uneven(row: Row) -> bool:
     return row.load.facts.closed_loop and row.fairness is not None and row.fairness.median < FAIR
 
 
+def bound_of(row: Row, key: str) -> str:
+    """The sign of a figure that something other than the server limited; "" for others."""
+    return row.load.facts.bounds.get(key, "") if row.bound else ""
+
+
 def marked(row: Row, key: str, text: str) -> str:
     """A figure's text with the sign of a bound, in brackets when it is not compared."""
-    sign = row.load.facts.bounds.get(key, "") if row.bound else ""
+    sign = bound_of(row, key)
     text = text if (sign, text) == ("≤ ", "0") else sign + text  # nothing is less than 0
     return text if stands(row) else f"({text})"
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from ..model import Measurement, Trial
 from ..text import plain
-from .numbers import significant
+from .numbers import client_count, significant
 
 
 class Lines:
@@ -82,7 +82,7 @@ def outcome(measurement: Measurement) -> str:
 def describe(trial: Trial, blocks: int) -> str:
     """A trial in a few words."""
     return (
-        f"{trial.server}, {trial.load.clients:,} clients, {trial.load.label}, "
+        f"{trial.server}, {client_count(trial.load.clients)}, {trial.load.label}, "
         f"block {trial.block + 1} of {blocks}"
     )
 

@@ -185,7 +185,8 @@ def _about_the_lock(judged: Judged) -> tuple[str, ...]:
     return (
         "Without the lock: the ratio of the first figure to the same server's on the build that "
         "differs in the lock only, within blocks, with its 95 % interval (not corrected for the "
-        "number of rows).",
+        "number of rows). ≥ and ≤: one of the two figures is a bound, and so is the ratio; ~: both "
+        "are, and it says little.",
     )
 
 

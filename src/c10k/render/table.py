@@ -13,7 +13,7 @@ from typing import Literal
 from msgspec import Struct
 
 from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
-from .columns import Column, column_titled, columns, figure, rows
+from .columns import Column, bound_of, column_titled, columns, figure, rows
 from .numbers import SHOWN, UNKNOWN, client_count, ratio, significant
 
 
@@ -141,14 +141,25 @@ def _side_by_side(load: Load, labels: Sequence[str], shown: Sequence[Row]) -> Ta
     for contender in dict.fromkeys(row.contender for row in shown):
         on = [cells.get((contender, label)) for label in labels]
         figures = [_on(row, key) for row in on for key in keys]
-        effect = next((row.without_lock for row in on if row and row.without_lock), None)
-        lines.append(Line((contender, *figures, ratio(effect))))
+        lines.append(Line((contender, *figures, _without_lock([row for row in on if row]))))
     headings = [(f"{label} {SHOWN[key].heading}", True) for label in labels for key in keys]
     return Table(
         f"By interpreter: {load.label}, {client_count(load.clients)}",
         (("server", False), *headings, ("without the lock", False)),
         tuple(lines),
     )
+
+
+def _without_lock(on: Sequence[Row]) -> str:
+    """The ratio without the lock to with it; a sign where one of the two figures is a bound."""
+    by_name = {row.server: row for row in on}
+    for row in on:
+        if row.without_lock and (other := by_name.get(row.with_lock)):
+            signs = [bound_of(each, row.load.facts.primary) for each in (row, other)]
+            turned = {"≥ ": "≤ ", "≤ ": "≥ "}.get(signs[1], signs[1])
+            sign = "~ " if all(signs) else signs[0] or turned
+            return sign + ratio(row.without_lock)
+    return UNKNOWN
 
 
 def _on(row: Row | None, key: str) -> str:

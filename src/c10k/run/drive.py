@@ -34,7 +34,7 @@ from .worker_plans import WorkerPlan
 
 _GRACE_S = 10.0  # for the start of workers, and for late events of saturated workers
 LOOK_S = 1.0  # how often the server and the free memory are checked
-QUEUE_LOOK_S = 0.1  # storm, churn: how often the accept queue is read, with one system call
+QUEUE_LOOK_S = 0.25  # storm, churn: how often the accept queue is read, with one system call
 
 ROUND_TRIPS = 20  # a slice lasts at least this many round trips
 WAITS = 2  # and at least this many times the last client's wait for its first echo
