@@ -214,10 +214,13 @@ def send(client: socket.socket, work: str, milliseconds: int) -> None:
 
 
 def receive(client: socket.socket) -> None:
-    """The echo that says a request is done."""
+    """The echo that says a request is done. Raises RuntimeError when the server is gone."""
     answer = b""
     while not answer.endswith(b"\n"):
-        answer += client.recv(64)
+        part = client.recv(64)
+        if not part:
+            raise RuntimeError("the server ended before it answered")
+        answer += part
 
 
 def unit(program: str, *arguments: object, python: str = sys.executable) -> str:

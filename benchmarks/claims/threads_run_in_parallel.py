@@ -2,6 +2,7 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from _loading import WORKING, ask, called, cores, on, serving, shuffled
@@ -59,29 +60,34 @@ def measure(setting):
 
 
 def rate(running, work, seconds):
-    """Answers per second that all clients got together, and how many cores the server used."""
-    answers, begin = [], threading.Barrier(CLIENTS)
+    """Answers per second that all clients got together, and how many cores the server used.
 
-    def asking():
-        with running.connect() as client:
-            ask(client, work, WORK_MS)
-            begin.wait()
-            start, count = time.perf_counter(), 0
-            while (now := time.perf_counter()) < start + seconds:
+    Raises RuntimeError when the server leaves a client without its answer.
+    """
+    begin = threading.Barrier(CLIENTS)
+
+    def asking(_):
+        try:
+            with running.connect() as client:
                 ask(client, work, WORK_MS)
-                count += 1
-            answers.append(count / (now - start))
+                begin.wait()
+                start, count = time.perf_counter(), 0
+                while (now := time.perf_counter()) < start + seconds:
+                    ask(client, work, WORK_MS)
+                    count += 1
+            return count / (now - start)
+        except BaseException:
+            begin.abort()  # else the others would wait for this client
+            raise
 
-    clients = [threading.Thread(target=asking) for _ in range(CLIENTS)]
     used_ns, began = processes.cpu_ns(running.pid) or 0, time.perf_counter()
-    for client in clients:
-        client.start()
-    for client in clients:
-        client.join()
+    try:
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            answers = list(clients.map(asking, range(CLIENTS)))
+    except (OSError, RuntimeError):
+        raise RuntimeError("the server left a client without its answer") from None
     elapsed_s = time.perf_counter() - began
     used_ns = (processes.cpu_ns(running.pid) or 0) - used_ns
-    if len(answers) < CLIENTS:
-        raise RuntimeError(f"{CLIENTS - len(answers)} of {CLIENTS} clients lost their connection")
     return sum(answers), used_ns / 1e9 / elapsed_s
 
 

@@ -4,12 +4,16 @@ what its words say. Timings are not asserted; what came before what is."""
 import importlib.util
 import json
 import math
+import os
 import runpy
 import select
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from unittest import mock
 
 import made
@@ -327,6 +331,26 @@ def test_parallel_is_decided_by_the_speedup():
         },
     )
     assert list(found.values()) == ["refuted", "refuted", "supported", "supported"]
+
+
+def test_clients_of_a_server_that_ends_end_as_well():
+    """They read nothing for ever, and kept a core busy after the command had been interrupted."""
+    claim = claims.read(KNOWN["threads_run_in_parallel"])
+    ends = []
+
+    def connect():
+        mine, theirs = socket.socketpair()
+        (ends.append if len(ends) < 2 else socket.socket.close)(theirs)  # two wait for the others
+        mine.settimeout(5)
+        return mine
+
+    gone = SimpleNamespace(connect=connect, pid=os.getpid())
+    before = threading.active_count()
+    with pytest.raises(RuntimeError, match="left a client without its answer"):
+        claim.rate(gone, "hold", 0.1)
+    assert threading.active_count() == before
+    for end in ends:
+        end.close()
 
 
 EVENT, THREADS = "asyncio_streams", "threads_sockets"
