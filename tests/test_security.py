@@ -268,6 +268,15 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     ]
     own = choosing.choose(["threads_sockets", "@floor"], catalog.known().servers)
     assert choosing.untrusted_commands(own) == []
+    assert choosing.untrusted_commands(choosing.on_each(own, ["3.13", "3.13t"])) == []
+    moved = choosing.on_each(own, [sys.executable])
+    (said,) = choosing.untrusted_commands(moved)
+    assert said.startswith("threads_sockets: install; ")
+    assert said.endswith(" servers/threads_sockets.py")
+    (said,) = choosing.untrusted_commands(
+        choosing.choose(["trio_streams@trio==0.24"], catalog.known().servers)
+    )
+    assert said.startswith("trio_streams@trio==0.24: install trio==0.24; ")
 
 
 @pytest.mark.parametrize("word", ["{0.__class__}", "{here.parent}", "{", "{x}", "{}", "%s"])

@@ -244,13 +244,24 @@ def untrusted_commands(servers: Iterable[Server]) -> list[str]:
 
     A session's plan may name any program as a server: whoever resumes it must see what would run.
     """
-    here = {server.path: _commands(server) for server in known().servers}
-    found = {server: _commands(server) for server in servers}
+    here = {server.path: server for server in known().servers}
     return [
-        f"{server.name}: {'; '.join(commands)}"
-        for server, commands in found.items()
-        if commands != here.get(server.path)
+        f"{server.name}: {'; '.join(_commands(server))}"
+        for server in servers
+        if not _as_known(server, here.get(server.path))
     ]
+
+
+def _as_known(server: Server, known: Server | None) -> bool:
+    """Whether nothing is run for it but the known server, on an interpreter of this machine."""
+    if known is None or server.python.startswith(_A_PATH):
+        return False
+    own = replace(server, dependencies=known.dependencies) if not server.isolated else server
+    return (own.dependencies, own.build, own.start) == (
+        known.dependencies,
+        known.build,
+        known.start,
+    )
 
 
 def _commands(server: Server) -> list[str]:

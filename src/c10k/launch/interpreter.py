@@ -184,7 +184,7 @@ def _path_of(request: str) -> str:
     wanted = str(paths.file_of(request)) if request.startswith("~/") else request
     if "/" in wanted:
         return wanted
-    return run(["uv", "--no-config", "python", "find", "--system", wanted]).strip()
+    return run(["uv", "--no-config", "python", "find", "--system", "--", wanted]).strip()
 
 
 def run(words: list[str]) -> str:
