@@ -101,6 +101,15 @@ def test_an_option_beyond_the_models_bounds_is_named(option, says):
     assert str(error.value) == says
 
 
+def test_a_workload_names_the_interpreters_that_it_runs_on():
+    """Each once, in the order given; a word that names none is said with the key."""
+    words = 'python = ["default", "3.13t", "default"]\n'
+    found = workload.parse(words + GOOD, "w.toml")
+    assert found.python == ("default", "3.13t")
+    with pytest.raises(WorkloadError, match="python: 'newest' is not an interpreter; write a"):
+        workload.parse('python = ["newest"]\n' + GOOD, "w.toml")
+
+
 @pytest.mark.parametrize("cores", ["2", '"all"', "0"])
 def test_a_workload_says_how_many_cores_its_servers_have(cores):
     """A number, or all; an option is stronger, and 0 is what holds without either."""

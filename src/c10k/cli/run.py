@@ -179,9 +179,7 @@ def _contenders(chosen: Workload, options: Options) -> tuple[Server, ...]:
         found = choosing.isolated(found)
     for word in words.split(options.python):
         if not choosing.is_interpreter(word):
-            raise UserError(
-                f"--python {word}: write a version (3.14t), a path, default or optimised"
-            )
+            raise UserError(f"--python {word}: {choosing.INTERPRETERS}")
         if interpreter.find(word) is None:
             raise UserError(f"--python {word}: {interpreter.missing(word)}")
     if options.scheduler and (chosen.python or any(server.isolated for server in found)):

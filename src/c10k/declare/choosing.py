@@ -20,6 +20,7 @@ _MOST_CHARACTERS = 150  # of a name with overrides: suffixes such as -x8 still f
 _COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
 # An interpreter by its version, or by one of two words; see launch.interpreter.find().
 _INTERPRETER = re.compile(r"(?:(?:python|pypy)?\d+(?:\.\d+)*t?|default|optimised)")
+INTERPRETERS = "write a version (3.14t), a path, default or optimised"
 _A_PATH = ("/", "~/", "./", "../")  # how the path of an interpreter begins
 
 
@@ -173,10 +174,7 @@ def on_each(servers: Iterable[Server], pythons: Sequence[str]) -> tuple[Server, 
     labels = _labels(pythons)
     for word in pythons:
         if word not in labels:
-            raise CatalogError(
-                f"{word!r} is not an interpreter; write a version (3.14t), a path, default or "
-                "optimised"
-            )
+            raise CatalogError(f"{word!r} is not an interpreter; {INTERPRETERS}")
     found: dict[str, Server] = {}
     for server in servers:
         fixed = server.start or server.python

@@ -15,7 +15,7 @@ import msgspec
 from .. import model
 from ..errors import UserError
 from ..model import Load, Search, Sharing, Workload
-from . import toml, values
+from . import choosing, toml, values
 
 MOST_LOADS = 1000
 P99_MESSAGES = 10_000  # that leave 100 beyond a p99
@@ -111,6 +111,9 @@ def _workload(name: str, document: _Document) -> Workload:
             raise WorkloadError(f"load: more than {MOST_LOADS} loads")
     if len(set(loads)) != len(loads):
         raise WorkloadError("load: the same load is declared twice")
+    for word in document.python:
+        if not choosing.is_interpreter(word):
+            raise WorkloadError(f"python: {word!r} is not an interpreter; {choosing.INTERPRETERS}")
     search = document.search and _search(document.search, loads)
     if search:
         loads = [msgspec.structs.replace(loads[0], clients=search.least)]
