@@ -80,8 +80,9 @@ def test_a_server_writes_in_its_own_folder_alone(tmp_path):
 
 
 OWNER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored
 from c10k import launch; from c10k.declare import catalog; from c10k.launch import keeper
 running = launch.start(catalog.read(Path(sys.argv[1])), Path(sys.argv[2]), bind=sys.argv[3])
 print(keeper.keeper().mark, keeper.keeper().folder, flush=True)
