@@ -193,6 +193,8 @@ def test_the_ceiling_ends_the_slice_of_a_slower_one(client, fake):
     assert result(events)["slice_s"] == 1.0 < 20 * events[1]["round_trip_ns"] / S
 
 
+@pytest.mark.once
+@pytest.mark.alone  # a round that takes very long is cut off by the clock
 @pytest.mark.parametrize("depth", [1, 3])
 def test_lock_step_is_counted_in_whole_rounds(client, fake, depth):
     """Everybody is answered when everybody has asked: messages are a multiple of the clients."""
