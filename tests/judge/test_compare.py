@@ -554,6 +554,7 @@ def test_two_servers_of_one_folder(folders):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["before0", "--"], "say which sessions are the other side"),
         (["before0"], "say which sessions are the other side"),
         (["before0", "before1", "before2", "after0"], "say which sessions are the other side"),
         (["before0", "before1", "after0"], "say which sessions are the other side"),

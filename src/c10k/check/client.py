@@ -84,7 +84,9 @@ class Client:
             except BlockingIOError:
                 return 0
             except OSError as error:
-                raise CutOff(f"{self.name} cannot send: {os_reason(error)}") from None
+                raise CutOff(
+                    f"{self.name} cannot send after {self.echoed:,} bytes: {os_reason(error)}"
+                ) from None
             self.owed += piece[:sent]
         del self.outbox[:sent]
         return sent

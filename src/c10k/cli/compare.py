@@ -82,7 +82,7 @@ def compare_(
                 "--between and --servers need two sessions; these are two servers of one session"
             )
         return _compared(compare.servers(store.load(a), *others, wanted), [], form, thresholds)
-    if against is None and len(others) != 1:
+    if (against is None and len(others) != 1) or against == []:
         raise UserError(
             "say which sessions are the other side: c10k compare A B, or A1 A2 A3 -- B1 B2 B3"
         )
