@@ -23,9 +23,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from packaging.version import Version
 
@@ -66,13 +67,12 @@ def main() -> None:
         arguments.error("--jobs: at least 1")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
-        built = [build_pair(given.version, given.jobs)]
+        pair = build_pair(given.version, given.jobs)
     except (CannotBuild, OSError) as error:
         sys.exit(f"build_interpreters: {error}")
     except KeyboardInterrupt:
         sys.exit("\nbuild_interpreters: stopped; what was whole is kept, the rest is removed")
-    for pair in built:
-        print(f"c10k run --python {' '.join(pair)}")
+    print(f"c10k run --python {' '.join(pair)}")
 
 
 def build_pair(version: str | None, jobs: int) -> list[str]:
@@ -231,7 +231,7 @@ def build(source: Path, folder: Path, called: str, flags: Iterable[str], jobs: i
     say(f"{called}: built in {(time.monotonic() - began) / 60:.0f} min")
 
 
-def run(words: list[str], folder: Path, log, tell) -> int:  # type: ignore[no-untyped-def]
+def run(words: list[str], folder: Path, log: TextIO, tell: Callable[[str], None]) -> int:
     """Runs a step in its own session; ends all of it if this is interrupted."""
     step = subprocess.Popen(
         words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,

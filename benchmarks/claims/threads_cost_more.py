@@ -50,14 +50,14 @@ def measure(setting):
     samples: dict[Sample, list[float]] = {}
     server_cpus, client_cpus = pinned()
     others = OTHERS[:1] if setting.quick else OTHERS
+    contenders = [
+        (server, called(interpreter))
+        for each in servers(THREADS, *others)
+        for interpreter in setting.interpreters
+        if (server := on(each, interpreter))
+    ]
     for clients in COUNTS:
         for block in range(setting.repetitions):
-            contenders = [
-                (server, called(interpreter))
-                for each in servers(THREADS, *others)
-                for interpreter in setting.interpreters
-                if (server := on(each, interpreter))
-            ]
             for server, where in shuffled(contenders, block):
                 setting.say(f"{server.name}, {where}, {clients:,} clients, repetition {block + 1}")
                 with serving(setting, server, server_cpus) as running, moved(client_cpus):

@@ -1,5 +1,6 @@
 """An interpreter on this machine: how it is found, and how it was built."""
 
+import functools
 import json
 import os
 import platform
@@ -131,6 +132,12 @@ def find(request: str) -> Interpreter | None:
         return here()
     if request == OPTIMISED:
         return find_optimised()
+    return _found(request, search_path())
+
+
+@functools.cache
+def _found(request: str, _search_path: str) -> Interpreter | None:
+    """Asks once for each request: every server of a session names its interpreter again."""
     try:
         return look(_path_of(request))
     except CannotRun:
