@@ -363,6 +363,9 @@ def test_the_commit_is_that_of_the_checkout(tmp_path: Path) -> None:
     clean = machine.environment(tmp_path)["suite"]
     assert len(clean["commit"]) == 40
     assert clean["modified"] is False
+    (tmp_path / "results" / "reference-mine").mkdir(parents=True)
+    (tmp_path / "results" / "reference-mine" / "trials.jsonl").write_text("")
+    assert machine.environment(tmp_path)["suite"] == clean  # the session that is being written
     (tmp_path / "server.py").write_text("")
     assert machine.environment(tmp_path)["suite"] == {**clean, "modified": True}
     (tmp_path / "inner").mkdir()

@@ -63,6 +63,24 @@ def test_limits_stand_before_numbers():
     assert "SIGKILL" not in numbers
 
 
+def test_one_line_says_what_is_alike_under_several_loads():
+    """A server that cannot run is one line and not one for each load; so is a shared note."""
+    missing = "cffi cannot be built"
+
+    def measure(trial):
+        if trial.server == "alpha":
+            return made.failed(trial, missing, "not run")
+        return made.ok(trial, notes=("imported through a shim",))
+
+    told = sentences.remarks(judge(made.session(measure=measure)))
+    assert [line for line in told if missing in line] == [
+        f"alpha, under every load, not run: {missing}"
+    ]
+    assert [line for line in told if "shim" in line] == ["beta: imported through a shim"]
+    both = sentences.remarks(judge(made.session(measure=lambda t: made.ok(t, notes=("old",)))))
+    assert "alpha, beta: old" in both
+
+
 def test_the_fastest_comes_first_and_failures_last():
     """Within a client count rows are sorted by rate; what failed stands below."""
 

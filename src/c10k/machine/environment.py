@@ -110,7 +110,10 @@ def _address_randomisation() -> str | None:
 
 
 def _commit(folder: Path) -> dict[str, Any]:
-    """The commit of the checkout whose top folder this is, and whether files differ from it."""
+    """The commit of the checkout whose top folder this is, and whether files differ from it.
+
+    Sessions in results/ do not count: no trial runs them, and one of them is being written.
+    """
 
     def git(*words: str) -> str:
         # Without a lock on the index, somebody's own git commands there do not fail.
@@ -121,7 +124,7 @@ def _commit(folder: Path) -> dict[str, Any]:
 
     try:
         if Path(git("rev-parse", "--show-toplevel")).resolve() == folder.resolve():
-            changed = git("status", "--porcelain")
+            changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
             return {"commit": git("rev-parse", "HEAD"), "modified": bool(changed)}
     except (OSError, subprocess.SubprocessError):
         pass

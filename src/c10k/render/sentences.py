@@ -53,25 +53,36 @@ def remarks(judged: Judged) -> tuple[str, ...]:
     A remark that applies to several rows is printed once for all of them.
     """
     shown = rows(judged)
-    noted = dict.fromkeys((row.server, note) for row in judged.rows for note in row.notes)
+    noted: dict[str, dict[str, None]] = {}  # note → servers, each once
+    for row in judged.rows:
+        for note in row.notes:
+            noted.setdefault(note, {})[row.server] = None
     return (
         *judged.warnings,
         *_reasons(shown),
         *(said for remark in _REMARKS if (said := remark(shown))),
-        *(f"{server}: {note}" for server, note in noted),
+        *(f"{', '.join(servers)}: {note}" for note, servers in noted.items()),
     )
 
 
 def _reasons(shown: Sequence[Row]) -> list[str]:
     """Why rows failed, could not run or were gated, and how many of their blocks are good."""
-    alike: dict[tuple[str, str], list[str]] = {}
+    alike: dict[tuple[str, str, str], list[str]] = {}
     for row in shown:
         if row.reason:
             what = "gated" if row.status == "ok" else row.status
             good = f", {good_blocks(row)} good" if row.status != "not run" else ""
-            where = f"{client_count(row.clients)}, {row.load.label}, {what}{good}"
-            alike.setdefault((where, row.reason), []).append(row.server)
-    return [f"{', '.join(servers)}, {where}: {why}" for (where, why), servers in alike.items()]
+            where = f"{client_count(row.clients)}, {row.load.label}"
+            alike.setdefault((where, what + good, row.reason), []).append(row.server)
+    everywhere: dict[tuple[str, str, str], list[str]] = {}
+    for (where, ended, why), servers in alike.items():
+        everywhere.setdefault((", ".join(servers), ended, why), []).append(where)
+    loads = len({row.load for row in shown})
+    return [
+        f"{named}, {'under every load' if len(under) == loads > 1 else '; '.join(under)}, "
+        f"{ended}: {why}"
+        for (named, ended, why), under in everywhere.items()
+    ]
 
 
 def _listed(rows: Sequence[Row], what: Callable[[Row], str] = lambda row: "") -> str:

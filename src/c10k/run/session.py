@@ -6,6 +6,7 @@ process is left running.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import groupby
 
 from msgspec.structs import replace
 
@@ -29,31 +30,37 @@ def run(
 ) -> None:
     """Runs every trial of the plan that done does not contain.
 
-    A disturbed trial is repeated, and each attempt is stored. At the end of the plan, more is
-    called with all measurements and returns further trials, again and again until it returns
-    none. before is called with each trial before an attempt, after with each measurement.
+    A disturbed trial is repeated at the end of its block, because what disturbed it may last for
+    minutes; each attempt is stored. At the end of the plan, more is called with all
+    measurements and returns further trials, again and again until it returns none. before is
+    called with each trial before an attempt, after with each measurement.
     """
     last = plan.workload.repeats  # the number of the last attempt that is allowed
     measured = list(done)
     attempts = {each.trial.key: _next_attempt(each, last) for each in measured}
+
+    def attempted(trial: Trial) -> None:
+        before(trial)
+        try:
+            with writer.measuring():
+                measurement = execute(trial)
+        except Refusal as refusal:
+            measurement = Measurement(trial, refusal.status, str(refusal))
+        measurement = replace(
+            measurement, attempt=attempts.get(trial.key, 0), gates=gates.gates(measurement)
+        )
+        writer.append(measurement)
+        measured.append(measurement)
+        attempts[trial.key] = _next_attempt(measurement, last)
+        after(measurement)
+
     queue: Iterable[Trial] = plan.trials
     while queue:
-        for trial in queue:
-            attempt = attempts.get(trial.key, 0)
-            while attempt <= last:
-                before(trial)
-                try:
-                    with writer.measuring():
-                        measurement = execute(trial)
-                except Refusal as refusal:
-                    measurement = Measurement(trial, refusal.status, str(refusal))
-                rejected = gates.gates(measurement)
-                measurement = replace(measurement, attempt=attempt, gates=rejected)
-                writer.append(measurement)
-                measured.append(measurement)
-                after(measurement)
-                attempt = _next_attempt(measurement, last)
-            attempts[trial.key] = attempt
+        for _, block in groupby(queue, lambda trial: trial.block):
+            left = list(block)
+            while left := [trial for trial in left if attempts.get(trial.key, 0) <= last]:
+                for trial in left:
+                    attempted(trial)
         queue = more(measured)
 
 
