@@ -1,8 +1,8 @@
 """Writes what README and docs quote: tables from the reference sessions, a server's source.
 
 A quoted part is between `<!-- KIND: PATH -->` and `<!-- end -->`; none of its figures is typed
-by hand. The headline session is also published as a page and as a picture. These carry the
-digest of the session that they were made from, and are stale when the session has another.
+by hand. The headline session is also published as a page and as a picture, and that of the
+interpreters as a picture. These carry the digest of the session that they were made from, and are stale when the session has another.
 
   python tools/refresh_docs.py           writes all of them again
   python tools/refresh_docs.py --check   changes nothing; exits with 1 when one is stale
@@ -37,6 +37,7 @@ import tables as instrument  # noqa: E402 - it renders the results of benchmarks
 from tables import grid  # noqa: E402
 
 HEADLINE = ROOT / "results" / "reference-c10k"
+INTERPRETERS = ROOT / "results" / "reference-interpreters"
 CLAIMS = ROOT / "results" / "reference-claims"
 Cell = Callable[[Row], str]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
@@ -374,11 +375,15 @@ def page(path: Path) -> str:
     return html.render([html.PageSession(path.name, session, judge(session))], (), outcomes)
 
 
-def picture(path: Path) -> str:
-    """Throughput over the clients, as a picture that does not rely on the page's colours."""
-    session = store.load(path)
-    svg = pictures.pictures(session, judge(session))[0].svg
-    return svg.replace("currentColor", "#333").replace("transparent", "white")
+def picture(name: str) -> Callable[[Path], str]:
+    """Makes a session's picture of that name so that it does not rely on the page's colours."""
+
+    def drawn(path: Path) -> str:
+        session = store.load(path)
+        found = {each.name: each.svg for each in pictures.pictures(session, judge(session))}
+        return found[name].replace("currentColor", "#333").replace("transparent", "white")
+
+    return drawn
 
 
 def made_of(target: Path, session: Path) -> bool:
@@ -388,7 +393,8 @@ def made_of(target: Path, session: Path) -> bool:
 
 PUBLISHED = {
     ROOT / "docs" / "c10k.html": (page, HEADLINE),
-    ROOT / "docs" / "c10k.svg": (picture, HEADLINE),
+    ROOT / "docs" / "c10k.svg": (picture("throughput"), HEADLINE),
+    ROOT / "docs" / "free-threading.svg": (picture("interpreters"), INTERPRETERS),
 }
 
 
