@@ -2,7 +2,8 @@
 
 A quoted part is between `<!-- KIND: PATH -->` and `<!-- end -->`; none of its figures is typed
 by hand. The headline session is also published as a page and as a picture, and that of the
-interpreters as a picture. These carry the digest of the session that they were made from, and are stale when the session has another.
+interpreters as a picture. These carry the digest of the session that they were made from, and
+are stale when the session has another.
 
   python tools/refresh_docs.py           writes all of them again
   python tools/refresh_docs.py --check   changes nothing; exits with 1 when one is stale

@@ -17,7 +17,7 @@ from c10k import claims
 from c10k.histograms import intervals
 from c10k.judge import judge
 from c10k.model import ClaimsHead, Latency, Outcome
-from c10k.render import html, numbers, pictures
+from c10k.render import html, looks, numbers, pictures
 from c10k.run import store
 
 pytestmark = pytest.mark.once
@@ -94,11 +94,11 @@ def test_the_verdict_says_what_the_ranks_say():
 
 def test_a_framework_looks_the_same_everywhere():
     """One colour and one marker each, whatever else is on the page; no two alike."""
-    few, many = pictures.looks(["trio"]), pictures.looks(["trio", "zeta", "alpha"])
+    few, many = looks.looks(["trio"]), looks.looks(["trio", "zeta", "alpha"])
     assert few["trio"] == many["trio"]
-    known = [pictures.looks([])[name] for name in pictures.KNOWN]
+    known = [looks.looks([])[name] for name in looks.KNOWN]
     assert len({(look.colour, look.shape) for look in known}) == len(known)
-    fifty = pictures.looks([f"f{i}" for i in range(50)])
+    fifty = looks.looks([f"f{i}" for i in range(50)])
     assert len({(look.colour, look.shape) for look in fifty.values()}) == len(fifty)
 
 
@@ -273,7 +273,7 @@ def test_verdicts_on_claims_stand_on_the_page_with_their_evidence(tmp_path):
 
 def test_families_are_named_as_files_are():
     """asyncio_streams and its copies are asyncio."""
-    assert [pictures.family(n) for n in ("asyncio_streams", "trio-x6", "c")] == [
+    assert [looks.family(n) for n in ("asyncio_streams", "trio-x6", "c")] == [
         "asyncio", "trio", "c",
     ]  # fmt: skip
     assert numbers.UNKNOWN == "–"

@@ -1,6 +1,5 @@
 """c10k claims: the experiments that test the talk's claims."""
 
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -123,7 +122,7 @@ def _interpreters(asked: Sequence[str]) -> list[Interpreter]:
     for word in (interpreter.DEFAULT, *asked):
         if (one := interpreter.find(word)) is None:
             raise UserError(f"--python {word}: {interpreter.missing(word)}")
-        found.setdefault(os.path.realpath(one.path), one)
+        found.setdefault(one.program, one)
     return list(found.values())
 
 

@@ -70,6 +70,11 @@ class Interpreter(NamedTuple):
     versions: dict[str, str]  # of the distributions that were asked for
 
     @property
+    def program(self) -> str:
+        """The file that is executed: two names of one interpreter have the same."""
+        return os.path.realpath(self.path)
+
+    @property
     def optimised(self) -> bool:
         return PGO in self.build
 

@@ -16,6 +16,7 @@ from msgspec import Struct
 from ..model import Judged, Row, Session, Spread
 from ..text import entries, plain
 from . import columns, numbers, pictures, sentences, table, verdicts
+from .looks import family, looks
 
 
 class PageSession(Struct, frozen=True):
@@ -45,14 +46,14 @@ def render(
         for server in each.session.plan.servers
         if server.name != each.judged.control
     }
-    styles = pictures.looks(sorted({pictures.family(name) for name in servers}))
+    styles = looks(sorted({family(name) for name in servers}))
     described = {
         name: {
-            "framework": pictures.family(name),
+            "framework": family(name),
             "model": server.model,
             "tier": server.tier,
-            "colour": styles[pictures.family(name)].colour,
-            "shape": styles[pictures.family(name)].shape,
+            "colour": styles[family(name)].colour,
+            "shape": styles[family(name)].shape,
         }
         for name, server in servers.items()
     }

@@ -13,12 +13,10 @@ from msgspec import Struct
 from ..model import Judged, Row, Spread
 from ..text import plain
 from .columns import stands
+from .looks import AXIS, COLOURS, INK, SHAPES
 from .numbers import SHOWN, client_count, significant
 
 _WIDTH, _STEP = 150, 22
-_INK = "currentColor"
-_COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9")
-_SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "cross")
 
 
 class Panel(Struct, frozen=True):
@@ -105,11 +103,7 @@ def _chart(
 ) -> Any:
     import altair as alt  # late: slow to import
 
-    ink: dict[str, Any] = {
-        "labelColor": _INK, "titleColor": _INK, "tickColor": _INK, "domainColor": _INK,
-        "gridColor": _INK, "gridOpacity": 0.15, "labelFontSize": 11, "titleFontSize": 12,
-        "labelLimit": 200,
-    }  # fmt: skip
+    ink = {**AXIS, "labelFontSize": 11, "labelLimit": 200}
     scale = (
         alt.Scale(domain=[0, 1])
         if panel.from_zero
@@ -125,9 +119,9 @@ def _chart(
         axis=alt.Axis(title=None, labels=first, ticks=False, grid=True, **ink),
     )  # fmt: skip
     domain = list(map(plain, labels))
-    ranges = {"colour": _COLOURS[: len(domain)], "shape": _SHAPES[: len(domain)]}
+    ranges = {"colour": COLOURS[: len(domain)], "shape": SHAPES[: len(domain)]}
     legend = (
-        alt.Legend(title=None, orient="top", labelColor=_INK, labelFontSize=12, symbolOpacity=1)
+        alt.Legend(title=None, orient="top", labelColor=INK, labelFontSize=12, symbolOpacity=1)
         if first
         else None
     )
@@ -147,5 +141,5 @@ def _chart(
             across, down, colour, shape, opacity=pale, description="says:N"
         ),
     ]
-    title = alt.Title(panel.title, color=_INK, fontSize=13)
+    title = alt.Title(panel.title, color=INK, fontSize=13)
     return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(_STEP), title=title)

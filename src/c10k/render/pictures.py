@@ -20,28 +20,12 @@ from ..model import KINDS, Judged, Kind, Load, Measurement, Row, Session, Spread
 from ..text import plain
 from . import panels
 from .columns import stands
+from .looks import AXIS, family, looks
 from .numbers import significant
 
-# Okabe & Ito's colours, which colour-blind readers can tell apart, and Vega's shapes
-COLOURS = (
-    "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#8f7f00", "#7f7f7f",
-)  # fmt: skip
-SHAPES = (
-    "circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "triangle-right",
-    "triangle-left",
-)  # fmt: skip
-KNOWN = ("asyncio", "threads", "gevent", "uvloop", "twisted", "trio", "curio", "epoll")
-_INK = "currentColor"
 _WIDTH, _HEIGHT = 640, 340
 _CROSS = "M-1,-1L1,1M1,-1L-1,1"  # as a path: Vega's own cross is a plus
 _PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 99.999)
-
-
-class Look(Struct, frozen=True):
-    """How a framework is drawn, the same in every picture."""
-
-    colour: str
-    shape: str
 
 
 class Picture(Struct, frozen=True):
@@ -51,20 +35,6 @@ class Picture(Struct, frozen=True):
     title: str
     says: str  # what is on the axes and what the bars mean
     svg: str
-
-
-def family(server: str) -> str:
-    """A server's framework, as its file is named: asyncio_streams → asyncio."""
-    return server.partition("_")[0].partition("-")[0]
-
-
-def looks(families: Sequence[str]) -> dict[str, Look]:
-    """Framework → colour and marker; those of KNOWN are the same on every page."""
-    order = [*KNOWN, *(each for each in families if each not in KNOWN)]
-    return {
-        each: Look(COLOURS[i % len(COLOURS)], SHAPES[(i + i // len(SHAPES)) % len(SHAPES)])
-        for i, each in enumerate(order)
-    }
 
 
 def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
@@ -287,11 +257,7 @@ def _chart(
     known = {plain(point["family"]) for point in (*points, *crosses)}
     styles = looks(sorted(known))
     families = [name for name in styles if name in known]
-    axis: dict[str, Any] = {
-        "labelColor": _INK, "titleColor": _INK, "tickColor": _INK, "domainColor": _INK,
-        "gridColor": _INK, "gridOpacity": 0.15, "format": "~s", "labelFontSize": 12,
-        "titleFontSize": 12,
-    }  # fmt: skip
+    axis = {**AXIS, "format": "~s"}
     across = alt.X(
         f"{x}:Q",
         scale=alt.Scale(type="log", nice=False),

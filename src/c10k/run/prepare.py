@@ -1,6 +1,5 @@
 """Before the first trial: what each server runs on, and its conformance check."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -24,11 +23,10 @@ def interpreters(words: Sequence[str], say: Callable[[str], None]) -> list[str]:
         if on is None:
             say(f"! {word}: {interpreter.missing(word)}; left out")
             continue
-        program = os.path.realpath(on.path)
-        if program in found:
-            say(f"{word} is the same interpreter as {found[program]}; left out")
+        if on.program in found:
+            say(f"{word} is the same interpreter as {found[on.program]}; left out")
         else:
-            found[program] = word
+            found[on.program] = word
             say(f"{word}: Python {on_interpreter(on.version, on.build, on.gil)}")
     if not found:
         raise UserError(f"none of the interpreters is on this machine: {', '.join(words)}")
