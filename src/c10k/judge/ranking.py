@@ -75,7 +75,16 @@ class _Field(NamedTuple):
             if word in ("faster", "slower")
         ]
         ranks = {} if noisy else stats.ranks_with_ties(self.ranked, claims)
-        return [self._placed(row, verdicts, ranks) for row in self.rows]
+        floors = {row.server for row in self.rows if row.tier == "floor"}
+        among = [pair for pair in claims if not floors & set(pair)]
+        better = stats.ranks_with_ties(ranks.keys() - floors, among)
+        return [
+            replace(
+                self._placed(row, verdicts, ranks),
+                shown_better=better[row.server][0] - 1 if row.server in better else None,
+            )
+            for row in self.rows
+        ]
 
     def _placed(
         self,

@@ -140,6 +140,7 @@ class Row(Struct, frozen=True):
     with_lock: str = ""  # the server that ratio is to
     rank: int | None = None  # the best that the evidence leaves open
     rank_worst: int | None = None  # the worst that it leaves open
+    shown_better: int | None = None  # how many servers were shown to be better; floors not counted
     cpu_over_floor: float | None = None  # server CPU time per message, divided by the C floor's
     gated: int = 0  # rejected trials, over all blocks and attempts
     outliers: tuple[int, ...] = ()  # blocks whose primary figure is an outlier; they are kept

@@ -145,22 +145,29 @@ def verdict(judged: Judged) -> str:
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
     """The fastest servers at the lowest client count, at 10,000 and at the highest.
 
-    A server is among the fastest if no other was shown to be faster. A server that could not
-    be distinguished from any other is left out, as nothing is known about its rank.
+    Where the fastest are not told apart, it says who was shown not to be one of them, or who
+    was not, whichever is shorter. Where nobody was, it says nothing.
     """
     counts = sorted({row.clients for row in closed})
-    for clients in counts:
-        at = [row for row in closed if row.clients == clients and row.rank is not None]
-        known = [row for row in at if row.tier != "floor" and row.rank_worst != len(at)]
-        best = min((row.rank for row in known if row.rank is not None), default=None)
-        first = [row.server for row in known if row.rank == best]
-        if not first or clients not in (counts[0], 10_000, counts[-1]):
+    loads = sorted({row.load for row in closed}, key=lambda load: (load.clients, load.label))
+    for load in loads:
+        at = [row for row in closed if row.load == load and row.shown_better is not None]
+        first = [row.server for row in at if not row.shown_better]
+        slower = [row.server for row in at if row.shown_better]
+        if not slower or load.clients not in (counts[0], 10_000, counts[-1]):
             continue
-        where = f"At {numbers.client_count(clients)} in a closed loop"
-        if len(first) > 1:
+        several = sum(each.clients == load.clients for each in loads) > 1
+        under = f" ({load.label})" if several else ""
+        where = f"At {numbers.client_count(load.clients)} in a closed loop{under}"
+        if len(first) == 1:
+            yield f"{where} {first[0]} was the fastest in Python."
+        elif len(first) <= len(slower):
             yield f"{where} nothing in Python was shown to be faster than {_listed(first)}."
         else:
-            yield f"{where} {first[0]} was the fastest in Python."
+            yield (
+                f"{where} {_listed(slower)} {'were' if len(slower) > 1 else 'was'} shown to be "
+                "slower than another server; the others are not told apart."
+            )
 
 
 def _retried(storms: Sequence[Row]) -> Iterable[str]:
