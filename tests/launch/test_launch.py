@@ -318,3 +318,12 @@ def test_copies_cannot_share_a_unix_address(tmp_path):
     server = msgspec.structs.replace(one, processes=2, sharing="reuseport")
     with pytest.raises(ValueError, match="UNIX"):
         launch.start(server, tmp_path / "log", bind=f"unix:{tmp_path / 'socket'}")
+
+
+def test_an_interrupt_while_a_child_is_asked_for_its_end_makes_nobody_wait_for_ever():
+    """What an interrupt leaves behind just after poll() took its lock: the lock is taken."""
+    child = launch.Child(["sleep", "60"])
+    child._waitpid_lock.acquire()
+    assert child.poll() is None
+    child.kill()
+    assert child.wait(10) == -signal.SIGKILL

@@ -17,6 +17,7 @@ watch.py         what it uses and holds, and what else the machine does
 
 from .build import NotServing as NotServing
 from .build import command as command
+from .child import Child as Child
 from .child import ChildSetup as ChildSetup
 from .child import raise_descriptor_limit as raise_descriptor_limit
 from .listen import BACKLOG as BACKLOG

@@ -1,16 +1,33 @@
-"""What a child process does before it becomes a server or a worker, and its limits."""
+"""A child process: what it does before it becomes a server or a worker, and its limits."""
 
 import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
+from typing import Any
 
 from . import confine
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+class Child(subprocess.Popen[bytes]):
+    """A child process that can be asked for its end after an interrupt came in the middle.
+
+    subprocess asks the kernel under a lock. An interrupt that is raised just after the lock was
+    taken leaves it taken: from then on poll() says that the child runs, and wait() does not
+    return. A lock that the same thread may take again
+    does no harm there.
+    """
+
+    def __init__(self, words: Sequence[str], **options: Any) -> None:
+        super().__init__(words, **options)
+        self._waitpid_lock = threading.RLock()
 
 
 class ChildSetup:

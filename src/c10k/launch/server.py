@@ -35,7 +35,7 @@ from ..errors import os_reason
 from ..model import Server
 from . import confine, keeper
 from .build import NotServing, command
-from .child import ChildSetup
+from .child import Child, ChildSetup
 from .listen import Backlog, backlog, listen_for
 from .log import last_line, trim
 
@@ -59,7 +59,7 @@ class Running:
     """A started server of one or several processes. Its owner must call stop() in any case."""
 
     server: Server
-    processes: list[subprocess.Popen[bytes]]
+    processes: list[Child]
     listeners: list[socket.socket]  # one, or one for each process
     stdout: IO[bytes]
     log: Path
@@ -69,7 +69,7 @@ class Running:
     ready_s: float = field(default=0.0)  # from start to the first echo
 
     @property
-    def process(self) -> subprocess.Popen[bytes]:
+    def process(self) -> Child:
         """The only process, or the first."""
         return self.processes[0]
 
@@ -232,7 +232,7 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
             errors.truncate(0)  # opened to append, as several processes may write to it
             for index in range(running.server.processes):
                 running.processes.append(
-                    subprocess.Popen(
+                    Child(
                         words,
                         stdin=running.listeners[index % len(running.listeners)].fileno(),
                         stdout=running.stdout,

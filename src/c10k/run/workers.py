@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from .. import paths
-from ..launch import ChildSetup, keeper, last_line
+from ..launch import Child, ChildSetup, keeper, last_line
 from ..model import Host
 from .events import ClientFailed, Core, Event, WorkerResult, decoded
 from .worker_plans import WorkerPlan
@@ -30,7 +30,7 @@ class _Worker:
         )
         self.log = Path(folder) / "stderr"
         with self.log.open("wb") as errors:
-            self.process = subprocess.Popen(
+            self.process = Child(
                 [sys.executable, str(paths.CLIENT), "--plan", "-"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
