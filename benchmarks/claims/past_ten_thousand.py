@@ -29,7 +29,8 @@ RULE = """
 Each server has three parts: it serves them at a rate, it connects them all at its limit, and it is
 even at its limit. For event-driven servers, each part is supported when it was true in every trial,
 refuted when in none, and otherwise it depends. For threads it is the other way round. Trials that a
-gate rejected do not count.
+gate rejected do not count, with one exception: a closed loop's slice that was too short to tell a
+rate still tells who was served.
 """
 OPEN_CLIENTS, CLOSED_CLIENTS = 10_000, 10_001  # at least; the ladder's open loads have 10,000
 KEPT, STALL_S = 0.02, 0.25  # what may be missing at the end: a share of all, or this long a stall
@@ -56,7 +57,8 @@ def measure(setting):
 
     for trial in session.measurements:
         load, name = trial.trial.load, trial.trial.server
-        if name == session.plan.control or trial.status == "not run" or trial.gates:
+        rejected = {gate.kind for gate in trial.gates} - {"little"}
+        if name == session.plan.control or trial.status == "not run" or rejected:
             continue
         if load.kind == "open" and load.clients >= OPEN_CLIENTS:
             if (figures.server_cpu_share(trial) or 0) >= gates.BOUND_SHARE:

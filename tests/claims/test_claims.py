@@ -408,7 +408,15 @@ def test_ten_thousand_clients_are_asked_within_what_a_server_can_do():
 
 def test_trials_that_a_gate_rejected_decide_nothing():
     """Nor do those of the control."""
-    assert of_a_ladder(AT_LIMIT, gates=(made.gate("little"),)) == {EVENT: [], THREADS: []}
+    assert of_a_ladder(AT_LIMIT, gates=(made.gate("steal"),)) == {EVENT: [], THREADS: []}
+
+
+def test_a_slice_that_tells_no_rate_tells_who_was_served():
+    """Starved clients make a slice too short for a rate: to leave it out would hide them."""
+    starved = {"messages": 400_000, "clients_without_echo": 5_000, "fairness": 0.3}
+    seen = of_a_ladder(AT_LIMIT, **starved, gates=(made.gate("little"),))
+    assert seen == of_a_ladder(AT_LIMIT, **starved)
+    assert seen[THREADS] != []
 
 
 def test_what_was_measured_is_kept_under_a_name():
