@@ -109,7 +109,7 @@ def loaded(
     where = running.address
     target = {"path": where} if isinstance(where, str) else {"host": where[0], "port": where[1]}
     plan = {**target, "clients": clients, "warmup_s": 0, "duration_s": seconds, "drain_s": 0}
-    client = subprocess.Popen(
+    client = launch.Child(
         [sys.executable, str(paths.CLIENT), "--plan", "-"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from c10k import launch, machine, paths, plan
 from c10k.declare import catalog
 from c10k.launch import keeper, runtime, server, watch
-from c10k.model import CaseResult, Conformance, Measurement, Noise, Workload
+from c10k.model import CaseResult, Conformance, Measurement, Workload
 from c10k.plan.gates import bound_by
 from c10k.run import executor, session, store, worker_plans
 from c10k.run.executor import Rules
@@ -64,43 +64,6 @@ def test_an_interrupt_keeps_what_was_measured_and_resume_runs_the_rest(writer):
     assert [m.trial for m in done] == seen
     session.run(planned, lambda t: (seen.append(t), made.ok(t))[1], writer, done=done)
     assert tuple(seen) == planned.trials
-
-
-@pytest.fixture
-def repeating():
-    """A plan of two blocks whose disturbed trials may run three times."""
-    planned = made.session().plan
-    return replace(planned, workload=replace(planned.workload, repeats=2))
-
-
-STOLEN = {"noise": Noise(steal_share=0.4, watched_s=2.0)}
-
-
-def test_a_disturbed_trial_is_repeated_at_the_end_of_its_block(writer, repeating):
-    """What disturbed it may last; the block's other trials run first, and the next one waits."""
-    first = repeating.trials[0]
-    seen = []
-
-    def execute(trial):
-        seen.append(trial)
-        return made.ok(trial, **(STOLEN if trial == first else {}))
-
-    session.run(repeating, execute, writer)
-    block = [trial for trial in repeating.trials if trial.block == first.block]
-    assert 1 < len(block) < len(repeating.trials)
-    assert seen == [*block, first, first, *repeating.trials[len(block) :]]
-    stored = store.load(writer.folder).measurements
-    assert [m.attempt for m in stored if m.trial == first] == [0, 1, 2]
-
-
-def test_a_repeat_that_is_due_runs_when_the_session_is_resumed(writer, repeating):
-    """An interrupt between a disturbed trial and its repeat loses neither."""
-    first = repeating.trials[0]
-    done = [made.ok(first, **STOLEN, gates=(made.gate("steal"),))]
-    seen = []
-    session.run(repeating, lambda t: (seen.append(t), made.ok(t))[1], writer, done=done)
-    assert tuple(seen) == repeating.trials
-    assert [m.attempt for m in store.load(writer.folder).measurements if m.trial == first] == [1]
 
 
 def test_a_refusal_is_a_row_with_its_reason(writer):

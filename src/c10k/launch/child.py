@@ -21,8 +21,7 @@ class Child(subprocess.Popen[bytes]):
 
     subprocess asks the kernel under a lock. An interrupt that is raised just after the lock was
     taken leaves it taken: from then on poll() says that the child runs, and wait() does not
-    return. A lock that the same thread may take again
-    does no harm there.
+    return. A lock that the same thread may take again does no harm there.
     """
 
     def __init__(self, words: Sequence[str], **options: Any) -> None:

@@ -145,8 +145,8 @@ def verdict(judged: Judged) -> str:
 def _fastest(closed: Sequence[Row]) -> Iterable[str]:
     """The fastest servers at the lowest client count, at 10,000 and at the highest.
 
-    Where the fastest are not told apart, it says who was shown not to be one of them, or who
-    was not, whichever is shorter. Where nobody was, it says nothing.
+    Where several may be the fastest, it names them, or those that were shown not to be, whichever
+    are fewer. Where any of them may be, it says nothing.
     """
     counts = sorted({row.clients for row in closed})
     loads = sorted({row.load for row in closed}, key=lambda load: (load.clients, load.label))

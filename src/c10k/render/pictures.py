@@ -1,8 +1,7 @@
 """Pictures of a session as SVG text: each framework has one colour and one marker throughout.
 
 Vega-Lite draws them without a browser. Each mark's label begins with its server's name, by
-which the page filters. Text and axes take the page's own colour, so a picture is legible in
-light and in dark mode.
+which the page filters.
 
 No point is left out. A point that is not compared (it failed or was gated), or that is 0, is a
 cross with the reason in its label, and no line runs through it. Trials are not pooled: a point
