@@ -32,6 +32,9 @@ MOSTLY_WAITING = {"idle-long", "slow-loris", "overflow"}
 
 # What a framework's documented ways do not keep: server → case → why.
 ASYNCIO = {"out-of-descriptors": "left as the tutorial has it (cpython issue 151615)"}
+SEVERAL_LIBUV = {
+    "out-of-descriptors": "libuv closes a spare one and accepts: another loop may take it meanwhile"
+}
 LACKS = {
     "asyncio_streams": ASYNCIO,
     "asyncio_streams_accepts_1": ASYNCIO,
@@ -45,6 +48,8 @@ LACKS = {
     "asyncio_threads": ASYNCIO,
     "asyncio_threads_reuseport": ASYNCIO,
     "asyncio_subinterpreters": ASYNCIO,
+    "uvloop_threads": SEVERAL_LIBUV,
+    "uvloop_threads_reuseport": SEVERAL_LIBUV,
     "aiofastnet_streams": {
         "out-of-descriptors": "1.2 means to wait, and calls remove_reader on the socket"
     },
