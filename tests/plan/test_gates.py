@@ -55,7 +55,7 @@ def test_what_spoils_a_trial_is_named(measured, kind):
         made.ok(trial(), noise=Noise(steal_share=0.009, others_cores=0.04)),
         made.ok(trial(), client_cpu_share=0.99),
         made.ok(trial(), slice_s=2.0, round_trip_s=0.1, duration_s=2.14),
-        # threads at 19,900 clients, silent for 31 s: a timer ended the slice, 29 ms after it was due
+        # threads at 19,900 clients, silent for 31 s: a timer ended it, 29 ms too late
         made.ok(trial(), slice_s=30.0, round_trip_s=0.656, duration_s=31.0125),
         made.ok(trial(), little=1.04, engine_cpu_s=0.002, read_s=2.09),
         made.ok(trial(OPEN), noise=Noise(steal_share=0.0009, others_cores=0.004, watched_s=30.0)),
