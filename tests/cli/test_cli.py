@@ -159,12 +159,21 @@ def test_without_a_compiler_the_floor_is_a_row(workload, tmp_path):
     bare = tmp_path / "bin"
     bare.mkdir()
     environment = {"PATH": str(bare), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    c10k(
-        "run", workload(), "--servers", "epoll_c", "--out", tmp_path / "s", environment=environment
-    )
+    servers = ["--servers", "epoll_c", "threads_sockets"]
+    c10k("run", workload(), *servers, "--out", tmp_path / "s", environment=environment)
     rows = json.loads(c10k("show", tmp_path / "s", "--json").stdout)["rows"]
-    assert {row["status"] for row in rows} == {"not run"}
-    assert "no compiler" in rows[0]["reason"]
+    floor = [row for row in rows if row["server"] == "epoll_c"]
+    assert {row["status"] for row in floor} == {"not run"}
+    assert "no compiler" in floor[0]["reason"]
+
+
+def test_where_no_server_can_run_nothing_begins(workload, tmp_path):
+    """One line with the reason instead of a session in which every row is 'not run'."""
+    servers = ["--servers", "threads_sockets@/etc/passwd"]
+    done = c10k("run", workload(), *servers, "--out", tmp_path / "s", code=2)
+    why = "threads_sockets@etc-passwd: no interpreter /etc/passwd on this machine"
+    assert done.stderr.splitlines()[-1] == f"c10k: no server can run here: {why}"
+    assert not (tmp_path / "s").exists()
 
 
 def test_too_few_descriptors_is_said_first_and_smaller_counts_run(workload, tmp_path):

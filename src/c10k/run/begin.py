@@ -63,6 +63,9 @@ def begin(
     copies = plan.copies(chosen, workload.processes, workload.sharing)
     planned = plan.make(workload, copies, _drawn() if seed is None else seed)
     runtimes, cannot = prepare.runtimes(planned.servers, say)
+    if set(cannot) == {server.name for server in planned.servers}:
+        whys = dict.fromkeys(f"{server.name}: {cannot[server.name]}" for server in chosen)
+        raise UserError(f"no server can run here: {'; '.join(whys)}")
     head = Session(
         schema=store.SCHEMA,
         c10k=metadata.version("c10k-bench"),
