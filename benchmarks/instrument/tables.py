@@ -190,6 +190,30 @@ def slices(path: Path) -> str:
     return f"{where(found)}Blocks: {found['blocks']}.\n\n{grid(headings, lines)}"
 
 
+def capacity_truth(path: Path) -> str:
+    """Known capacities, and those that searches found."""
+    found = kept(path, "capacity_truth.py --out results/reference-capacity-truth.json")
+    if isinstance(found, str):
+        return found
+    headings = ("server", "expected/s", "found/s, median", "least to greatest", "error",
+                "within 5 %", "searches", "foretold")  # fmt: skip
+    lines = [
+        (
+            row["server"],
+            number(row["expected_per_s"]),
+            number(row["median_per_s"]),
+            f"{number(row['least_per_s'])} to {number(row['greatest_per_s'])}",
+            UNKNOWN if row["error"] is None else f"{row['error']:+.1%}",
+            "yes" if row["within"] else ": ".join(["no", *row["reasons"]]),
+            f"{row['good']} of {row['searches']}",
+            f"{row['foretold']} of {row['good']}",
+        )
+        for row in found["rows"]
+    ]
+    said = "Foretold: within the interval that the other searches give for a further one, at 95 %."
+    return f"{where(found)}{said}\n\n{grid(headings, lines)}"
+
+
 def power(path: Path) -> str:
     """What sessions of two lengths claim about equal servers and planted slow-downs."""
     found = kept(path, "power.py --out results/reference-power.json")
@@ -227,5 +251,6 @@ KINDS: dict[str, Callable[[Path], str]] = {
     "truth": ground_truth,
     "aa": aa,
     "slices": slices,
+    "capacities": capacity_truth,
     "power": power,
 }

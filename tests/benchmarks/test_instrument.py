@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 
 import aa_sessions
+import capacity_truth
 import ground_truth
 import looks
 import made
@@ -307,6 +308,25 @@ def test_every_family_has_a_server_for_each_round_trip():
                 assert slices.round_trip_s(name) in (0.05, 0.5, 2.0, 5.0)
 
 
+# Capacity
+
+
+def test_the_capacities_follow_from_arithmetic():
+    """At the rate that is expected, 1 % of the messages wait longer than the level."""
+    queue = capacity_truth.EXPECTED[capacity_truth.QUEUE] * capacity_truth.SERVICE_S
+    wait = capacity_truth.LEVEL_S / capacity_truth.SERVICE_S - 1
+    assert capacity_truth.queue.waits_at_most(wait, queue) == pytest.approx(0.99, abs=1e-4)
+    # of 15 ms, during which half as much work comes as is done, 5 ms / (1 - 1/2) is 1 % of 1 s
+    assert capacity_truth.EXPECTED[capacity_truth.STALLS] == pytest.approx(2500)
+
+
+def test_a_search_is_foretold_by_the_others():
+    """Within the interval that they give for a further one, or not."""
+    assert capacity_truth.foretold([100.0, 101.0, 102.0, 103.0]) == 4
+    assert capacity_truth.foretold([100.0, 100.1, 100.2, 150.0]) == 3
+    assert capacity_truth.foretold([100.0]) == 0
+
+
 # Power
 
 
@@ -460,3 +480,11 @@ def test_power_runs_through_the_suite(tmp_path):
     assert (tmp_path / "kept" / "session" / "finished.json").exists()
     assert found["trials"] == 15
     assert [length["sessions"] for length in found["lengths"]] == [1]
+
+
+@pytest.mark.alone
+def test_known_capacities_are_searched_through_the_suite(tmp_path):
+    """Each server has its line, with the one search that it had."""
+    found, _ = program("capacity_truth", tmp_path)
+    assert [row["server"] for row in found["rows"]] == list(capacity_truth.EXPECTED)
+    assert {row["searches"] for row in found["rows"]} == {1}

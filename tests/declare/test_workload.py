@@ -73,7 +73,11 @@ def test_an_error_names_the_file_and_the_key(change, names):
         ("clients = 7", "clients = []", "load[1].clients: must not be empty"),
         ("blocks = 3", "blocks = 2.5", "blocks: must be a whole number"),
         ("blocks = 3", 'blocks = "3"', "blocks: must be a whole number, not text"),
-        ('"idle"', '"burst"', "kind: 'burst' is not one of closed, open, storm, idle, churn"),
+        (
+            '"idle"',
+            '"burst"',
+            "kind: 'burst' is not one of closed, open, storm, idle, churn, capacity",
+        ),
     ],
 )
 def test_an_error_is_in_plain_english(old, new, says):
@@ -314,5 +318,50 @@ def test_an_error_in_a_search_names_the_file_and_the_key(change, names):
     """One line that says where."""
     with pytest.raises(WorkloadError) as error:
         workload.parse(SEARCH.replace(*change), "folder/w.toml")
+    assert str(error.value).startswith("folder/w.toml: ")
+    assert names in str(error.value)
+
+
+CAPACITY = """
+title = "t"
+servers = ["a"]
+[[load]]
+kind = "capacity"
+clients = [10, 100]
+p99_ms = 5
+within = 0.1
+shares = [0.5, 0.9]
+"""
+
+
+def test_a_capacity_has_its_level_and_a_first_rate():
+    """What is not given is the method's."""
+    read = workload.parse(CAPACITY, "w.toml")
+    ten, hundred = read.loads
+    assert (ten.clients, hundred.clients) == (10, 100)
+    assert (ten.p99_ms, ten.within, ten.shares) == (5.0, 0.1, (0.5, 0.9))
+    assert (ten.rate, ten.arrivals) == (workload.FIRST_PER_S, "poisson")
+    assert ten.label == "capacity 64 B p99 5 ms poisson"
+    bare = workload.parse(CAPACITY.partition("p99_ms")[0], "w.toml").loads[0]
+    assert (bare.p99_ms, bare.within, bare.shares) == (10.0, 0.03, ())
+
+
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        (("p99_ms = 5", "p99_ms = 0"), "load[0].p99_ms"),
+        (("p99_ms = 5", "p99_ms = nan"), "load[0].p99_ms"),
+        (("within = 0.1", "within = 0"), "load[0].within"),
+        (("within = 0.1", "within = 2"), "load[0].within"),
+        (("[0.5, 0.9]", "[0.5, 1.0]"), "load[0].shares"),
+        (("[0.5, 0.9]", "[0]"), "load[0].shares"),
+        (('"capacity"', '"open"'), "load[0].p99_ms: only a load of kind capacity can have it"),
+        (('"capacity"', '"closed"'), "load[0].p99_ms: only a load of kind capacity can have it"),
+    ],
+)
+def test_an_error_in_a_capacity_names_the_file_and_the_key(change, names):
+    """One line that says where."""
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(CAPACITY.replace(*change), "folder/w.toml")
     assert str(error.value).startswith("folder/w.toml: ")
     assert names in str(error.value)

@@ -1,4 +1,4 @@
-"""What is known of a kind of load stands in one table: a sixth kind changes nothing else."""
+"""What is known of a kind of load stands in one table: another kind changes nothing else."""
 
 import typing
 
@@ -29,7 +29,7 @@ def test_a_row_names_figures_that_there_are(facts):
     assert set(facts.bounds.values()) <= {"≥ ", "≤ ", "~ "}
 
 
-def test_a_sixth_kind_is_one_row(monkeypatch):
+def test_another_kind_is_one_row(monkeypatch):
     """Planned, gated, judged, ranked and shown by its row alone: no other line knows its name."""
     burst = KindFacts(
         title="Burst: all clients send at once, then wait",

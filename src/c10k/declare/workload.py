@@ -14,15 +14,19 @@ import msgspec
 
 from .. import model
 from ..errors import UserError
-from ..model import Load, Search, Sharing, Workload
+from ..model import KINDS, Load, Search, Sharing, Workload
 from . import choosing, toml, values
 
 MOST_LOADS = 1000
 P99_MESSAGES = 10_000  # that leave 100 beyond a p99
+FIRST_PER_S = 1_000.0  # the first rate of a capacity's search
+P99_MS, WITHIN = 10.0, 0.03  # a capacity's service level, and how close its search comes
 MOST_CELLS = 20_000  # blocks × loads, of each server
 
 _T = TypeVar("_T")
 _NonEmpty = Annotated[list[_T], msgspec.Meta(min_length=1)]
+_Level = Annotated[float, msgspec.Meta(ge=0.001, le=3_600_000)]  # ms
+_Within = Annotated[float, msgspec.Meta(ge=0.005, le=1)]
 # As an option it is only given to set a number: 0 is what applies without it.
 _SomeCores = Annotated[int, msgspec.Meta(ge=1, le=100_000)] | Literal["all"]
 
@@ -41,6 +45,9 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     warmup_s: model.WaitSeconds = 0.5
     duration_s: model.SliceSeconds = 2.0
     ceiling_s: model.SliceSeconds = 60.0
+    p99_ms: _Level | None = None
+    within: _Within | None = None
+    shares: tuple[model.LoadShare, ...] | None = None
 
 
 class _SearchTable(Search, frozen=True, forbid_unknown_fields=True):
@@ -225,15 +232,27 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
     }
     if math.prod(map(len, choices.values())) > MOST_LOADS:
         raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
-    arrivals = table.arrivals
-    if table.kind == "open":
-        if not all(choices["rate"]):
+    arrivals, capacity = table.arrivals, _capacity(where, table)
+    if KINDS[table.kind].scheduled:
+        if table.kind == "open" and not all(choices["rate"]):
             raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")
+        choices["rate"] = [rate or FIRST_PER_S for rate in choices["rate"]]
         arrivals = arrivals or "poisson"
     elif arrivals or any(choices["rate"]):
         raise WorkloadError(f"{where}rate: only a load of kind open can have a rate and arrivals")
     fixed = {key: getattr(table, key) for key in ("kind", "warmup_s", "duration_s", "ceiling_s")}
     return [
-        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals)
+        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals, **capacity)
         for each in itertools.product(*choices.values())
     ]
+
+
+def _capacity(where: str, table: _LoadTable) -> dict[str, Any]:
+    """The keys that only a capacity has, as the load has them. Raises WorkloadError elsewhere."""
+    given = {key: getattr(table, key) for key in ("p99_ms", "within", "shares")}
+    given = {key: value for key, value in given.items() if value is not None}
+    if KINDS[table.kind].searched:
+        return {"p99_ms": P99_MS, "within": WITHIN, **given}
+    for key in given:
+        raise WorkloadError(f"{where}{key}: only a load of kind capacity can have it")
+    return {}

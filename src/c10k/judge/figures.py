@@ -227,6 +227,7 @@ def by_percentile(trial: Measurement, percents: Sequence[float]) -> dict[float, 
 
 # field of a row → the function that computes the figure of one trial
 FIGURES: dict[str, FigureOf] = {
+    "capacity_per_s": lambda m: m.capacity_per_s,
     "messages_per_s": lambda m: m.messages_per_s,
     "latency_p50_us": lambda m: m.latency.p50_us if m.latency else None,
     "latency_p99_us": lambda m: m.latency.p99_us if m.latency else None,
@@ -254,5 +255,5 @@ FIGURES: dict[str, FigureOf] = {
 }
 
 # the figures that are better when greater; all others are better when smaller
-_MORE = {"messages_per_s", "fairness", "slowest_share"}
+_MORE = {"capacity_per_s", "messages_per_s", "fairness", "slowest_share"}
 MORE_IS_BETTER = {name: name in _MORE for name in FIGURES}

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from ..model import Judged, Load, Measurement, Row, Server, Session
 from ..plan.gates import bound_by
-from . import locks, samples, scaling
+from . import locks, over_load, samples, scaling
 from .cells import accepted, by_cell, last_attempts, row_status, spread
 from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
 from .ranking import compared
@@ -113,6 +113,9 @@ def row_of(
         interpreter=server.interpreter,
         hosts="; ".join(dict.fromkeys(_hosts(trial) for trial in shown if trial.hosts)),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
+    )
+    row = replace(
+        row, capacity_interval=over_load.interval(shown), over_load=over_load.points(shown)
     )
     figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
     figures |= {name: None for name in PERCENTILES if not _known(name, shown)}

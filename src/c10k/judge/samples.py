@@ -42,6 +42,21 @@ def percentile_allowed(samples: int, percent: float, intervals: int | None = Non
     return enough and (intervals is None or intervals >= MIN_INTERVALS_BEYOND)
 
 
+def further(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """The interval that holds one further value with this confidence; None for fewer than two.
+
+    A t interval of prediction for the logarithms: mean ± t · s · sqrt(1 + 1/n). All values are
+    above 0.
+    """
+    if len(values) < 2:
+        return None
+    logs = np.log(np.asarray(values, dtype=np.float64))
+    n = len(logs)
+    half = t_quantile((1 + confidence) / 2, n - 1) * float(logs.std(ddof=1)) * math.sqrt(1 + 1 / n)
+    low, high = np.exp(logs.mean() - half), np.exp(logs.mean() + half)
+    return (float(low), float(high)) if np.isfinite(high) else None
+
+
 def outliers(values: Sequence[float]) -> tuple[bool, ...]:
     """Whether each value's modified z-score is beyond 3.5; such values stay in every figure.
 

@@ -31,6 +31,7 @@ from .declared import Environment as Environment
 from .declared import EnvironmentValue as EnvironmentValue
 from .declared import Goal as Goal
 from .declared import Load as Load
+from .declared import LoadShare as LoadShare
 from .declared import MessageBytes as MessageBytes
 from .declared import Name as Name
 from .declared import Note as Note
@@ -58,6 +59,7 @@ from .judged import Comparison as Comparison
 from .judged import Judged as Judged
 from .judged import Limiter as Limiter
 from .judged import LimiterKind as LimiterKind
+from .judged import LoadPoint as LoadPoint
 from .judged import MemoryRow as MemoryRow
 from .judged import NoiseFloor as NoiseFloor
 from .judged import Ratio as Ratio
@@ -79,3 +81,4 @@ from .measured import Noise as Noise
 from .measured import ServerUse as ServerUse
 from .measured import Session as Session
 from .measured import Status as Status
+from .measured import Step as Step

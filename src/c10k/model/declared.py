@@ -37,6 +37,11 @@ EnvironmentValue = str | bool | int | float | list[str | int | float] | None
 Environment = dict[str, dict[str, EnvironmentValue]]
 
 
+Level = Annotated[float, Meta(ge=0.0, le=3_600_000)]  # a p99, ms
+Within = Annotated[float, Meta(ge=0.0, le=1)]
+LoadShare = Annotated[float, Meta(gt=0, lt=1)]
+
+
 class Note(Struct, frozen=True, forbid_unknown_fields=True):
     """A remark that is shown with a server's rows when it runs on a matching interpreter."""
 
@@ -95,10 +100,15 @@ class Load(Struct, frozen=True, omit_defaults=False):
     depth: Depth  # closed: messages that each client keeps in flight
     warmup_s: WaitSeconds
     duration_s: SliceSeconds  # of the measured slice, at least
-    rate: Rate = 0.0  # open: messages/s of all clients together
-    arrivals: Arrivals = ""  # open: how the intended times are drawn
+    # open: messages/s of all clients together; capacity: the first rate that is tried
+    rate: Rate = 0.0
+    arrivals: Arrivals = ""  # open, capacity: how the intended times are drawn
     # closed, churn: the longest that the slice may last when round trips are long
     ceiling_s: SliceSeconds = 60.0
+    p99_ms: Level = 0.0  # capacity: the service level, the greatest p99 that keeps it
+    within: Within = 0.0  # capacity: how close the rates that keep and miss it must be, a share
+    # capacity: once it is found, latency is measured at these shares of it
+    shares: tuple[LoadShare, ...] = ()
 
     @property
     def facts(self) -> KindFacts:
@@ -110,6 +120,8 @@ class Load(Struct, frozen=True, omit_defaults=False):
         """The text that distinguishes this load from others with the same client count."""
         depth = f" x{self.depth}" if self.depth > 1 else ""
         rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.facts.scheduled else ""
+        if self.facts.searched:
+            rate = f" p99 {self.p99_ms:g} ms {self.arrivals}"
         return f"{self.kind} {self.message_bytes} B{depth}{rate}"
 
 

@@ -91,6 +91,18 @@ class BreakingPoint(Struct, frozen=True):
     p99_us: float | None = None  # at the count that holds
 
 
+class LoadPoint(Struct, frozen=True):
+    """How a server did at a share of its own capacity, over the blocks."""
+
+    share: float  # of the capacity that was found in the same block
+    blocks: int
+    latency_p50_us: Spread | None
+    latency_p99_us: Spread | None
+    longest_stall_s: Spread | None
+    # p99 over that of a queue whose every message takes the server's CPU time per message
+    over_ideal: Spread | None
+
+
 class Row(Struct, frozen=True):
     """One line of a result table: a server under a load, over all blocks."""
 
@@ -103,6 +115,9 @@ class Row(Struct, frozen=True):
     reason: str
     blocks: int  # how many have an accepted trial
     blocks_run: int = 0  # how many have any trial
+    capacity_per_s: Spread | None = None
+    capacity_interval: tuple[float, float] | None = None  # of a further search, messages/s
+    over_load: tuple[LoadPoint, ...] = ()
     messages_per_s: Spread | None = None
     bound: bool = False  # client or others were the limit: the server is at least this good
     latency_p50_us: Spread | None = None

@@ -1,8 +1,9 @@
 """The kinds of load, and everything in which they differ: one table.
 
-Plans, driving, gates, verdicts and tables differ by kind only in what a row of KINDS says. A
-sixth kind needs a name in Kind, a row of KINDS, a function of the client
-(clients/echo_client.py) and a test.
+Plans, driving, gates, verdicts and tables differ by kind only in what a row of KINDS says.
+Another kind needs a name in Kind, a row of KINDS, a function of the client
+(clients/echo_client.py) and a test. A kind that is searched needs no function of the client:
+its trials consist of open loops (run/capacity.py).
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["closed", "open", "storm", "idle", "churn"]
+Kind = Literal["closed", "open", "storm", "idle", "churn", "capacity"]
 
 # What a figure means when the client was the limit: the server is at least this good (≥ or ≤), or
 # the figure differs from that at the server's own limit (~). With a faster client every rate
@@ -41,6 +42,7 @@ class KindFacts(Struct, frozen=True):
     scheduled: bool = False  # messages leave at a rate that the workload gives
     reconnects: bool = False  # each message has its own connection and port
     clients_arrive: bool = False  # clients connect in the slice and may queue to be accepted
+    searched: bool = False  # a trial is a search: open loops at one rate after another
 
     # how its figures are read
     rate: bool = True  # it has messages/s and keeps a server busy
@@ -100,5 +102,17 @@ KINDS: dict[Kind, KindFacts] = {
         reconnects=True,
         clients_arrive=True,
         bounds=_SATURATED,
+    ),
+    "capacity": KindFacts(
+        title="Capacity: the greatest rate, in messages/s, that keeps the service level",
+        primary="capacity_per_s",
+        secondary="latency_p99_us",
+        words=("more", "less"),
+        scheduled=True,
+        stays=True,
+        tail=True,
+        busy_client=None,
+        searched=True,
+        bounds={"capacity_per_s": "≥ "},
     ),
 }

@@ -78,6 +78,22 @@ class Host(Struct, frozen=True):
     noise: Noise = Noise()
 
 
+class Step(Struct, frozen=True):
+    """One open loop of a capacity's trial: a rate, and how the server did at it."""
+
+    rate: BoundedFloat  # messages/s, as planned
+    kept: bool | None = None  # whether the service level was kept; None: the step was rejected
+    share: BoundedFloat = 0.0  # of the capacity that had been found; 0: a step of the search
+    status: Status = "ok"
+    why: str = ""  # why the level was missed, or the step rejected, in words
+    by_client: bool = False  # the level was missed, and the client was the limit
+    p50_us: BoundedFloat | None = None
+    p99_us: BoundedFloat | None = None
+    longest_stall_s: BoundedFloat | None = None
+    cpu_us_per_message: BoundedFloat | None = None  # of the server
+    cores: BoundedInt | None = None  # that the server had
+
+
 GateKind = Literal["host", "steal", "others", "engine", "slice", "little", "reading", "rate"]
 # What a failed trial ran out of; "": not known.
 Cause = Literal["", "descriptors", "ports", "threads", "memory", "connecting"]
@@ -150,6 +166,12 @@ class Measurement(Struct, frozen=True):
     python: str = ""  # the interpreter's version; "" for a program in another language
     gil: bool | None = None  # whether the GIL was on once the server's modules were imported
     notes: tuple[str, ...] = ()
+    # capacity: the greatest rate that kept the level, in messages/s; the other figures are those
+    # of the last step at that rate
+    capacity_per_s: BoundedFloat | None = None
+    fails_at_per_s: BoundedFloat | None = None  # capacity: the least greater rate that missed it
+    client_bound: bool = False  # capacity: the client was the limit where the level was missed
+    steps: tuple[Step, ...] = ()  # capacity: in the order in which they ran
 
     @property
     def accepted(self) -> bool:

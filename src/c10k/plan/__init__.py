@@ -2,6 +2,7 @@
 
 blocks.py     makes blocks of trials from workload and servers, in a seeded random order
 search.py     chooses the client count that a search tries next
+capacity.py   chooses the rate that a search tries next
 gates.py      decides which trials are rejected, and which figures are bounds
 precision.py  decides when a session has enough blocks
 """

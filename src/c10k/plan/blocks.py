@@ -13,6 +13,7 @@ from pathlib import PurePath
 from msgspec.structs import replace
 
 from ..model import Load, Plan, Server, Sharing, Trial, Workload
+from . import capacity
 
 # How long a trial takes in addition to slice and warm-up: to start and stop, and for each client
 # to connect and close. For the estimate that is printed before a session starts.
@@ -81,8 +82,14 @@ def block(plan: Plan, index: int) -> list[Trial]:
 def expected_s(trials: Sequence[Trial]) -> float:
     """The estimated duration of these trials in seconds, when none fails."""
     return sum(
-        START_S + PER_CLIENT_S * trial.load.clients + _load_s(trial.load) for trial in trials
+        _steps(trial.load) * (START_S + PER_CLIENT_S * trial.load.clients + _load_s(trial.load))
+        for trial in trials
     )
+
+
+def _steps(load: Load) -> int:
+    """How many times a trial starts its server."""
+    return capacity.expected_steps(load) if load.facts.searched else 1
 
 
 def _load_s(load: Load) -> float:

@@ -47,6 +47,8 @@ EXACT_TAIL = Allowed(steal=0.001, others=0.005, engine=0.002)  # beyond it, a p9
 
 def gates(measured: Measurement) -> tuple[Gate, ...]:
     """Why this trial's figures are rejected; empty when they count."""
+    if measured.trial.load.facts.searched:
+        return measured.gates  # its steps were judged one by one
     allowed = ALLOWED_TAIL if measured.trial.load.facts.tail else ALLOWED
     return (*_disturbed(measured, allowed), *_short(measured), *_unlike_the_plan(measured))
 
@@ -117,6 +119,8 @@ def bound_by(measured: Measurement) -> Limiter | None:
     rate is a bound when the clients took more than other processes may; a p99 always is one.
     """
     facts, share = measured.trial.load.facts, measured.client_cpu_share
+    if facts.searched:
+        return Limiter("client lag") if measured.client_bound else None
     if not facts.rate or share is None:
         return None
     busy = facts.busy_client

@@ -11,7 +11,7 @@ from ..errors import UserError
 from ..judge.figures import MORE_IS_BETTER
 from ..model import KINDS, Judged, Kind, KindFacts, Ratio, Row, Spread
 from ..text import on_interpreter
-from .numbers import SHOWN, UNKNOWN, ratio, scaled
+from .numbers import SHOWN, UNKNOWN, ratio, scaled, significant
 
 HELD_FROM = 1_000  # clients: with fewer, the machine's memory per client is only noise
 FAIR_FROM = 100  # clients: with fewer, how evenly they were served is not shown
@@ -249,6 +249,15 @@ def _of(
     )
 
 
+def _capacity(row: Row) -> str:
+    """The capacity, and between which rates a further search would find it."""
+    text = figure("capacity_per_s")(row)
+    if text == UNKNOWN or row.capacity_interval is None or not stands(row):
+        return text
+    low, high = (significant(rate) for rate in row.capacity_interval)
+    return f"{text} ({low} to {high})"
+
+
 def _floors(row: Row) -> str:
     over = row.cpu_over_floor
     return UNKNOWN if over is None else marked(row, "cpu_over_floor", f"{over:.1f}")
@@ -259,6 +268,12 @@ _COLUMNS = (
     Column("clients", lambda row: f"{row.clients:,}", value=lambda row: row.clients),
     Column("rank", _rank, value=lambda row: row.rank, optional=True),
     Column("server", lambda row: row.server, right=False),
+    Column(
+        SHOWN["capacity_per_s"].heading,
+        _capacity,
+        value=_median("capacity_per_s"),
+        optional=True,
+    ),
     _of("messages_per_s", varied=True),
     Column(
         "ratio",

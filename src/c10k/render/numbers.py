@@ -17,6 +17,7 @@ class Shown(NamedTuple):
 
 
 SHOWN = {
+    "capacity_per_s": Shown("capacity/s", "/s"),
     "messages_per_s": Shown("messages/s", "/s"),
     "latency_p50_us": Shown("p50 ms", "ms", 1e-3),
     "latency_p99_us": Shown("p99 ms", "ms", 1e-3),

@@ -51,9 +51,11 @@ def pictures(session: Session, judged: Judged) -> tuple[Picture, ...]:
             ("memory", "Memory of all clients together", "MiB more than with none", _memory),
         )
     ]
-    drawn.append(_by_interpreter(judged))
+    drawn += [_over_load(rows), _by_interpreter(judged)]
     drawn += [
-        _curves(session, judged, kind) for kind, facts in KINDS.items() if not facts.reconnects
+        _curves(session, judged, kind)
+        for kind, facts in KINDS.items()
+        if not facts.reconnects and not facts.searched
     ]
     return tuple(picture for picture in drawn if picture is not None)
 
@@ -120,6 +122,37 @@ def _ladder(
     says += "; ×: failed, gated or 0, not compared" if crosses else ""
     svg = _chart(points, "clients", "clients", unit, log=log, crosses=crosses)
     return Picture(name, title, says, svg)
+
+
+def _over_load(rows: Sequence[Row]) -> Picture | None:
+    """p99 over the share of each server's own capacity, at the greatest client count."""
+    with_points = [row for row in rows if row.over_load and stands(row)]
+    if not with_points:
+        return None
+    clients = max(row.clients for row in with_points)
+    points = [
+        {
+            "server": row.server,
+            "family": family(row.server),
+            "share": point.share * 100,
+            "value": spread.median / 1000,
+            "low": spread.least / 1000,
+            "high": spread.greatest / 1000,
+            "run": 0,
+            "says": f"{row.server}, {clients:,} clients, {point.share:.0%} of its capacity: "
+            f"p99 {significant(spread.median / 1000)} ms",
+        }
+        for row in with_points
+        if row.clients == clients
+        for point in row.over_load
+        if (spread := point.latency_p99_us)
+    ]
+    return Picture(
+        "over-load",
+        f"p99 latency over the load, {clients:,} clients",
+        "ms, over the share (%) of each server's own capacity; bars are the range over the blocks",
+        _chart(points, "share", "% of its own capacity", "ms", linear=True),
+    )
 
 
 def _crossed(row: Row, spread: Spread | None) -> bool:
@@ -248,8 +281,10 @@ def _chart(
     y_title: str,
     *,
     log: bool = True,
+    linear: bool = False,
     crosses: Sequence[dict[str, Any]] = (),
 ) -> str:
+    """The SVG. log: whether the figures' axis is logarithmic. linear: whether the other is not."""
     import altair as alt  # late: slow to import
     import vl_convert
 
@@ -259,7 +294,7 @@ def _chart(
     axis = {**AXIS, "format": "~s"}
     across = alt.X(
         f"{x}:Q",
-        scale=alt.Scale(type="log", nice=False),
+        scale=alt.Scale(domain=[0, 100]) if linear else alt.Scale(type="log", nice=False),
         axis=alt.Axis(title=x_title, labelOverlap=True, **axis),
     )
     scale = alt.Scale(type="log", nice=False, padding=8) if log else alt.Scale(domain=[0, 1])

@@ -66,7 +66,9 @@ class Lines:
 
 def outcome(measurement: Measurement) -> str:
     """The result of a trial in a few words."""
-    if measurement.latency and measurement.trial.load.facts.scheduled:
+    if measurement.capacity_per_s:
+        came = f"capacity {significant(measurement.capacity_per_s)} messages/s"
+    elif measurement.latency and measurement.trial.load.facts.scheduled:
         p99 = measurement.latency.p99_us
         came = f"p99 {significant(p99)} µs" if p99 is not None else "too few for a p99"
     elif measurement.messages_per_s is not None:

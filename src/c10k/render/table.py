@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
 from .columns import Column, bound_of, column_titled, columns, figure, rows
-from .numbers import SHOWN, UNKNOWN, client_count, ratio, significant
+from .numbers import SHOWN, UNKNOWN, client_count, ratio, scaled, significant
 
 
 class Line(Struct, frozen=True):
@@ -54,7 +54,7 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     found = [
         _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
     ]
-    found += [_ladder(judged), *by_interpreter(judged)]
+    found += [_ladder(judged), _over_load(judged), *by_interpreter(judged)]
     found += [_memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
@@ -121,6 +121,44 @@ def _ladder(judged: Judged) -> Table:
     headings = [("server", False), ("shape", False), *((f"{n:,}", True) for n in counts)]
     return Table(
         f"The ladder: messages/s over the clients, {labels[0]}", tuple(headings), tuple(lines)
+    )
+
+
+def _over_load(judged: Judged) -> Table:
+    """Latency at shares of each server's own capacity."""
+    figures = (
+        ("latency_p50_us", "latency_p50_us"),
+        ("latency_p99_us", "latency_p99_us"),
+        ("longest_stall_s", "longest_stall_s"),
+        ("over_ideal", ""),
+    )
+    return Table(
+        "Latency at shares of each server's own capacity. × ideal: p99 over that of a queue in "
+        "which each message takes what the server's CPU takes for one",
+        (
+            ("clients", True),
+            ("server", False),
+            ("of capacity", True),
+            *((SHOWN[key].heading, True) for key, _ in figures[:3]),
+            ("× ideal", True),
+        ),
+        tuple(
+            Line(
+                (
+                    f"{row.clients:,}",
+                    row.server,
+                    f"{point.share:.0%}",
+                    *(
+                        UNKNOWN if spread is None else scaled(key, spread.median)
+                        for name, key in figures
+                        for spread in [getattr(point, name)]
+                    ),
+                ),
+                f"{row.clients} {row.server}",
+            )
+            for row in rows(judged)
+            for point in row.over_load
+        ),
     )
 
 

@@ -23,7 +23,7 @@ from ..machine import differences
 from ..model import Goal, Measurement, Runtime, Server, Session, Trial, Workload
 from ..plan import precision, search
 from ..text import timestamp
-from . import executor, prepare, session, store
+from . import capacity, executor, prepare, session, store
 from .executor import MEMORY_SHARE, Machines
 from .local import LocalMachine
 
@@ -171,7 +171,7 @@ class Begun:
         self.began_s = time.monotonic()
         session.run(
             self.plan,
-            self.execute,
+            capacity.Searching(self.execute, self.head.measurements),
             self.writer,
             done=self.head.measurements,
             more=self._more,

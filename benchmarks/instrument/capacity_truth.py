@@ -1,0 +1,118 @@
+"""Whether the capacity is right for servers whose capacity is known, and comes out again.
+
+A server that takes the time S for each message, which arrive at random, is a queue M/D/1. Its
+capacity is the rate at which the p99 of such a queue (judge/queue.py) is the service level. A
+server that takes S, and does nothing for the time L once in each second, keeps messages waiting
+longer than x for (L - x) / (1 - rate · S) of that second; its capacity is the rate at which
+that is 1 %:
+
+  rate = (1 - (L - x) / (1 % of 1 s)) / S
+
+Ten searches of the first server also show how much searches differ: the interval that nine
+of them give for the tenth holds it in nine of ten cases, if it is as wide as it says.
+
+  python benchmarks/instrument/capacity_truth.py [--blocks 10]     (about 15 minutes)
+"""
+
+import sys
+from collections.abc import Sequence
+
+import tables
+import through
+
+from c10k.judge import queue, samples
+from c10k.model import Measurement, Session
+
+SERVICE_S, STALL_S, LEVEL_S = 200e-6, 15e-3, 10e-3
+QUEUE, STALLS = "serves_each_in_200us", "serves_each_in_200us_stalls_15ms_a_second"
+ALLOWED = 0.05
+CLIENTS = 100
+
+
+def queue_per_s(service_s: float, level_s: float) -> float:
+    """The rate at which the p99 of M/D/1 is the level, in messages/s."""
+    low, high = 0.0, 0.999
+    while high - low > 1e-5:
+        middle = (low + high) / 2
+        p99 = queue.p99_services(round(middle, 6))
+        low, high = (middle, high) if p99 and p99 * service_s <= level_s else (low, middle)
+    return low / service_s
+
+
+def stalls_per_s(service_s: float, stall_s: float, level_s: float) -> float:
+    """The rate at which 1 % of the messages wait longer than the level, in messages/s."""
+    return (1 - (stall_s - level_s) / 0.01) / service_s
+
+
+EXPECTED = {
+    QUEUE: queue_per_s(SERVICE_S, LEVEL_S),
+    STALLS: stalls_per_s(SERVICE_S, STALL_S, LEVEL_S),
+}
+
+
+def row(server: str, trials: Sequence[Measurement]) -> dict[str, object]:
+    """One server's row: the capacity that it must have, and those that were found."""
+    found = [m.capacity_per_s for m in trials if m.accepted and m.capacity_per_s]
+    expected, median = EXPECTED[server], through.median(found)
+    return {
+        "server": server,
+        "expected_per_s": expected,
+        "median_per_s": median,
+        "least_per_s": min(found, default=None),
+        "greatest_per_s": max(found, default=None),
+        "error": None if median is None else median / expected - 1,
+        "searches": len(trials),
+        "good": len(found),
+        "within": median is not None and abs(median / expected - 1) <= ALLOWED,
+        "foretold": foretold(found),
+        "reasons": sorted({m.reason for m in trials if m.reason}),
+    }
+
+
+def foretold(found: Sequence[float]) -> int:
+    """How many searches lie within the interval that the others give for a further one."""
+    count = 0
+    for number, value in enumerate(found):
+        further = samples.further([*found[:number], *found[number + 1 :]])
+        count += further is not None and further[0] <= value <= further[1]
+    return count
+
+
+def rows(found: Session) -> list[dict[str, object]]:
+    """A row for each server of a session."""
+    by_server: dict[str, list[Measurement]] = {each.name: [] for each in found.plan.servers}
+    for m in found.measurements:
+        by_server[m.trial.server].append(m)
+    return [row(name, trials) for name, trials in by_server.items()]
+
+
+def declared(blocks: int, quick: bool) -> through.Declared:
+    """Both servers under a capacity's load."""
+    load = {
+        "kind": "capacity",
+        "clients": CLIENTS,
+        "p99_ms": LEVEL_S * 1e3,
+        "rate": 2000,
+        "within": 0.2 if quick else 0.02,
+        "warmup_s": 0.1 if quick else 1.0,
+        "duration_s": 0.2 if quick else 4.0,
+        "ceiling_s": 0.3 if quick else 10.0,
+    }
+    servers = [through.known(f"{name}.py") for name in (QUEUE, STALLS)]
+    about = "Capacity: known service times"
+    return through.Declared(about, servers, [load], blocks, 0 if quick else 2)
+
+
+def main() -> int:
+    parser = through.parser(__doc__ or "", "capacity-truth")
+    parser.add_argument("--blocks", type=int, help="searches of each server (10)")
+    options = parser.parse_args()
+    blocks = options.blocks or (1 if options.quick else 10)
+    session = through.session(options.keep, declared(blocks, options.quick), quick=options.quick)
+    through.write(options.out, {**through.conditions(session), "rows": rows(session)})
+    print(tables.capacity_truth(options.out))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
