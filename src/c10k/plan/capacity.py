@@ -31,7 +31,7 @@ def following(steps: Sequence[Step], first: float, load: Load, near: bool) -> fl
     if disagree(steps):
         return None
     if not scores:
-        return first
+        return _rounded(min(max(first, LEAST_PER_S), MOST_PER_S))
     if tied := [rate for rate, score in scores.items() if not score]:
         return tied[0]
     holds, fails = bracket(steps)

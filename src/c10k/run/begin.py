@@ -171,7 +171,7 @@ class Begun:
         self.began_s = time.monotonic()
         session.run(
             self.plan,
-            capacity.Searching(self.execute, self.head.measurements),
+            capacity.Searching(self.execute, self.head.measurements, self.plan.seed),
             self.writer,
             done=self.head.measurements,
             more=self._more,

@@ -5,6 +5,7 @@ gate rejects decides nothing and is repeated. Where the level was missed and the
 limit, the capacity is a bound.
 """
 
+import random
 from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
@@ -16,6 +17,9 @@ from ..plan import capacity, gates
 
 Execute = Callable[[Trial], Measurement]
 
+# The first rate is moved by up to this share, at random. Otherwise all searches would try the same
+# rates, and two servers that hardly differ might always be a whole step apart, or never.
+MOVED = 0.1
 REJECTED = 10  # steps in a row that are rejected before the trial is given up
 # A step's schedule is drawn from its block's number, and no two steps have the same schedule.
 STEP_BLOCKS = 10_000
@@ -24,9 +28,10 @@ STEP_BLOCKS = 10_000
 class Searching:
     """Executes trials; those of a kind that is searched, as many steps."""
 
-    def __init__(self, execute: Execute, done: Sequence[Measurement]) -> None:
-        """execute: runs one ordinary trial. done: what the session has measured so far."""
+    def __init__(self, execute: Execute, done: Sequence[Measurement], seed: int) -> None:
+        """execute: runs one ordinary trial. done: what the session has measured. seed: its own."""
         self.execute = execute
+        self.seed = seed
         self.found: dict[tuple[str, int], float] = {}  # (server, clients) → its last capacity
         for measurement in done:
             self._learn(measurement)
@@ -35,9 +40,16 @@ class Searching:
         """The trial's measurement. Raises whatever execute raises."""
         if not trial.load.facts.searched:
             return self.execute(trial)
-        measurement = _Search(self.execute, trial, self._near(trial)).run()
+        near = self._near(trial)
+        first = (near or trial.load.rate) * self._moved(trial)
+        measurement = _Search(self.execute, trial, first, near is not None).run()
         self._learn(measurement)
         return measurement
+
+    def _moved(self, trial: Trial) -> float:
+        """The factor by which a trial's first rate is moved."""
+        drawn = random.Random(f"{self.seed}/{trial.block}/{trial.server}/{trial.load.clients}")
+        return 1 + MOVED * drawn.uniform(-1, 1)
 
     def _learn(self, measurement: Measurement) -> None:
         if measurement.capacity_per_s:
@@ -52,9 +64,10 @@ class Searching:
 class _Search:
     """The search of one trial."""
 
-    def __init__(self, execute: Execute, trial: Trial, near: float | None) -> None:
+    def __init__(self, execute: Execute, trial: Trial, first: float, near: bool) -> None:
         self.execute = execute
         self.trial = trial
+        self.first = first
         self.near = near
         self.steps: list[Step] = []
         self.last: dict[float, Measurement] = {}  # rate → the last step's that was judged
@@ -62,8 +75,7 @@ class _Search:
 
     def run(self) -> Measurement:
         load = self.trial.load
-        first = self.near or load.rate
-        while (rate := capacity.following(self.steps, first, load, bool(self.near))) is not None:
+        while (rate := capacity.following(self.steps, self.first, load, self.near)) is not None:
             if not self._step(rate):
                 return self._undecided()
         holds, fails = capacity.bracket(self.steps)
