@@ -33,7 +33,8 @@ from c10k.run import store
 from c10k.text import on_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
+sys.path[:0] = [str(ROOT / "benchmarks" / "instrument"), str(ROOT / "tools")]
+import answers  # noqa: E402 - it renders what docs/questions.md quotes
 import tables as instrument  # noqa: E402 - it renders the results of benchmarks/instrument
 from tables import grid  # noqa: E402
 
@@ -375,6 +376,7 @@ KINDS = {
     "micro": medians,
     "units": units,
     "trips": trips,
+    "answer": answers.answer,
     "compared": compared,
     "faults": faults,
     "soak": soak,
