@@ -51,12 +51,12 @@ CASES = (
 
 @contextmanager
 def device(mode: str) -> Iterator[str]:
-    """A device in this green mode; yields its address. Raises RuntimeError if it does not start."""
+    """A device in this green mode; yields its address. Raises NotServing if it does not start."""
     with _child([str(HERE / "tango_device.py"), mode], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         address = child.stdout.readline().decode().strip()
         if not address.startswith("tango://"):
-            raise RuntimeError(f"the device did not start; it said {address!r}")
+            raise launch.NotServing(f"the device in mode {mode} did not start; its error is above")
         yield address
 
 
@@ -117,6 +117,8 @@ def main() -> None:
     except ImportError as error:
         print(json.dumps({"not_here": str(error)}))
         return
+    except launch.NotServing as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
     print(json.dumps({"operations": given.callers * each, "seconds": took}))
 
 

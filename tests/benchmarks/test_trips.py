@@ -6,13 +6,14 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import psutil
 import pytest
 import trips
 from callers import asyncio_, threads_
 
-from c10k import paths
+from c10k import launch, paths
 
 PROGRAM = paths.SUITE / "benchmarks" / "micro" / "trips.py"
 
@@ -86,6 +87,19 @@ def test_tasks_are_at_work_at_once():
     assert len(asyncio.run(main())) == 2
 
 
+def test_a_round_is_as_long_as_its_slowest_caller():
+    """From when all callers begin to when the last has ended; rounds do not overlap."""
+
+    def slow(number):
+        time.sleep(0.01)
+        return number
+
+    began = time.perf_counter()
+    seconds = threads_.timed([slow, lambda number: number], each=3, rounds=2)
+    assert all(took > 0.027 for took in seconds)  # clocks may be a ms coarse
+    assert sum(seconds) < time.perf_counter() - began
+
+
 def test_a_wrong_answer_is_not_timed():
     """The caller that got it ends the run, whoever else waits."""
     with pytest.raises(AssertionError):
@@ -104,7 +118,7 @@ def test_the_server_is_in_a_session_of_its_own_and_is_gone_afterwards():
 
 def test_a_device_that_does_not_start_is_said():
     """Its end is noticed at once: nobody waits for an address that never comes."""
-    with pytest.raises(RuntimeError, match="did not start"), trips.device("no such mode"):
+    with pytest.raises(launch.NotServing, match="did not start"), trips.device("no such mode"):
         pass
 
 
