@@ -33,13 +33,15 @@ from c10k.run import store
 from c10k.text import on_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "benchmarks" / "instrument"))
+sys.path[:0] = [str(ROOT / "benchmarks" / "instrument"), str(ROOT / "tools")]
+import answers  # noqa: E402 - it renders what docs/questions.md quotes
 import tables as instrument  # noqa: E402 - it renders the results of benchmarks/instrument
 from tables import grid  # noqa: E402
 
 HEADLINE = ROOT / "results" / "reference-c10k"
 INTERPRETERS = ROOT / "results" / "reference-interpreters"
 CLAIMS = ROOT / "results" / "reference-claims"
+WITH_PYTANGO = "tox -e micro -x testenv:micro.extras+=pytango"
 Cell = Callable[[Row], str]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -152,7 +154,7 @@ def medians(path: Path) -> str:
     for each in stored(path)["benchmarks"]:
         median = significant(each["stats"]["median"] * 1e6)
         match each["extra_info"].get("framework"):
-            case None:  # the planted cost, which is not a primitive
+            case None:  # no primitives: the planted cost and the trips
                 continue
             case "":
                 generators[each["group"]] = median
@@ -178,6 +180,24 @@ def units(path: Path) -> str:
         if "bytes_per_unit" in about
     ]
     return grid(("framework", "bytes a unit", "kernel stack"), rows, "lrr")
+
+
+def trips(path: Path) -> str:
+    """What `tox -e micro` stored of trips.py: microseconds a round trip, by callers at once."""
+    found: dict[str, dict[int, str]] = {}
+    for each in stored(path)["benchmarks"]:
+        about = each["extra_info"]
+        if "trip" in about:
+            median = significant(each["stats"]["median"] * 1e6)
+            found.setdefault(about["trip"], {})[about["callers"]] = median
+    if not found:
+        return f"Not measured yet: `{WITH_PYTANGO}`.\n"
+    counts = sorted({callers for row in found.values() for callers in row})
+    headings = ("µs a round trip", *(f"{callers} at once" for callers in counts))
+    rows = [
+        (title, *(row.get(callers, UNKNOWN) for callers in counts)) for title, row in found.items()
+    ]
+    return grid(headings, rows, "l" + "r" * len(counts))
 
 
 def faults(path: Path) -> str:
@@ -355,6 +375,8 @@ KINDS = {
     "claims": claimed,
     "micro": medians,
     "units": units,
+    "trips": trips,
+    "answer": answers.answer,
     "compared": compared,
     "faults": faults,
     "soak": soak,

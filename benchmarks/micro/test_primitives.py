@@ -1,64 +1,22 @@
-"""Every primitive of every framework, by pytest-benchmark: `tox -e micro`.
+"""Every primitive of every framework, by pytest-benchmark: `tox -e micro`."""
 
-pytest-benchmark reads the durations through its timer: a clock that advances only by the time
-that the framework's own function reported (see one.py).
-"""
-
-import json
-import subprocess
-import sys
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
+from inside import INSIDE, ROUNDS, said, timed
 from primitives import FRAMEWORKS, GENERATORS, PRIMITIVES, Primitive
 from pytest_benchmark.fixture import BenchmarkFixture
-
-ROUNDS = 7
-ONE = Path(__file__).with_name("one.py")
-
-
-class InsideClock:
-    """A clock that advances only by what is added to it."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-INSIDE = InsideClock()
 
 
 def one(framework: str, what: str, *options: object) -> dict[str, Any]:
     """The output of one.py for a framework's primitive, or a skip with its reason."""
-    done = subprocess.run(
-        [sys.executable, str(ONE), framework, what, *map(str, options)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found = said("one.py", framework, what, *options)
     if "not_here" in found:
         pytest.skip(f"{framework} cannot be imported here: {found['not_here']}")
     if "no_such_thing" in found:
         pytest.skip(f"{framework} has no such thing: {found['no_such_thing']}")
     return found
-
-
-def timed(benchmark: BenchmarkFixture, seconds: Sequence[float], operations: int) -> None:
-    """Passes pytest-benchmark one duration per round: that of one operation."""
-    left = iter(seconds)
-
-    def a_round() -> None:
-        INSIDE.now_s += next(left) / operations
-
-    benchmark.pedantic(a_round, rounds=len(seconds))  # type: ignore[no-untyped-call]
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
