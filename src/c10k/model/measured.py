@@ -37,6 +37,13 @@ class Memory(Struct, frozen=True):
     page_tables_bytes: BoundedInt | None = None  # of the server's processes
 
 
+class Worker(Struct, frozen=True):
+    """One of the processes or threads that serve a server's clients."""
+
+    cpu_s: BoundedFloat  # in the slice
+    clients: BoundedInt | None = None  # after the slice; of a process only
+
+
 class ServerUse(Struct, frozen=True):
     """CPU time that the server's process tree used in the slice, and what the tree held."""
 
@@ -55,6 +62,7 @@ class ServerUse(Struct, frozen=True):
     accept_queue_limit: BoundedInt | None = None
     listen_overflows: BoundedInt | None = None  # connections dropped by full listener queues
     gil: bool | None = None  # whether the interpreter's lock was on after the slice; None: unknown
+    workers: tuple[Worker, ...] = ()  # of several processes, or of one with several threads
 
 
 class Noise(Struct, frozen=True):
