@@ -1,12 +1,13 @@
-"""How clients and work fall on a server's processes or threads.
+"""How clients and work fall on a server's processes, or on the event loops of its threads.
 
-The clients of a process are the established connections to the server's port among its
-descriptors. Listing descriptors makes an object in the kernel for each, which would count as
-memory of the server, so they are listed last, when everything else has been read. Threads
-share the descriptors of their process, so of them only the CPU time is known.
+The clients of a process are the established connections among its descriptors. Threads share
+the descriptors of their process, but a loop that waits in epoll shows which sockets it waits
+for. Both are read when everything else has been: listing descriptors makes an object in the
+kernel for each, which would count as memory of the server.
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -15,21 +16,25 @@ from ..model import Worker
 from .processes import LINUX, Process, Used, spent_ns, threads
 
 WORKERS_MAX = 64  # with more processes or threads, neither is read
+_ESTABLISHED, _LISTENING = b"01", b"0A"
 
 
 def clients(pids: Sequence[int], started: Sequence[int], port: int | None) -> dict[int, int]:
-    """How many clients each process that serves holds, by pid.
+    """How many clients each worker holds: each process by pid, or each thread of a single one.
 
     pids: all processes of the server. started: those that the suite started. port: the
-    server's. A process serves if it holds a client. One that the suite started also serves
-    without any, unless what it started itself serves in its place. Empty for a single process,
-    for more than WORKERS_MAX, and where the system does not say.
+    server's. A process is a worker if it holds a client. One that the suite started is also a
+    worker without any, unless what it started itself serves in its place. A thread is a worker
+    if it waits for clients in an epoll of its own. Empty for more than WORKERS_MAX of them, and
+    where the system does not say.
     """
-    if port is None or not 1 < len(pids) <= WORKERS_MAX:
+    if not LINUX or port is None or len(pids) > WORKERS_MAX:
         return {}
     try:
-        connections = _established(port)
-        held = {pid: len(connections & _sockets(pid)) for pid in pids}
+        connections = _sockets(port, _ESTABLISHED)
+        if len(pids) == 1:
+            return _by_thread(pids[0], connections, _sockets(port, _LISTENING))
+        held = {pid: len(connections & _opened(pid)) for pid in pids}
         served_for = {os.getsid(pid) for pid, count in held.items() if count}
     except OSError:
         return {}
@@ -46,13 +51,12 @@ def thread_times(pids: Sequence[int]) -> dict[int, int]:
     Exact to a tick of the kernel. Empty for several processes, for a single thread, for more
     than WORKERS_MAX threads, and where the system does not say.
     """
-    if not LINUX or len(pids) != 1 or not 1 < (threads(pids) or 0) <= WORKERS_MAX:
-        return {}
     found = {}
-    with suppress(OSError):
-        for task in Path(f"/proc/{pids[0]}/task").iterdir():
-            with suppress(OSError):  # this thread has ended
-                found[int(task.name)] = int((task / "schedstat").read_bytes().split()[0])
+    if LINUX and len(pids) == 1 and 1 < (threads(pids) or 0) <= WORKERS_MAX:
+        with suppress(OSError):
+            for task in Path(f"/proc/{pids[0]}/task").iterdir():
+                with suppress(OSError):  # this thread has ended
+                    found[int(task.name)] = int((task / "schedstat").read_bytes().split()[0])
     return found
 
 
@@ -62,41 +66,73 @@ def workers(
     times: tuple[Mapping[int, int], Mapping[int, int]],
     scale: float,
 ) -> tuple[Worker, ...]:
-    """A server's processes if several serve, else its threads; each with its CPU time × scale.
+    """A server's workers, if it has several, each with its CPU time between two readings × scale.
 
-    held: clients of each process. used, times: two readings, of the processes and of the
-    threads. A thread that is not in both is left out.
+    held: the clients of each. used, times: the readings, of the processes and of the threads.
     """
-    if len(held) > 1:
-        return tuple(
-            Worker(spent_ns(*used, {pid}) / 1e9 * scale, count)
-            for pid, count in sorted(held.items())
-        )
     before, after = times
+    if len(held) < 2:
+        return ()
+    ours = {pid for reading in used for pid, _ in reading}
+    spent = {
+        each: spent_ns(*used, {each})
+        if each in ours
+        else after[each] - before[each]
+        if each in before and each in after
+        else None
+        for each in held
+    }
     return tuple(
-        Worker((after[thread] - before[thread]) / 1e9 * scale)
-        for thread in sorted(before.keys() & after.keys())
+        Worker(None if ns is None else ns / 1e9 * scale, held[each])
+        for each, ns in sorted(spent.items())
     )
 
 
-def _established(port: int) -> set[str]:
-    """The sockets of this end of all connections to a port, named as descriptors name them."""
+def _by_thread(pid: int, connections: set[int], listening: set[int]) -> dict[int, int]:
+    """How many clients each thread that waits for some holds; empty when not all are found."""
+    if not 1 < (threads([pid]) or 0) <= WORKERS_MAX:
+        return {}
+    waits = {}  # epoll's descriptor → the thread
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        words = (task / "syscall").read_text().split()  # its number, then its arguments
+        if len(words) > 3:
+            waits[int(words[1], 16)] = int(task.name)
+    held = {}
+    for descriptor, thread in waits.items():
+        watched = _watched(pid, descriptor)
+        if watched & (connections | listening):
+            held[thread] = len(watched & connections)
+    return held if sum(held.values()) == len(connections) else {}
+
+
+def _sockets(port: int, state: bytes) -> set[int]:
+    """The inodes of this end of all connections to a port, or of its listening sockets."""
     local = b":%04X" % port
     found = set()
     for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         with suppress(FileNotFoundError):  # a kernel without IPv6
             for line in path.read_bytes().splitlines()[1:]:
                 fields = line.split()
-                if fields[1].endswith(local) and fields[3] == b"01":  # TCP_ESTABLISHED
-                    found.add(f"socket:[{int(fields[9])}]")
-    return found
+                if fields[1].endswith(local) and fields[3] == state:
+                    found.add(int(fields[9]))
+    return found - {0}  # in the accept queue
 
 
-def _sockets(pid: int) -> set[str]:
-    """What the descriptors of a process refer to; empty when it is gone."""
+def _opened(pid: int) -> set[int]:
+    """The inodes of the sockets that a process has open; empty when it is gone."""
     found = set()
     with suppress(FileNotFoundError, ProcessLookupError):
         for descriptor in Path(f"/proc/{pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # it was closed meanwhile
-                found.add(os.readlink(descriptor))  # noqa: PTH115 - a Path for each is slow
+                link = os.readlink(descriptor)  # noqa: PTH115 - a Path for each is slow
+                if link.startswith("socket:"):
+                    found.add(int(link[8:-1]))
     return found
+
+
+def _watched(pid: int, descriptor: int) -> set[int]:
+    """The inodes that an epoll watches; empty for any other descriptor, and for none."""
+    text = ""
+    with suppress(FileNotFoundError):
+        text = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text()
+    return {int(inode, 16) for inode in re.findall(r"^tfd:.* ino:([0-9a-f]+)", text, re.MULTILINE)}

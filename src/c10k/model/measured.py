@@ -40,8 +40,8 @@ class Memory(Struct, frozen=True):
 class Worker(Struct, frozen=True):
     """One of the processes or threads that serve a server's clients."""
 
-    cpu_s: BoundedFloat  # in the slice
-    clients: BoundedInt | None = None  # after the slice; of a process only
+    cpu_s: BoundedFloat | None  # in the slice
+    clients: BoundedInt  # that it holds after the slice
 
 
 class ServerUse(Struct, frozen=True):
@@ -62,7 +62,7 @@ class ServerUse(Struct, frozen=True):
     accept_queue_limit: BoundedInt | None = None
     listen_overflows: BoundedInt | None = None  # connections dropped by full listener queues
     gil: bool | None = None  # whether the interpreter's lock was on after the slice; None: unknown
-    workers: tuple[Worker, ...] = ()  # of several processes, or of one with several threads
+    workers: tuple[Worker, ...] = ()  # processes or threads, if several serve
 
 
 class Noise(Struct, frozen=True):
