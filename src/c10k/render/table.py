@@ -228,8 +228,8 @@ def _spread(judged: Judged) -> Table:
     )
     headings = ("even %", *(SHOWN[key].heading for key in keys))
     return Table(
-        "Spread: how clients and CPU time fell on a server's processes or threads. The share of the "
-        "one that has most, and Jain's index over all (1: even)",
+        "Spread: how clients and CPU time fell on a server's processes or threads. The share of "
+        "the one that has most, and Jain's index over all (1: even)",
         (
             ("load", False),
             ("clients", True),
