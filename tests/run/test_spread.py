@@ -169,6 +169,14 @@ def test_what_has_too_many_threads_or_processes_is_not_read():
     assert spread.clients(range(100), [1], 1) == {}
 
 
+def test_a_server_that_shares_nothing_costs_no_reading(monkeypatch):
+    """One process with one thread: the machine's connections are not even listed."""
+    monkeypatch.setattr(spread, "_sockets", lambda port: pytest.fail("they were listed"))
+    with subprocess.Popen(["sleep", "600"]) as process:
+        assert spread.clients([process.pid], [process.pid], 1) == {}
+        process.kill()
+
+
 def test_connections_of_others_and_in_the_accept_queue_are_not_clients():
     """Only this end of connections to the port counts, and only once it was accepted."""
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -16,7 +16,7 @@ from ..model import Worker
 from .processes import LINUX, Process, Used, spent_ns, threads
 
 WORKERS_MAX = 64  # with more processes or threads, neither is read
-_ESTABLISHED, _LISTENING = b"01", b"0A"
+_ESTABLISHED, _LISTENING = b"01", b"0A"  # states of a socket in /proc/net/tcp
 
 
 def clients(pids: Sequence[int], started: Sequence[int], port: int | None) -> dict[int, int]:
@@ -28,12 +28,13 @@ def clients(pids: Sequence[int], started: Sequence[int], port: int | None) -> di
     if it waits for clients in an epoll of its own. Empty for more than WORKERS_MAX of them, and
     where the system does not say.
     """
-    if not LINUX or port is None or len(pids) > WORKERS_MAX:
+    several = len(pids) if len(pids) != 1 else threads(pids) or 0
+    if not LINUX or port is None or not 1 < several <= WORKERS_MAX:
         return {}
     try:
-        connections = _sockets(port, _ESTABLISHED)
+        connections, listening = _sockets(port)
         if len(pids) == 1:
-            return _by_thread(pids[0], connections, _sockets(port, _LISTENING))
+            return _by_thread(pids[0], connections, listening)
         held = {pid: len(connections & _opened(pid)) for pid in pids}
         served_for = {os.getsid(pid) for pid, count in held.items() if count}
     except OSError:
@@ -90,8 +91,6 @@ def workers(
 
 def _by_thread(pid: int, connections: set[int], listening: set[int]) -> dict[int, int]:
     """How many clients each thread that waits for some holds; empty when not all are found."""
-    if not 1 < (threads([pid]) or 0) <= WORKERS_MAX:
-        return {}
     waits = {}  # epoll's descriptor → the thread
     for task in Path(f"/proc/{pid}/task").iterdir():
         words = (task / "syscall").read_text().split()  # its number, then its arguments
@@ -105,17 +104,17 @@ def _by_thread(pid: int, connections: set[int], listening: set[int]) -> dict[int
     return held if sum(held.values()) == len(connections) else {}
 
 
-def _sockets(port: int, state: bytes) -> set[int]:
-    """The inodes of this end of all connections to a port, or of its listening sockets."""
+def _sockets(port: int) -> tuple[set[int], set[int]]:
+    """The inodes of this end of all connections to a port, and of its listening sockets."""
     local = b":%04X" % port
-    found = set()
+    found: dict[bytes, set[int]] = {_ESTABLISHED: set(), _LISTENING: set()}
     for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
         with suppress(FileNotFoundError):  # a kernel without IPv6
             for line in path.read_bytes().splitlines()[1:]:
                 fields = line.split()
-                if fields[1].endswith(local) and fields[3] == state:
-                    found.add(int(fields[9]))
-    return found - {0}  # in the accept queue
+                if fields[1].endswith(local) and fields[3] in found:
+                    found[fields[3]].add(int(fields[9]))
+    return found[_ESTABLISHED] - {0}, found[_LISTENING]  # 0: in the accept queue
 
 
 def _opened(pid: int) -> set[int]:
