@@ -120,10 +120,10 @@ def _sockets(port: int) -> tuple[set[int], set[int]]:
 def _opened(pid: int) -> set[int]:
     """The inodes of the sockets that a process has open; empty when it is gone."""
     found = set()
-    with suppress(FileNotFoundError, ProcessLookupError):
-        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+    with suppress(FileNotFoundError, ProcessLookupError), os.scandir(f"/proc/{pid}/fd") as listed:
+        for descriptor in listed:
             with suppress(FileNotFoundError):  # it was closed meanwhile
-                link = os.readlink(descriptor)  # noqa: PTH115 - a Path for each is slow
+                link = os.readlink(descriptor.path)  # noqa: PTH115 - a Path for each is slow
                 if link.startswith("socket:"):
                     found.add(int(link[8:-1]))
     return found
