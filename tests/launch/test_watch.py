@@ -163,7 +163,7 @@ def used_s(pid, tell, *lines):
     for line in lines:
         tell(line)
     seen.end()
-    assert seen.begin_ns < seen.end_ns
+    assert seen.first.at_ns < seen.last.at_ns
     return seen.use().cpu_s
 
 

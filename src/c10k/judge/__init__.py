@@ -1,6 +1,7 @@
 """From measurements to rows, ratios, ranks and verdicts. Pure.
 
 figures.py     the figures of one trial, and what limited it
+sharing.py     how evenly its server's processes or threads were used
 cells.py       the trials of one server under one load, over the blocks
 rows.py        the rows of a session; defines judge()
 ranking.py     compares the servers under the loads of one kind

@@ -8,7 +8,7 @@ from ..histograms import intervals as intervals_of
 from ..histograms import latencies
 from ..model import Cause, Limiter, Measurement, Memory
 from ..plan.gates import BOUND_SHARE, bound_by
-from . import samples
+from . import samples, sharing
 
 UNSETTLED_SHARE = 0.02  # share of the rate that a longer warm-up must change to count
 ONE_CORE = (0.9, 1.1)  # cores that a process keeps busy when its work runs on one at a time
@@ -248,6 +248,11 @@ FIGURES: dict[str, FigureOf] = {
     "accept_queue_max": lambda m: m.server.accept_queue_max,
     "listen_overflows": lambda m: m.server.listen_overflows,
     "threads_max": lambda m: m.server.threads_max,
+    "workers": sharing.worker_count,
+    "worker_clients_fairness": sharing.clients_evenness,
+    "worker_clients_most": sharing.clients_most,
+    "worker_cpu_fairness": sharing.work_evenness,
+    "worker_cpu_most": sharing.work_most,
     "schedule_lag_p99_us": lambda m: m.schedule_lag.p99_us if m.schedule_lag else None,
     "latency_from_send_p99_us": (
         lambda m: m.latency_from_send.p99_us if m.latency_from_send else None
@@ -255,5 +260,12 @@ FIGURES: dict[str, FigureOf] = {
 }
 
 # the figures that are better when greater; all others are better when smaller
-_MORE = {"capacity_per_s", "messages_per_s", "fairness", "slowest_share"}
+_MORE = {
+    "capacity_per_s",
+    "messages_per_s",
+    "fairness",
+    "slowest_share",
+    "worker_clients_fairness",
+    "worker_cpu_fairness",
+}
 MORE_IS_BETTER = {name: name in _MORE for name in FIGURES}

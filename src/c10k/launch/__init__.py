@@ -12,6 +12,7 @@ interpreter.py   an interpreter of this machine: how it is found, and how it was
 runtime.py       the interpreter that the server runs on, or an environment made for it
 lock.py          whether the lock (GIL) of a running server is on
 processes.py     its tree of processes, and their CPU time
+spread.py        how clients and work fall on its processes or threads
 watch.py         what it uses and holds, and what else the machine does
 """
 

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import psutil
 
 from ..model import Memory, Noise, ServerUse
-from . import keeper, lock
+from . import keeper, lock, spread
 from .processes import (
     LINUX,
     TICK_NS,
@@ -59,7 +59,9 @@ def memory(pids: Iterable[int]) -> Memory | None:
     """
     machine = {  # first, because reading the files below makes objects in the kernel
         "kernel_stacks_bytes": _number_after("/proc/meminfo", "KernelStack:", 1024),
-        "sockets_bytes": _number_after("/proc/net/sockstat", "TCP:.* mem", _page_bytes()),
+        "sockets_bytes": _number_after(
+            "/proc/net/sockstat", "TCP:.* mem", os.sysconf("SC_PAGESIZE")
+        ),
         "slab_bytes": _number_after("/proc/meminfo", "Slab:", 1024),
     }
     held: Counter[str] = Counter()
@@ -193,6 +195,7 @@ class _Reading(NamedTuple):
     used: dict[Process, Used]
     cores_at_ns: int
     cores: dict[int, Core]
+    threads: dict[int, int] = {}  # noqa: RUF012 - CPU time of each, ns; see spread.thread_times()
 
 
 class Watch:
@@ -203,15 +206,18 @@ class Watch:
         pids: Sequence[int],
         queue: Callable[[], tuple[int, int] | None],
         cpus: Sequence[int] = (),
+        port: int | None = None,
     ) -> None:
         """Takes the readings from before any client comes.
 
         queue returns the accept queue's length and limit, or None where they are unknown.
-        cpus: the cores that the server is pinned to, and has for itself.
+        cpus: the cores that the server is pinned to, and has for itself. port: None if it has none.
         """
         self.pids = pids
         self.queue = queue
         self.cpus = tuple(cpus)
+        self.port = port
+        self.clients: dict[int, int] = {}
         self.before = memory(tree(pids))
         self.after: Memory | None = None
         self.at_load: Memory | None = None
@@ -224,16 +230,6 @@ class Watch:
         self.accept_queue_limit: int | None = None
         self.first: _Reading | None = None
         self.last: _Reading | None = None
-
-    @property
-    def begin_ns(self) -> int | None:
-        """The time.perf_counter_ns() of the reading in begin(); None before it."""
-        return self.first.at_ns if self.first else None
-
-    @property
-    def end_ns(self) -> int | None:
-        """The time.perf_counter_ns() of the reading in end(); None before it."""
-        return self.last.at_ns if self.last else None
 
     def queue_look(self) -> None:
         """Reads the accept queue's length: the only reading allowed while a slice is measured."""
@@ -263,6 +259,7 @@ class Watch:
         pids = tree(self.pids)
         self.at_load = memory(pids)
         self._count(pids, held=True)
+        self.clients = spread.clients(pids, self.pids, self.port)
 
     def use(self, duration_s: float | None = None) -> ServerUse:
         """All readings of the trial, with the CPU time of a slice of that length.
@@ -272,13 +269,15 @@ class Watch:
         overflows = listen_overflows()
         if overflows is not None and self.overflows_before is not None:
             overflows -= self.overflows_before
-        cpu_s = busy = elapsed_s = None
+        cpu_s = busy = elapsed_s = workers = None
         first, last = self.first, self.last
         if first and last and first.used and last.used and last.at_ns > first.at_ns:
             elapsed_s = (last.at_ns - first.at_ns) / 1e9
-            cores = spent_ns(first.used, last.used) / (last.at_ns - first.at_ns)
-            cpu_s = cores * (elapsed_s if duration_s is None else duration_s)
+            scale = (elapsed_s if duration_s is None else duration_s) / elapsed_s
+            cpu_s = spent_ns(first.used, last.used) / 1e9 * scale
             busy = self.busy(self.cpus)
+            used, times = (first.used, last.used), (first.threads, last.threads)
+            workers = spread.workers(self.clients, used, times, scale)
         return ServerUse(
             cpu_s=cpu_s,
             busy_cores=busy,
@@ -295,6 +294,7 @@ class Watch:
             accept_queue_limit=self.accept_queue_limit,
             listen_overflows=overflows,
             gil=self.gil,
+            workers=workers or (),
         )
 
     def busy(self, cpus: Iterable[int]) -> float | None:
@@ -309,7 +309,8 @@ class Watch:
         began_ns = time.perf_counter_ns()
         used = usage(entries)
         ended_ns = time.perf_counter_ns()
-        return _Reading((began_ns + ended_ns) // 2, used, ended_ns, _cores())
+        at_ns = (began_ns + ended_ns) // 2
+        return _Reading(at_ns, used, ended_ns, _cores(), spread.thread_times(pids))
 
     def _count(self, pids: Sequence[int], *, held: bool = False) -> None:
         self.processes_max = _larger(self.processes_max, len(pids))
@@ -434,10 +435,6 @@ def _number_after(path: str, pattern: str, unit: int) -> int | None:
     except OSError:
         return None
     return int(match[1]) * unit if match else None
-
-
-def _page_bytes() -> int:
-    return os.sysconf("SC_PAGESIZE")
 
 
 def _larger(a: int | None, b: int | None) -> int | None:

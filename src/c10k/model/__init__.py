@@ -82,3 +82,4 @@ from .measured import ServerUse as ServerUse
 from .measured import Session as Session
 from .measured import Status as Status
 from .measured import Step as Step
+from .measured import Worker as Worker

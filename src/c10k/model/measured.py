@@ -37,6 +37,13 @@ class Memory(Struct, frozen=True):
     page_tables_bytes: BoundedInt | None = None  # of the server's processes
 
 
+class Worker(Struct, frozen=True):
+    """One of the processes or threads that serve a server's clients."""
+
+    cpu_s: BoundedFloat | None  # in the slice
+    clients: BoundedInt  # that it holds after the slice
+
+
 class ServerUse(Struct, frozen=True):
     """CPU time that the server's process tree used in the slice, and what the tree held."""
 
@@ -55,6 +62,7 @@ class ServerUse(Struct, frozen=True):
     accept_queue_limit: BoundedInt | None = None
     listen_overflows: BoundedInt | None = None  # connections dropped by full listener queues
     gil: bool | None = None  # whether the interpreter's lock was on after the slice; None: unknown
+    workers: tuple[Worker, ...] = ()  # processes or threads, if several serve
 
 
 class Noise(Struct, frozen=True):

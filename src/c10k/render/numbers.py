@@ -37,6 +37,11 @@ SHOWN = {
     "accept_queue_max": Shown("accept queue", ""),
     "listen_overflows": Shown("overflows", ""),
     "threads_max": Shown("threads", ""),
+    "workers": Shown("workers", ""),
+    "worker_clients_fairness": Shown("clients: Jain", ""),
+    "worker_clients_most": Shown("clients: most %", "%", 100),
+    "worker_cpu_fairness": Shown("CPU: Jain", ""),
+    "worker_cpu_most": Shown("CPU: most %", "%", 100),
     "start_spread_s": Shown("starts within ms", "ms", 1e3),
     "breaking_point": Shown("clients held", ""),
 }

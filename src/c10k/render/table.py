@@ -42,7 +42,7 @@ class View(Struct, frozen=True):
 
 
 def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
-    """A session's tables: one for each kind of load, the ladder, memory, breaking points.
+    """A session's tables: one for each kind of load, the ladder, spread, memory, breaking points.
 
     Raises ViewError.
     """
@@ -55,7 +55,7 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
         _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
     ]
     found += [_ladder(judged), _over_load(judged), *by_interpreter(judged)]
-    found += [_memory(judged.memory), _breaking(judged.breaking)]
+    found += [_spread(judged), _memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
 
@@ -83,11 +83,15 @@ def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:
             Line(
                 tuple(column.cell(row) for column in shown),
                 group(row),
-                row.status if row.blocks or row.status != "ok" else "gated",
+                _status(row),
             )
             for row in lines
         ),
     )
+
+
+def _status(row: Row) -> str:
+    return row.status if row.blocks or row.status != "ok" else "gated"
 
 
 def _descending(column: Column, row: Row) -> float:
@@ -211,6 +215,44 @@ def _on(row: Row | None, key: str) -> str:
 def _block(share: float) -> str:
     """A block character whose height is this share of the greatest rate, in eighths."""
     return "▁▂▃▄▅▆▇█"[max(0, min(7, int(share * 8)))]
+
+
+def _spread(judged: Judged) -> Table:
+    """How clients and work fell on the processes or threads of each server that has several."""
+    shown = [(row, row.workers.median) for row in rows(judged) if row.workers]
+    keys = (
+        "worker_clients_most",
+        "worker_clients_fairness",
+        "worker_cpu_most",
+        "worker_cpu_fairness",
+    )
+    headings = ("even %", *(SHOWN[key].heading for key in keys))
+    return Table(
+        "Spread: how clients and CPU time fell on a server's processes or threads. The share of "
+        "the one that has most, and Jain's index over all (1: even)",
+        (
+            ("load", False),
+            ("clients", True),
+            ("server", False),
+            ("workers", True),
+            *((name, True) for name in headings),
+        ),
+        tuple(
+            Line(
+                (
+                    row.load.label,
+                    f"{row.clients:,}",
+                    row.server,
+                    f"{workers:g}",
+                    significant(100 / workers),
+                    *(figure(key)(row) for key in keys),
+                ),
+                f"{row.load.label} {row.clients}",
+                _status(row),
+            )
+            for row, workers in shown
+        ),
+    )
 
 
 def _memory(found: Sequence[MemoryRow]) -> Table:

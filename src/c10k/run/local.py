@@ -84,7 +84,8 @@ class LocalSite:
         self.running = launch.start(server, log, bind=bind, cpus=cpus or None, python=python)
         try:
             self.address = self.running.address
-            self.watch = Watch(self.running.pids, self.running.backlog, cpus)
+            port = None if isinstance(self.address, str) else self.address[1]
+            self.watch = Watch(self.running.pids, self.running.backlog, cpus, port)
             self.free_bytes = available_bytes()
         except BaseException:
             self.running.stop()

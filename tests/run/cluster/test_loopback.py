@@ -303,3 +303,13 @@ def test_what_answers_and_is_no_scheduler_is_said_in_one_line(answer):
         done = c10k("cluster", f"tcp://127.0.0.1:{listener.getsockname()[1]}", code=2)
         assert "no scheduler answers" in done.stderr
         listener.shutdown(socket.SHUT_RDWR)
+
+
+def test_the_servers_host_counts_the_clients_of_each_process(loopback, tmp_path):
+    """How clients fall on several processes is known on several machines, too."""
+    folder = tmp_path / "s"
+    words = ["run", workload(tmp_path, clients=90), "--unchecked", "--processes", "2"]
+    c10k(*words, "--scheduler", loopback.address, "--out", folder)
+    (measured,) = store.load(folder).measurements
+    assert len(measured.server.workers) == 2
+    assert sum(each.clients for each in measured.server.workers) == 90
