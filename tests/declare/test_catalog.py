@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from c10k import paths
-from c10k.declare import catalog, choosing
+from c10k import launch, paths
+from c10k.declare import catalog, choosing, template
 from c10k.launch import requirements
 from c10k.model import Note, Server
 
@@ -95,6 +96,64 @@ def test_a_fault_is_named_with_its_file_and_key(write, old, new, words):
     with pytest.raises(catalog.CatalogError) as caught:
         catalog.read(path)
     assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+HOOKED = """\
+[tool.c10k]
+title = "mine, hooked"
+tier = "tuned"
+base = "mine_server.py"
+hook = "my_hook.py"
+"""
+
+
+def test_a_server_with_a_hook_is_its_base_under_another_name(write):
+    """What its file does not say is the base's; it is run by the base's interpreter."""
+    base = catalog.read(write(BLOCK))
+    hook = write("import gc\n", "my_hook.py")
+    path = write(HOOKED, "mine_hooked.toml")
+    server = catalog.read(path)
+    assert server == replace(
+        base,
+        name="mine_hooked",
+        path=str(path),
+        title="mine, hooked",
+        tier="tuned",
+        base=str(base.path),
+        hook=str(hook),
+    )
+    assert launch.command(server)[-2:] == [base.path, str(hook)]
+    assert [each.name for each in paths.sources(*server.files)] == [
+        "mine_hooked.toml",
+        "mine_server.py",
+        "my_hook.py",
+    ]
+    before = catalog.code(server)
+    write(BLOCK + "changed = 1\n")
+    assert catalog.code(server) != before
+    assert template.frameworks([server, base]) == {"mine": [base]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('hook = "my_hook.py"\n', "", "tool.c10k.hook: missing"),
+        ("title =", "unit =", "unit"),
+        ('"mine_server.py"', '"no_server.py"', "tool.c10k.base: no_server.py: no such file"),
+        ('"mine_server.py"', '"mine_hooked.toml"', "tool.c10k.base: must be a Python file"),
+        ('"my_hook.py"', '"no_hook.py"', "tool.c10k.hook: no_hook.py: no such file"),
+        ('"my_hook.py"', "3", "tool.c10k.hook: must be text"),
+        ('"my_hook.py"', '"""\n.py"""', "tool.c10k.hook"),
+        ('"mine_server.py"', '"my_hook.py"', "PEP 723"),
+    ],
+)
+def test_a_fault_of_a_server_with_a_hook_is_named(write, old, new, words):
+    """A base or hook that is not there or cannot be used, and keys that are the base's to say."""
+    write(BLOCK)
+    write("import gc\n", "my_hook.py")
+    with pytest.raises(catalog.CatalogError) as caught:
+        catalog.read(write(HOOKED.replace(old, new), "mine_hooked.toml"))
     assert words in str(caught.value)
 
 

@@ -6,16 +6,18 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from waiting import until
 
 from c10k import check, launch, paths
 from c10k.declare import catalog
-from c10k.launch import requirements
+from c10k.launch import hooked, requirements
 
 SERVERS = catalog.find(paths.SERVERS)
 CANONICAL = {
@@ -40,7 +42,7 @@ LACKS = {
     "asyncio_streams_accepts_1": ASYNCIO,
     "asyncio_streams_accepts_100": ASYNCIO,
     "asyncio_streams_counted": ASYNCIO,
-    "asyncio_streams_frozen": ASYNCIO,
+    "asyncio_streams_tuned": ASYNCIO,
     "asyncio_streams_uncollected": ASYNCIO
     | {"churn": "what its clients leave refers to itself in circles, and nobody looks for them"},
     "asyncio_protocol": ASYNCIO,
@@ -94,7 +96,10 @@ def server(request):
     return request.param
 
 
-@pytest.fixture(params=[each for each in SERVERS if not each.start], ids=lambda each: each.name)
+WRITTEN = [each for each in SERVERS if each.path.endswith(".py")]  # the others have no Python text
+
+
+@pytest.fixture(params=WRITTEN, ids=lambda each: each.name)
 def source(request):
     """A Python server's text, whether its framework is installed or not."""
     return paths.file_of(request.param.path).read_text(encoding="utf-8")
@@ -176,7 +181,7 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
 @pytest.mark.parametrize("name", ["asyncio_streams_counted", "trio_streams_counted"])
 def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     """How many there were, and none of it before: nothing is written while clients are there."""
-    server = catalog.read(paths.SERVERS / f"{name}.py")
+    server = catalog.read(paths.SERVERS / f"{name}.toml")
     if reason := requirements.why_not_runnable(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
@@ -188,6 +193,35 @@ def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     found = re.match(r"runs of generations 0, 1, 2: \[(\d+), \d+, \d+\]", running.log.read_text())
     assert found
     assert int(found[1]) > 0
+
+
+def test_every_canonical_server_has_a_tuned_one():
+    """Each differs from its base in the hook alone; none has the collector off unsafely."""
+    tuned = {each.name: each for each in SERVERS if each.tier == "tuned"}
+    expected = {f"{name}_tuned" for name in CANONICAL}
+    expected |= {f"{name}_uncollected" for name in CANONICAL - {"asyncio_streams"}}
+    assert set(tuned) == expected
+    for server in tuned.values():
+        base = catalog.read(paths.file_of(server.base))
+        own = {key: getattr(base, key) for key in ("name", "path", "title", "tier")}
+        assert replace(server, **own, base="", hook="") == base
+        assert base.name in CANONICAL
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"), [("tuned", "True True 50000 20 20"), ("off", "False False 700 10 10")]
+)
+def test_the_collector_is_set_when_the_server_serves(hook, told, tmp_path):
+    """After all of start-up, and before the statement that serves: here that one tells."""
+    server = tmp_path / "tells_all.py"
+    server.write_text(
+        "import gc\nfrozen = gc.get_freeze_count()\ngc.set_threshold(700, 10, 10)\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > frozen, *gc.get_threshold(), __name__)"
+    )
+    path = paths.SERVERS / "hooks" / f"collector_{hook}.py"
+    words = [sys.executable, "-P", hooked.__file__, server, path]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{told} __main__\n"
 
 
 def test_curio_serves_without_its_assertions(tmp_path):

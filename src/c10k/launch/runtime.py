@@ -74,7 +74,7 @@ def look(server: Server, python: str) -> Runtime:
 def _imports(server: Server) -> list[str]:
     """The import statements at the top level of a server's file."""
     try:
-        tree = ast.parse(paths.file_of(server.path).read_bytes())
+        tree = ast.parse(paths.file_of(server.program).read_bytes())
     except (SyntaxError, ValueError, OSError):
         return []  # the interpreter reports the fault when the server is started
     return [

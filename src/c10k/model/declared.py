@@ -57,6 +57,8 @@ class Server(Struct, frozen=True):
     requires_python: Specified = ""
     dependencies: tuple[Specified, ...] = ()
     notes: tuple[Note, ...] = ()
+    base: OneLine = ""  # the Python server that this one is with a hook; a name as path is
+    hook: OneLine = ""  # what runs before the base's last statement, the one that serves
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
     prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
@@ -68,6 +70,16 @@ class Server(Struct, frozen=True):
     isolated: bool = False  # whether it has an environment of its own
     processes: Processes = 1  # how many copies of it serve together
     sharing: Sharing = ""  # of several processes: one socket, or one each (SO_REUSEPORT)
+
+    @property
+    def program(self) -> str:
+        """The file that an interpreter runs, named as path is."""
+        return self.base or self.path
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it is made of, each named as path is."""
+        return tuple(filter(None, (self.path, self.base, self.hook)))
 
 
 class Runtime(Struct, frozen=True):
