@@ -45,6 +45,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     prefers: str = msgspec.field(default="", name="python")
     free_threaded: bool = False
     glibc: Specified = ""
+    io_uring: Specified = ""
     reuseport: bool = False
 
 
@@ -160,7 +161,11 @@ def _server(path: Path, document: _Document) -> Server:
 
 def _check_specifiers(path: Path, server: Server) -> None:
     ranges = {f"tool.c10k.notes[{n}].python": each.python for n, each in enumerate(server.notes)}
-    ranges |= {"requires-python": server.requires_python, "tool.c10k.glibc": server.glibc}
+    ranges |= {
+        "requires-python": server.requires_python,
+        "tool.c10k.glibc": server.glibc,
+        "tool.c10k.io_uring": server.io_uring,
+    }
     for key, written in ranges.items():
         try:
             SpecifierSet(written)

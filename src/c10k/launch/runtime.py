@@ -46,6 +46,8 @@ def prepare(server: Server) -> Runtime:
             raise CannotRun(str(error)) from None
         return Runtime("", notes=requirements.notes(server))
     if server.isolated:
+        if reason := requirements.forbidden(server):
+            raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):
         raise CannotRun(reason)
