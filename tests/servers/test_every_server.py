@@ -45,6 +45,7 @@ LACKS = {
     "asyncio_streams_tuned": ASYNCIO,
     "asyncio_streams_uncollected": ASYNCIO
     | {"churn": "what its clients leave refers to itself in circles, and nobody looks for them"},
+    "asyncio_eager": ASYNCIO,
     "asyncio_protocol": ASYNCIO,
     "asyncio_buffered": ASYNCIO,
     "asyncio_threads": ASYNCIO,
@@ -176,6 +177,67 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
         running.process.terminate()
         assert running.process.wait(launch.STOP_S) == 0
         assert not psutil.wait_procs(children, timeout=0)[1]
+
+
+def test_a_worker_that_ends_is_replaced_and_none_outlives_the_master(tmp_path):
+    """As many workers as gunicorn advises; all serve, and SIGTERM to the master ends them."""
+    server = catalog.read(paths.SERVERS / "prefork_sockets.py")
+    cpus = sorted(os.sched_getaffinity(0))[:1]
+    with launch.serving(server, tmp_path / "log", cpus=cpus) as running:
+        master = psutil.Process(running.pid)
+        until(lambda: len(master.children()) == 3)
+        killed, *kept = master.children()
+        killed.kill()
+        until(lambda: len(master.children()) == 3 and killed not in master.children())
+        assert set(kept) < set(master.children())
+        clients = [running.connect() for _ in range(30)]
+        assert all(ask(client) == b"?" for client in clients)
+        workers = master.children()
+        running.process.terminate()
+        assert running.process.wait(launch.STOP_S) == 0
+        assert not psutil.wait_procs(workers, timeout=launch.STOP_S)[1]
+
+
+def exactly(client, size):
+    """So many bytes of what a client gets back."""
+    found = bytearray()
+    while len(found) < size and (data := client.recv(size - len(found))):
+        found += data
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("limited = 1;", "limited = 0;"),
+        ("if (ring < 0 && errno == EINVAL)", "close(ring);"),
+        ("ENTRIES = 1024, RESULTS = 16384", "ENTRIES = 64, RESULTS = 64"),
+        ("BUFFERS = 128", "BUFFERS = 4"),
+    ],
+    ids=["one receive a read", "before Linux 6.1", "short queues", "few buffers"],
+)
+def test_io_uring_serves_where_the_kernel_has_less(old, new, tmp_path):
+    """What this kernel would never show: the ways of older ones, and queues that run full."""
+    server = catalog.read(paths.SERVERS / "uring_c.toml")
+    if reason := requirements.why_not_runnable(server):
+        pytest.skip(reason)
+    text = (paths.SERVERS / "uring_c.c").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "uring_c.c").write_text(text.replace(old, new))
+    (tmp_path / "uring_c.toml").write_text((paths.SERVERS / "uring_c.toml").read_text())
+    less = catalog.read(tmp_path / "uring_c.toml")
+    with launch.serving(less, tmp_path / "log") as running:
+        running.process.send_signal(signal.SIGSTOP)  # so that all of it is there at once
+        waiting = [running.connect() for _ in range(500)]
+        for client in waiting:
+            client.sendall(b"?")
+        running.process.send_signal(signal.SIGCONT)
+        assert all(client.recv(1) == b"?" for client in waiting)
+        talking = [running.connect() for _ in range(50)]
+        for number, client in enumerate(talking):
+            client.sendall(bytes([number]) * 100_000)
+        for number, client in enumerate(talking):
+            assert exactly(client, 100_000) == bytes([number]) * 100_000
 
 
 @pytest.mark.parametrize("name", ["asyncio_streams_counted", "trio_streams_counted"])
