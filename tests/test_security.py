@@ -279,6 +279,15 @@ def test_to_resume_a_strangers_session_says_first_what_it_runs(tmp_path):
     assert said.startswith("trio_streams@trio==0.24: install trio==0.24; ")
 
 
+def test_a_changed_hook_is_a_command_of_the_session():
+    """A plan that names the suite's server with another hook or base says what it would run."""
+    (known,) = choosing.choose(["trio_streams_tuned"], catalog.known().servers)
+    assert choosing.untrusted_commands([known]) == []
+    for changed in (replace(known, hook="/tmp/bad.py"), replace(known, base="/tmp/bad.py")):
+        (said,) = choosing.untrusted_commands([changed])
+        assert said == f"trio_streams_tuned: python {changed.base} {changed.hook}"
+
+
 @pytest.mark.parametrize("word", ["{0.__class__}", "{here.parent}", "{", "{x}", "{}", "%s"])
 def test_a_commands_braces_read_nothing(tmp_path, word):
     """Only the named places are filled in; anything else stays as it was written."""

@@ -48,10 +48,12 @@ def hide_home(text: str, home: str = "~") -> str:
     return re.sub(whole, lambda _: home, text)
 
 
-def sources(name: str) -> list[Path]:
-    """The files that a contender is made of: the named one and all with the same stem."""
-    path = file_of(name)
-    return sorted(filter(Path.is_file, {path, *path.parent.glob(f"{glob.escape(path.stem)}.*")}))
+def sources(*names: str) -> list[Path]:
+    """The files that a contender is made of: the named ones and all with their stems."""
+    found = set(map(file_of, names))
+    for path in tuple(found):
+        found |= set(path.parent.glob(f"{glob.escape(path.stem)}.*"))
+    return sorted(filter(Path.is_file, found))
 
 
 def digest(files: Iterable[Path] = (), value: object = None) -> str:

@@ -1,6 +1,7 @@
 """Guards the catalogue: a contender's block becomes a Server, or one line says what is wrong."""
 
 import contextlib
+import errno
 import platform
 import re
 import sys
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from c10k import paths
-from c10k.declare import catalog, choosing
-from c10k.launch import requirements
+from c10k import launch, paths
+from c10k.declare import catalog, choosing, template
+from c10k.launch import requirements, runtime
 from c10k.model import Note, Server
 
 BLOCK = """\
@@ -81,6 +83,7 @@ def test_a_program_has_its_table_in_a_toml(write):
         ('unit = "task"', 'unitt = "task"', "unitt"),
         ("packaging>=24", "packaging>>24", "packaging>>24"),
         (">=3.11", "3.11 or so", "3.11 or so"),
+        ("# notes", '# io_uring = "new"\n# notes', "tool.c10k.io_uring: 'new'"),
         ("# notes", '# glibc = "2.39 or so"\n# notes', "tool.c10k.glibc: '2.39 or so'"),
         ('python = "<3"', 'python = "old"', "old"),
         ("[tool.c10k]", "[tool.else]", "tool.c10k: missing"),
@@ -95,6 +98,64 @@ def test_a_fault_is_named_with_its_file_and_key(write, old, new, words):
     with pytest.raises(catalog.CatalogError) as caught:
         catalog.read(path)
     assert str(path) in str(caught.value)
+    assert words in str(caught.value)
+
+
+HOOKED = """\
+[tool.c10k]
+title = "mine, hooked"
+tier = "tuned"
+base = "mine_server.py"
+hook = "my_hook.py"
+"""
+
+
+def test_a_server_with_a_hook_is_its_base_under_another_name(write):
+    """What its file does not say is the base's; it is run by the base's interpreter."""
+    base = catalog.read(write(BLOCK))
+    hook = write("import gc\n", "my_hook.py")
+    path = write(HOOKED, "mine_hooked.toml")
+    server = catalog.read(path)
+    assert server == replace(
+        base,
+        name="mine_hooked",
+        path=str(path),
+        title="mine, hooked",
+        tier="tuned",
+        base=str(base.path),
+        hook=str(hook),
+    )
+    assert launch.command(server)[-2:] == [base.path, str(hook)]
+    assert [each.name for each in paths.sources(*server.files)] == [
+        "mine_hooked.toml",
+        "mine_server.py",
+        "my_hook.py",
+    ]
+    before = catalog.code(server)
+    write(BLOCK + "changed = 1\n")
+    assert catalog.code(server) != before
+    assert template.frameworks([server, base]) == {"mine": [base]}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('hook = "my_hook.py"\n', "", "tool.c10k.hook: missing"),
+        ("title =", "unit =", "unit"),
+        ('"mine_server.py"', '"no_server.py"', "tool.c10k.base: no_server.py: no such file"),
+        ('"mine_server.py"', '"mine_hooked.toml"', "tool.c10k.base: must be a Python file"),
+        ('"my_hook.py"', '"no_hook.py"', "tool.c10k.hook: no_hook.py: no such file"),
+        ('"my_hook.py"', "3", "tool.c10k.hook: must be text"),
+        ('"my_hook.py"', '"""\n.py"""', "tool.c10k.hook"),
+        ('"mine_server.py"', '"my_hook.py"', "PEP 723"),
+    ],
+)
+def test_a_fault_of_a_server_with_a_hook_is_named(write, old, new, words):
+    """A base or hook that is not there or cannot be used, and keys that are the base's to say."""
+    write(BLOCK)
+    write("import gc\n", "my_hook.py")
+    with pytest.raises(catalog.CatalogError) as caught:
+        catalog.read(write(HOOKED.replace(old, new), "mine_hooked.toml"))
     assert words in str(caught.value)
 
 
@@ -308,6 +369,42 @@ def test_why_not_names_the_c_library_that_the_packages_need(write, monkeypatch):
     for other in (("glibc", "2.41"), ("", "")):
         monkeypatch.setattr(platform, "libc_ver", lambda other=other: other)
         assert requirements.why_not_runnable(server).startswith("no-such-framework is not")
+
+
+@pytest.mark.parametrize(
+    ("release", "code", "reason"),
+    [
+        ("6.18.44-fc-v657", 0, ""),
+        ("5.19-rc1", 0, ""),
+        ("5.15.0-91-generic", 0, "needs io_uring as Linux >=5.19 has it; this is 5.15.0"),
+        ("6.1.0", errno.EPERM, "the kernel forbids io_uring (sysctl kernel.io_uring_disabled, "),
+        ("6.1.0", errno.ENOSYS, "the kernel has no io_uring"),
+        ("6.1.0", errno.ENOMEM, "io_uring cannot be used: Cannot allocate memory"),
+        ("odd", 0, "needs io_uring as Linux >=5.19 has it; this is 0"),
+    ],
+)
+def test_why_not_says_that_the_kernel_forbids_io_uring(write, monkeypatch, release, code, reason):
+    """A server that states the need gets a row with the reason, also in an environment of its
+    own; one that does not is not asked."""
+    server = catalog.read(write(BLOCK.replace("# notes", '# io_uring = ">=5.19"\n# notes')))
+    other = catalog.read(write(BLOCK, "other_server.py"))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "release", lambda: release)
+    monkeypatch.setattr(requirements, "_io_uring_error", lambda: code)
+    assert requirements.why_not_runnable(server).startswith(reason)
+    assert bool(requirements.why_not_runnable(server)) == bool(reason)
+    assert requirements.why_not_runnable(other) == ""
+    if reason:
+        with pytest.raises(runtime.CannotRun, match=re.escape(reason)):
+            runtime.prepare(replace(server, isolated=True))
+
+
+def test_a_ring_that_the_kernel_refuses_has_a_number():
+    """The probe leaves nothing open, and says the kernel's own errno."""
+    before = len(list(Path("/proc/self/fd").iterdir())) if sys.platform == "linux" else 0
+    assert requirements._io_uring_error() in (0, errno.EPERM, errno.ENOSYS)
+    if sys.platform == "linux":
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_why_not_says_that_the_lock_is_in_the_way(write, monkeypatch):

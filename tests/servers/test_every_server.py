@@ -6,16 +6,18 @@ import re
 import signal
 import socket
 import struct
+import subprocess
 import sys
 from pathlib import Path
 
 import psutil
 import pytest
+from msgspec.structs import replace
 from waiting import until
 
 from c10k import check, launch, paths
 from c10k.declare import catalog
-from c10k.launch import requirements
+from c10k.launch import hooked, requirements
 
 SERVERS = catalog.find(paths.SERVERS)
 CANONICAL = {
@@ -40,9 +42,10 @@ LACKS = {
     "asyncio_streams_accepts_1": ASYNCIO,
     "asyncio_streams_accepts_100": ASYNCIO,
     "asyncio_streams_counted": ASYNCIO,
-    "asyncio_streams_frozen": ASYNCIO,
+    "asyncio_streams_tuned": ASYNCIO,
     "asyncio_streams_uncollected": ASYNCIO
     | {"churn": "what its clients leave refers to itself in circles, and nobody looks for them"},
+    "asyncio_eager": ASYNCIO,
     "asyncio_protocol": ASYNCIO,
     "asyncio_buffered": ASYNCIO,
     "asyncio_threads": ASYNCIO,
@@ -94,7 +97,10 @@ def server(request):
     return request.param
 
 
-@pytest.fixture(params=[each for each in SERVERS if not each.start], ids=lambda each: each.name)
+WRITTEN = [each for each in SERVERS if each.path.endswith(".py")]  # the others have no Python text
+
+
+@pytest.fixture(params=WRITTEN, ids=lambda each: each.name)
 def source(request):
     """A Python server's text, whether its framework is installed or not."""
     return paths.file_of(request.param.path).read_text(encoding="utf-8")
@@ -173,10 +179,71 @@ def test_the_processes_of_a_forking_server_end_with_their_clients_and_with_it(tm
         assert not psutil.wait_procs(children, timeout=0)[1]
 
 
+def test_a_worker_that_ends_is_replaced_and_none_outlives_the_master(tmp_path):
+    """As many workers as gunicorn advises; all serve, and SIGTERM to the master ends them."""
+    server = catalog.read(paths.SERVERS / "prefork_sockets.py")
+    cpus = sorted(os.sched_getaffinity(0))[:1]
+    with launch.serving(server, tmp_path / "log", cpus=cpus) as running:
+        master = psutil.Process(running.pid)
+        until(lambda: len(master.children()) == 3)
+        killed, *kept = master.children()
+        killed.kill()
+        until(lambda: len(master.children()) == 3 and killed not in master.children())
+        assert set(kept) < set(master.children())
+        clients = [running.connect() for _ in range(30)]
+        assert all(ask(client) == b"?" for client in clients)
+        workers = master.children()
+        running.process.terminate()
+        assert running.process.wait(launch.STOP_S) == 0
+        assert not psutil.wait_procs(workers, timeout=launch.STOP_S)[1]
+
+
+def exactly(client, size):
+    """So many bytes of what a client gets back."""
+    found = bytearray()
+    while len(found) < size and (data := client.recv(size - len(found))):
+        found += data
+    return bytes(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("limited = 1;", "limited = 0;"),
+        ("if (ring < 0 && errno == EINVAL)", "close(ring);"),
+        ("ENTRIES = 1024, RESULTS = 16384", "ENTRIES = 64, RESULTS = 64"),
+        ("BUFFERS = 128", "BUFFERS = 4"),
+    ],
+    ids=["one receive a read", "before Linux 6.1", "short queues", "few buffers"],
+)
+def test_io_uring_serves_where_the_kernel_has_less(old, new, tmp_path):
+    """What this kernel would never show: the ways of older ones, and queues that run full."""
+    server = catalog.read(paths.SERVERS / "uring_c.toml")
+    if reason := requirements.why_not_runnable(server):
+        pytest.skip(reason)
+    text = (paths.SERVERS / "uring_c.c").read_text()
+    assert text.count(old) == 1
+    (tmp_path / "uring_c.c").write_text(text.replace(old, new))
+    (tmp_path / "uring_c.toml").write_text((paths.SERVERS / "uring_c.toml").read_text())
+    less = catalog.read(tmp_path / "uring_c.toml")
+    with launch.serving(less, tmp_path / "log") as running:
+        running.process.send_signal(signal.SIGSTOP)  # so that all of it is there at once
+        waiting = [running.connect() for _ in range(500)]
+        for client in waiting:
+            client.sendall(b"?")
+        running.process.send_signal(signal.SIGCONT)
+        assert all(client.recv(1) == b"?" for client in waiting)
+        talking = [running.connect() for _ in range(50)]
+        for number, client in enumerate(talking):
+            client.sendall(bytes([number]) * 100_000)
+        for number, client in enumerate(talking):
+            assert exactly(client, 100_000) == bytes([number]) * 100_000
+
+
 @pytest.mark.parametrize("name", ["asyncio_streams_counted", "trio_streams_counted"])
 def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     """How many there were, and none of it before: nothing is written while clients are there."""
-    server = catalog.read(paths.SERVERS / f"{name}.py")
+    server = catalog.read(paths.SERVERS / f"{name}.toml")
     if reason := requirements.why_not_runnable(server):
         pytest.skip(reason)
     with launch.serving(server, tmp_path / "log") as running:
@@ -188,6 +255,35 @@ def test_the_collector_s_runs_are_told_at_the_end(name, tmp_path):
     found = re.match(r"runs of generations 0, 1, 2: \[(\d+), \d+, \d+\]", running.log.read_text())
     assert found
     assert int(found[1]) > 0
+
+
+def test_every_canonical_server_has_a_tuned_one():
+    """Each differs from its base in the hook alone; none has the collector off unsafely."""
+    tuned = {each.name: each for each in SERVERS if each.tier == "tuned"}
+    expected = {f"{name}_tuned" for name in CANONICAL}
+    expected |= {f"{name}_uncollected" for name in CANONICAL - {"asyncio_streams"}}
+    assert set(tuned) == expected
+    for server in tuned.values():
+        base = catalog.read(paths.file_of(server.base))
+        own = {key: getattr(base, key) for key in ("name", "path", "title", "tier")}
+        assert replace(server, **own, base="", hook="") == base
+        assert base.name in CANONICAL
+
+
+@pytest.mark.parametrize(
+    ("hook", "told"), [("tuned", "True True 50000 20 20"), ("off", "False False 700 10 10")]
+)
+def test_the_collector_is_set_when_the_server_serves(hook, told, tmp_path):
+    """After all of start-up, and before the statement that serves: here that one tells."""
+    server = tmp_path / "tells_all.py"
+    server.write_text(
+        "import gc\nfrozen = gc.get_freeze_count()\ngc.set_threshold(700, 10, 10)\n"
+        "print(gc.isenabled(), gc.get_freeze_count() > frozen, *gc.get_threshold(), __name__)"
+    )
+    path = paths.SERVERS / "hooks" / f"collector_{hook}.py"
+    words = [sys.executable, "-P", hooked.__file__, server, path]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout == f"{told} __main__\n"
 
 
 def test_curio_serves_without_its_assertions(tmp_path):

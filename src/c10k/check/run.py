@@ -129,7 +129,7 @@ def fingerprint(server: Server, versions: Mapping[str, str]) -> str:
     """
     kit = [path for of in (__file__, launch.__file__) for path in Path(of).parent.glob("*.py")]
     interpreter = (sys.version, sorted(versions.items()))
-    return paths.digest((*paths.sources(server.path), *sorted(kit)), interpreter)
+    return paths.digest((*paths.sources(*server.files), *sorted(kit)), interpreter)
 
 
 def remembered(server: Server, versions: Mapping[str, str], folder: Path) -> Conformance | None:

@@ -7,7 +7,7 @@ import importlib.util
 import re
 from importlib import metadata
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .. import paths
 from ..errors import UserError
-from ..model import Note, Server, Specified, Tier
+from ..model import Note, OneLine, Server, Specified, Tier
 from . import toml, values
 
 # The reference implementation's expression, from PEP 723.
@@ -45,7 +45,17 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     prefers: str = msgspec.field(default="", name="python")
     free_threaded: bool = False
     glibc: Specified = ""
+    io_uring: Specified = ""
     reuseport: bool = False
+
+
+class _Derived(msgspec.Struct, forbid_unknown_fields=True):
+    """The table of a server that is another one with a hook."""
+
+    title: str
+    tier: Tier
+    base: OneLine
+    hook: OneLine
 
 
 class _Tool(msgspec.Struct):
@@ -65,10 +75,45 @@ def read(path: Path) -> Server:
     try:
         text = toml.text(path)
         written = toml.toml(_script_block(path, text) if path.suffix == ".py" else text)
+        if path.suffix != ".py" and (table := _table_with_base(written)):
+            return _derived(path, table)
         document = values.convert(written, _Document)
     except toml.Unreadable as error:
         raise CatalogError(f"{path}: {error}") from None
     return _server(path, document)
+
+
+def _table_with_base(written: dict[str, Any]) -> dict[str, Any]:
+    """The table of a server that has a base; {} of any other."""
+    tool = written.get("tool")
+    table = tool.get("c10k") if isinstance(tool, dict) else None
+    return table if isinstance(table, dict) and "base" in table else {}
+
+
+def _derived(path: Path, table: dict[str, Any]) -> Server:
+    """The base under this file's name, title and tier, with the hook. Raises Unreadable."""
+    name, named = _name(path)
+    try:
+        own = values.convert(table, _Derived)
+    except toml.Unreadable as error:
+        raise toml.Unreadable(f"tool.c10k.{error}") from None
+    for key, file in (("base", own.base), ("hook", own.hook)):
+        if not file.endswith(".py"):
+            raise toml.Unreadable(f"tool.c10k.{key}: must be a Python file, not {file!r}")
+        try:
+            toml.text(path.parent / file)
+        except toml.Unreadable as error:
+            raise toml.Unreadable(f"tool.c10k.{key}: {file}: {error}") from None
+    base = read(path.parent / own.base)
+    return replace(
+        base,
+        name=name,
+        path=named,
+        title=own.title,
+        tier=own.tier,
+        base=base.path,
+        hook=paths.name_of(path.parent / own.hook),
+    )
 
 
 def _script_block(path: Path, text: str) -> str:
@@ -82,7 +127,8 @@ def _script_block(path: Path, text: str) -> str:
     return "\n".join(line[2:] if line.startswith("# ") else line[1:] for line in lines)
 
 
-def _server(path: Path, document: _Document) -> Server:
+def _name(path: Path) -> tuple[str, str]:
+    """What a server is called, and how a session names its file."""
     if not _NAME.fullmatch(path.stem):
         raise CatalogError(f"{path}: {path.stem!r} {_NO_NAME}")
     named = paths.name_of(path)
@@ -90,11 +136,16 @@ def _server(path: Path, document: _Document) -> Server:
         raise CatalogError(
             f"{named!r}: the path has characters that cannot be printed; rename or move the file"
         )
+    return path.stem, named
+
+
+def _server(path: Path, document: _Document) -> Server:
+    name, named = _name(path)
     table = document.tool.c10k
     if table is None:
         raise CatalogError(f"{path}: tool.c10k: missing; servers/README.md lists its keys")
     server = Server(
-        name=path.stem,
+        name=name,
         path=named,
         requires_python=document.requires_python,
         dependencies=document.dependencies,
@@ -110,7 +161,11 @@ def _server(path: Path, document: _Document) -> Server:
 
 def _check_specifiers(path: Path, server: Server) -> None:
     ranges = {f"tool.c10k.notes[{n}].python": each.python for n, each in enumerate(server.notes)}
-    ranges |= {"requires-python": server.requires_python, "tool.c10k.glibc": server.glibc}
+    ranges |= {
+        "requires-python": server.requires_python,
+        "tool.c10k.glibc": server.glibc,
+        "tool.c10k.io_uring": server.io_uring,
+    }
     for key, written in ranges.items():
         try:
             SpecifierSet(written)
@@ -182,4 +237,4 @@ def _file_of(point: metadata.EntryPoint) -> Path:
 
 def code(server: Server) -> str:
     """A digest of the server's files, as 16 hexadecimal digits."""
-    return paths.digest(paths.sources(server.path))
+    return paths.digest(paths.sources(*server.files))

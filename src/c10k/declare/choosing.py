@@ -255,7 +255,8 @@ def _as_known(server: Server, known: Server | None) -> bool:
     if known is None or server.python.startswith(_A_PATH):
         return False
     own = replace(server, dependencies=known.dependencies) if not server.isolated else server
-    return (own.dependencies, own.build, own.start) == (
+    return (own.files, own.dependencies, own.build, own.start) == (
+        known.files,
         known.dependencies,
         known.build,
         known.start,
@@ -265,5 +266,6 @@ def _as_known(server: Server, known: Server | None) -> bool:
 def _commands(server: Server) -> list[str]:
     """The commands that are run for a server, in order."""
     installed = ["install", *server.dependencies] if server.isolated else []
-    started = server.start or (server.python or "python", server.path)
+    run = filter(None, (server.program, server.hook))
+    started = server.start or (server.python or "python", *run)
     return [shlex.join(words) for words in (installed, server.build, started) if words]

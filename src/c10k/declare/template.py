@@ -23,7 +23,7 @@ def frameworks(servers: Iterable[Server]) -> dict[str, list[Server]]:
     """Python servers by the first word of their names, the canonical one first."""
     found: dict[str, list[Server]] = {}
     for server in sorted(servers, key=lambda server: server.tier != "canonical"):
-        if not server.start:
+        if not server.start and not server.hook:
             found.setdefault(server.name.partition("_")[0], []).append(server)
     return dict(sorted(found.items()))
 

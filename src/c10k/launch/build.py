@@ -10,6 +10,7 @@ from pathlib import Path
 
 from .. import paths
 from ..model import Server
+from . import hooked
 
 
 class NotServing(Exception):
@@ -22,7 +23,9 @@ def command(server: Server, python: str = sys.executable) -> list[str]:
     Python gets -P, so that no module beside the file can shadow a library. Raises NotServing.
     """
     if not server.start:
-        return [python, "-P", str(paths.file_of(server.path))]
+        runs = [Path(hooked.__file__)] if server.hook else []
+        runs += map(paths.file_of, filter(None, (server.program, server.hook)))
+        return [python, "-P", *map(str, runs)]
     binary = _build(server) if server.build else ""
     return _filled(server.start, server, binary)
 

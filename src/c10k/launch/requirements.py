@@ -1,6 +1,10 @@
 """What a server needs: what of it is installed for this interpreter, and what is missing."""
 
+import ctypes
+import errno
+import os
 import platform
+import re
 import shutil
 import sys
 import sysconfig
@@ -12,6 +16,8 @@ from packaging.specifiers import SpecifierSet
 from .. import paths
 from ..model import Server
 
+_IO_URING_SETUP = 425  # the same on every architecture but alpha
+
 _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
 
@@ -22,6 +28,8 @@ def why_not_runnable(server: Server) -> str:
     if not fits or (server.free_threaded and not sysconfig.get_config_var("Py_GIL_DISABLED")):
         kind = "free-threaded Python" if server.free_threaded else "Python"
         return f"needs {kind} {server.requires_python}; this is {here}"
+    if reason := forbidden(server):
+        return reason
     for dependency in map(Requirement, server.dependencies):
         if dependency.marker and not dependency.marker.evaluate():
             continue
@@ -50,6 +58,35 @@ def wrong_libc(server: Server) -> str:
     if library != "glibc" or SpecifierSet(server.glibc).contains(version):
         return ""
     return f"needs glibc {server.glibc}; this is {version}"
+
+
+def forbidden(server: Server) -> str:
+    """Why this kernel does not let the server do what it needs, or ""."""
+    if not server.io_uring:
+        return ""
+    if sys.platform != "linux":
+        return "needs io_uring, which only Linux has"
+    here = (re.match(r"[\d.]*\d", platform.release()) or ["0"])[0]
+    if not SpecifierSet(server.io_uring).contains(here):
+        return f"needs io_uring as Linux {server.io_uring} has it; this is {here}"
+    code = _io_uring_error()
+    return {
+        0: "",
+        errno.EPERM: "the kernel forbids io_uring (sysctl kernel.io_uring_disabled, or a "
+        "container's seccomp profile)",
+        errno.ENOSYS: "the kernel has no io_uring, or a sandbox hides it",
+    }.get(code, f"io_uring cannot be used: {os.strerror(code)}")
+
+
+def _io_uring_error() -> int:
+    """The errno of making a ring, which is closed again; 0 when the kernel allows it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    params = ctypes.create_string_buffer(120)  # struct io_uring_params
+    ring = libc.syscall(_IO_URING_SETUP, 1, params)
+    if ring < 0:
+        return ctypes.get_errno()
+    os.close(ring)
+    return 0
 
 
 def distributions(server: Server) -> set[str]:

@@ -46,6 +46,8 @@ def prepare(server: Server) -> Runtime:
             raise CannotRun(str(error)) from None
         return Runtime("", notes=requirements.notes(server))
     if server.isolated:
+        if reason := requirements.forbidden(server):
+            raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):
         raise CannotRun(reason)
@@ -74,7 +76,7 @@ def look(server: Server, python: str) -> Runtime:
 def _imports(server: Server) -> list[str]:
     """The import statements at the top level of a server's file."""
     try:
-        tree = ast.parse(paths.file_of(server.path).read_bytes())
+        tree = ast.parse(paths.file_of(server.program).read_bytes())
     except (SyntaxError, ValueError, OSError):
         return []  # the interpreter reports the fault when the server is started
     return [

@@ -62,17 +62,30 @@ class Server(Struct, frozen=True):
     requires_python: Specified = ""
     dependencies: tuple[Specified, ...] = ()
     notes: tuple[Note, ...] = ()
+    base: OneLine = ""  # the Python server that this one is with a hook; a name as path is
+    hook: OneLine = ""  # what runs before the base's last statement, the one that serves
     build: tuple[str, ...] = ()  # command; {out} is the binary, {here} the file's folder
     start: tuple[str, ...] = ()  # command; empty: started by the interpreter
     prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
     free_threaded: bool = False  # whether its packages need an interpreter without the GIL
     glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
+    io_uring: Specified = ""  # the Linux versions whose io_uring has what it uses: ">=5.19"
     reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
     interpreter: str = ""  # what that is called in the server's name, after an @
     isolated: bool = False  # whether it has an environment of its own
     processes: Processes = 1  # how many copies of it serve together
     sharing: Sharing = ""  # of several processes: one socket, or one each (SO_REUSEPORT)
+
+    @property
+    def program(self) -> str:
+        """The file that an interpreter runs, named as path is."""
+        return self.base or self.path
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that it is made of, each named as path is."""
+        return tuple(filter(None, (self.path, self.base, self.hook)))
 
 
 class Runtime(Struct, frozen=True):

@@ -1,22 +1,21 @@
 # /// script
-# requires-python = ">=3.11"
+# requires-python = ">=3.12"
 # dependencies = []
 # [tool.c10k]
-# title = "asyncio, collector off"
+# title = "asyncio, eager tasks"
 # model = "coroutines"
 # unit = "task"
 # tier = "variant"
 # ///
-"""Streams of asyncio, with Python's collector off.
+"""Streams of asyncio, whose tasks start at once: the eager task factory of Python 3.12.
 
-The unit of concurrency is a task. It switches at await: in read when nothing has
-arrived, in drain when this client is slow to take its echo. Unlike the canonical
-server, it is never stopped by a full collection. Reference cycles are never freed, so this
-shows what the collector costs; it is not a way to serve for long.
+The unit of concurrency is a task. It runs from its creation to its first await that must wait
+without a turn of the loop, and then switches as in asyncio_streams: in read when nothing has
+arrived, in drain when this client is slow to take its echo. After
+https://docs.python.org/3/library/asyncio-task.html#eager-task-factory.
 """
 
 import asyncio
-import gc
 import socket
 
 
@@ -32,10 +31,10 @@ async def echo(reader, writer):
 
 
 async def main():
+    asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
     listener = socket.socket(fileno=0)
     server = await asyncio.start_server(echo, sock=listener, backlog=4096)
     await server.serve_forever()
 
 
-gc.disable()
 asyncio.run(main())
