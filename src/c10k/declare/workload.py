@@ -14,11 +14,12 @@ import msgspec
 
 from .. import model
 from ..errors import UserError
-from ..model import Load, Search, Sharing, Workload
+from ..model import Load, Request, Search, Sharing, Workload
 from . import choosing, toml, values
 
 MOST_LOADS = 1000
 P99_MESSAGES = 10_000  # that leave 100 beyond a p99
+MOST_REQUESTS = 10  # of a mix
 MOST_CELLS = 20_000  # blocks × loads, of each server
 
 _T = TypeVar("_T")
@@ -38,6 +39,7 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     depth: model.Depth | _NonEmpty[model.Depth] = 1
     rate: model.Rate | _NonEmpty[model.Rate] = 0.0
     arrivals: model.Arrivals = ""
+    mix: _NonEmpty[Request] | None = None
     warmup_s: model.WaitSeconds = 0.5
     duration_s: model.SliceSeconds = 2.0
     ceiling_s: model.SliceSeconds = 60.0
@@ -230,10 +232,34 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
         if not all(choices["rate"]):
             raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")
         arrivals = arrivals or "poisson"
+    elif table.mix:
+        raise WorkloadError(f"{where}mix: only a load of kind open can have a mix")
     elif arrivals or any(choices["rate"]):
         raise WorkloadError(f"{where}rate: only a load of kind open can have a rate and arrivals")
     fixed = {key: getattr(table, key) for key in ("kind", "warmup_s", "duration_s", "ceiling_s")}
+    mix = _mix(where, table) if table.mix else ()
     return [
-        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals)
+        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals, mix=mix)
         for each in itertools.product(*choices.values())
     ]
+
+
+def _mix(where: str, table: _LoadTable) -> tuple[Request, ...]:
+    """The requests of a table's mix. Raises WorkloadError."""
+    mix = tuple(table.mix or ())
+    if table.message_bytes != 64:
+        raise WorkloadError(f"{where}message_bytes: does not apply to a mix; leave it out")
+    if len(mix) > MOST_REQUESTS:
+        raise WorkloadError(f"{where}mix: at most {MOST_REQUESTS} requests")
+    for number, request in enumerate(mix):
+        if round(request.ms, 1) != request.ms:
+            raise WorkloadError(
+                f"{where}mix[{number}].ms: {request.ms:g} has more than one decimal"
+            )
+        if (request.work == "keep") != (request.kib > 0):
+            raise WorkloadError(
+                f"{where}mix[{number}].kib: work keep needs it, in KiB, and no other work has it"
+            )
+    if len({request.label for request in mix}) < len(mix):
+        raise WorkloadError(f"{where}mix: the same request is declared twice")
+    return mix
