@@ -253,9 +253,7 @@ def _mix(where: str, table: _LoadTable) -> tuple[Request, ...]:
         raise WorkloadError(f"{where}mix: at most {MOST_REQUESTS} requests")
     for number, request in enumerate(mix):
         if round(request.ms, 1) != request.ms:
-            raise WorkloadError(
-                f"{where}mix[{number}].ms: {request.ms:g} has more than one decimal"
-            )
+            raise WorkloadError(f"{where}mix[{number}].ms: must be in tenths, not {request.ms}")
         if (request.work == "keep") != (request.kib > 0):
             raise WorkloadError(
                 f"{where}mix[{number}].kib: work keep needs it, in KiB, and no other work has it"
