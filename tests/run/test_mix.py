@@ -18,7 +18,7 @@ from c10k.histograms import intervals, latencies
 from c10k.judge import judge
 from c10k.launch import runtime
 from c10k.model import KINDS, Latency, Load, Measurement, Request
-from c10k.render import columns, export, markdown, records, table, terminal
+from c10k.render import columns, export, html, markdown, records, table, terminal
 from c10k.run import merge, worker_plans
 from c10k.run.executor import Rules
 from c10k.run.local import LocalExecutor
@@ -185,6 +185,17 @@ def test_the_requests_have_a_table_below_the_loads():
         assert text.count("hold 1 ms ") >= 2
     (plain,) = table.tables(judge(made.session(loads=[made.load(1)])))
     assert "By kind of request" not in plain.title
+
+
+def test_the_page_has_the_table_and_no_limit_that_is_none():
+    """A page of echoes says that they say nothing about handlers that compute."""
+    for mix, clients in ((MIX, 20), ((), 100)):
+        load = made.load(clients, **OPEN | {"mix": mix})
+        session = made.session(loads=[load], measure=lambda trial: made.ok(
+            trial, latency_by_request=by_request(20.0, 1.5) if trial.load.mix else ()))  # fmt: skip
+        page = html.render([html.PageSession("s", session, judge(session))])
+        assert ("By kind of request" in page) == bool(mix)
+        assert ("about handlers that compute" in page) == (not mix)
 
 
 def test_a_bound_is_marked_there_too():
