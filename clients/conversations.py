@@ -126,15 +126,20 @@ class Conversation(asyncio.Protocol):
         if self.ended:
             return
         self.sent_ns = now_ns
-        self.expected = message = self.prefix + self.number.to_bytes(8, "little")
+        self.expected = self.prefix + self.number.to_bytes(8, "little")
+        self.write(self.expected)
+
+    def write(self, message: bytes) -> bool:
+        """Writes a message while nothing of this client is queued; False if it has ended."""
         try:
             written = os.write(self.fd, message)
         except BlockingIOError:
             written = 0
         except OSError:
-            return  # the loop notices too, and connection_lost() gets the reason
+            return False  # the loop notices too, and connection_lost() gets the reason
         if written != len(message):
             self.transport.write(message[written:])
+        return True
 
     def data_received(self, data: bytes) -> None:
         now_ns = clock()
@@ -149,7 +154,7 @@ class Conversation(asyncio.Protocol):
             if now_ns >= meter.alarm_ns:
                 meter.ring(now_ns)
             if meter.sending:
-                # say(), inlined: this is the hot path
+                # say() and write(), inlined: this is the hot path
                 self.sent_ns = now_ns
                 self.expected = message = self.prefix + number.to_bytes(8, "little")
                 try:
@@ -179,6 +184,10 @@ class Conversation(asyncio.Protocol):
             self.partial, self.expected = message, b""
             return
         self.partial, self.got = b"", 0
+        self.whole(now_ns)
+
+    def whole(self, now_ns: int) -> None:
+        """The last part of an echo has come."""
         self.note(now_ns - self.sent_ns)
         self.number += 1
         self.meter.heard(now_ns)
@@ -201,10 +210,14 @@ class Conversation(asyncio.Protocol):
         """Names the fault of an echo and ends the conversation, as its stream is unusable."""
         if self.ended:
             return
-        fault = name_fault(data, self.got, self.prefix, self.number)
+        fault = self.fault(data)
         self.meter.altered[fault] += 1
         self.end(f"{fault} echo")
         self.transport.abort()
+
+    def fault(self, data: bytes) -> str:
+        """The name of the fault of data that is not the awaited echo."""
+        return name_fault(data, self.got, self.prefix, self.number)
 
     def leave(self, waiter: asyncio.Future[None]) -> None:
         """Ends the client's stream; the waiter is set when the server has closed as well."""

@@ -64,7 +64,15 @@ async def open_(worker: Worker) -> None:
     clients = [client for client in worker.conversations if isinstance(client, Paced)]
     warmup_ns, duration_ns = int(plan.warmup_s * 1e9), int(plan.duration_s * 1e9)
     end_ns = warmup_ns + duration_ns
-    schedule = Schedule(plan.arrivals, plan.rate, len(clients), end_ns, plan.seed, plan.first_id)
+    schedule = Schedule(
+        plan.arrivals,
+        plan.rate,
+        len(clients),
+        end_ns,
+        plan.seed,
+        plan.first_id,
+        shares=[request.share for request in plan.mix],
+    )
     course = Course(
         plan, worker.orders, worker.meter, pacer.echoed, on_their_way=lambda: pacer.outstanding
     )
@@ -79,7 +87,7 @@ async def open_(worker: Worker) -> None:
         sent = pacer.sent() - sent_before
 
     def keep() -> None:
-        for histogram in (pacer.lag, pacer.latency, pacer.from_send):
+        for histogram in pacer.histograms:
             if histogram.waiting > OVERDUE:
                 histogram.tally()
 
@@ -104,6 +112,7 @@ async def open_(worker: Worker) -> None:
         rate_achieved=sent / course.duration_ns * 1e9,
         latency_from_send=pacer.from_send.encoded(),
         schedule_lag=pacer.lag.encoded(),
+        latency_by_request=[each.encoded() for each in pacer.by_request],
         **course.figures(),
     )
 

@@ -45,6 +45,8 @@ class Pacer:
         self.latency = meter.latencies  # from the intended send
         self.from_send = Latencies()
         self.lag = Latencies()
+        self.by_request: list[Latencies] = []  # of a mix, from the intended send: see mix.py
+        self.histograms = [self.lag, self.latency, self.from_send]
         self.next_ns = NEVER  # when the next message is to leave
         self.slice_ns = NEVER  # messages intended from here on are recorded
         self.limit = min(most_outstanding, max(1, MOST_QUEUED_BYTES // message_bytes))
@@ -54,6 +56,10 @@ class Pacer:
         self.unsent = array("q")  # intended sends of clients whose connection has ended
         self.stopped = False  # whether it ended early because the limit was reached
         self.on_stop: Callable[[int], None] = lambda _: None
+
+    def client(self, ident: int, filler: bytes) -> "Paced":
+        """A client that this pacer sends messages from."""
+        return Paced(self, ident, filler)
 
     # The counts so far
 
@@ -157,7 +163,7 @@ class Pacer:
         if self.prepared is None and not self.schedule.ended:
             self.prepared = self.prepare()
             return True
-        for histogram in (self.lag, self.latency, self.from_send):
+        for histogram in self.histograms:
             if histogram.waiting > TALLIED:
                 histogram.tally()
                 return True

@@ -17,6 +17,14 @@ class PlanError(Exception):
     """A plan that cannot be carried out; the message names the key at fault."""
 
 
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the requests that a mix is drawn from."""
+
+    # what is sent, followed by a name that makes it unlike all others, and a newline
+    line: Annotated[str, Meta(pattern=r"\A[ -\"$-~]{1,200}\Z")]  # printable ASCII without #
+    share: Annotated[int, Meta(ge=1, le=1000)] = 1  # of the sum of all shares
+
+
 class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What one worker does. Times in seconds, sizes in bytes."""
 
@@ -35,6 +43,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     arrivals: Arrivals = "poisson"  # open: see schedule.py
     # open: the schedule's seed; workers with the same seed differ by first_id
     seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
+    # open: each message is one of these requests; message_bytes does not apply. See mix.py
+    mix: Annotated[tuple[Request, ...], Meta(max_length=10)] = ()
     # open: with more messages on their way, the worker gives up
     most_outstanding: Annotated[int, Meta(ge=1, le=100_000_000)] = 1_000_000
     # connections in flight while connecting
@@ -66,6 +76,8 @@ def read(text: str | bytes) -> Plan:
         raise PlanError("the plan's rate: kind open needs one, in messages/s of all clients")
     if plan.kind != "open" and plan.rate:
         raise PlanError(f"the plan's rate: kind {plan.kind} has none; give kind open")
+    if plan.kind != "open" and plan.mix:
+        raise PlanError(f"the plan's mix: kind {plan.kind} has none; give kind open")
     if plan.kind == "open" and plan.depth > 1:
         raise PlanError("the plan's depth: kind open has none; use rate instead")
     if not plan.path and not plan.port:

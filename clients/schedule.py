@@ -8,9 +8,15 @@ poisson   One Poisson process at the total rate; each message is of a uniformly 
 constant  Each client sends with the period clients/rate, from a random phase of its own: the
           clients follow one another in a fixed random order, at fixed, uneven distances.
 
+Of a mix, the schedule says which request each message is, and not which client sends it: a
+request leaves from a client that is free, and who is free depends on the server. The requests
+are drawn apart from the times, so a mix does not change when messages leave.
+
 The same seed and clients give the same schedule, whatever the chunks. Workers with the same
 seed differ by their first client's id.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from plan import Arrivals
@@ -19,21 +25,31 @@ from plan import Arrivals
 class Schedule:
     """The intended sends of one worker, in order, up to end_ns.
 
-    rate: messages/s of all its clients together. Clients are numbered from 0.
+    rate: messages/s of all its clients together. Clients are numbered from 0. shares: those of
+    a mix's requests, which are numbered from 0 as well; without a mix there are none.
     """
 
     def __init__(
-        self, arrivals: Arrivals, rate: float, clients: int, end_ns: int, seed: int, first_id: int
+        self,
+        arrivals: Arrivals,
+        rate: float,
+        clients: int,
+        end_ns: int,
+        seed: int,
+        first_id: int,
+        shares: Sequence[int] = (),
     ) -> None:
         self.clients = clients
         self.end_ns = end_ns
         self.gap_ns = 1e9 / rate
         self.made = 0  # messages in the chunks so far
         self.ended = clients == 0
-        # Two streams of random numbers, so that neither depends on how many the other used.
-        whens, whos = np.random.SeedSequence([seed, first_id]).spawn(2)
+        # Three streams of random numbers, so that none depends on how many another used.
+        whens, whos, whats = np.random.SeedSequence([seed, first_id]).spawn(3)
         self._when = np.random.default_rng(whens)
         self._who = np.random.default_rng(whos)
+        self._what = np.random.default_rng(whats)
+        self._up_to = np.cumsum(shares) / max(sum(shares), 1)  # where each request's share ends
         self._next = {"poisson": self._poisson, "constant": self._constant}[arrivals]
         self._last_ns = 0
         if arrivals == "constant":
@@ -41,16 +57,21 @@ class Schedule:
             self._order = self._who.permutation(clients)
 
     def chunk(self, messages: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next messages, at most this many: (times in ns, clients), int64; none at the end."""
+        """The next messages, at most this many; none at the end.
+
+        Two arrays of int64: times in ns, and clients, or the requests of a mix.
+        """
         if self.ended:
             return np.empty(0, np.int64), np.empty(0, np.int64)
-        times_ns, clients = self._next(messages)
+        times_ns, who = self._next(messages)
+        if self._up_to.size:
+            who = np.searchsorted(self._up_to, self._what.random(messages), side="right")
         if times_ns[-1] >= self.end_ns:
             self.ended = True
             within = int(np.searchsorted(times_ns, self.end_ns))
-            times_ns, clients = times_ns[:within], clients[:within]
+            times_ns, who = times_ns[:within], who[:within]
         self.made += times_ns.size
-        return times_ns, clients
+        return times_ns, who
 
     def _poisson(self, messages: int) -> tuple[np.ndarray, np.ndarray]:
         # Gaps in whole ns add up exactly; rounding them does not change the rate.

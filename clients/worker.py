@@ -18,8 +18,9 @@ import numpy as np
 import psutil
 from conversations import Conversation, Meter, Pipelined
 from latencies import Latencies
+from mix import Dispatcher
 from orders import Orders
-from pacing import Paced, Pacer
+from pacing import Pacer
 from plan import HEADER_BYTES, Plan
 from saying import say
 
@@ -33,7 +34,11 @@ class Worker:
         self.plan = plan
         self.orders = orders
         self.meter = Meter()
-        self.pacer = Pacer(self.meter, plan.most_outstanding, plan.message_bytes)
+        self.pacer = (
+            Dispatcher(self.meter, plan.most_outstanding, plan.mix)
+            if plan.mix
+            else Pacer(self.meter, plan.most_outstanding, plan.message_bytes)
+        )
         self.conversations: list[Conversation] = []
         self.filler = random.Random(0).randbytes(plan.message_bytes - HEADER_BYTES)
         self.sources = itertools.cycle(plan.sources) if plan.sources else None
@@ -94,7 +99,7 @@ class Worker:
 
         def conversation() -> Conversation:
             if plan.kind == "open":
-                return Paced(self.pacer, ident, self.filler)
+                return self.pacer.client(ident, self.filler)
             if plan.depth > 1:
                 return Pipelined(self.meter, ident, self.filler, plan.depth)
             return Conversation(self.meter, ident, self.filler)

@@ -7,7 +7,10 @@
 # model = "coroutines"
 # unit = "task"
 # tier = "variant"
-# notes = [{ python = ">=3.12", text = "curio 1.6 predates this Python: imported through a shim" }]
+# notes = [
+#   { python = ">=3.12", text = "curio 1.6 predates this Python: imported through a shim" },
+#   { python = ">=3.11", text = "curio.run_in_thread uses at most 64 threads by default" },
+# ]
 # ///
 """curio's sockets, with handlers that wait, block and compute.
 
@@ -34,7 +37,9 @@ from curio import run, run_in_thread, sleep, socket, spawn  # noqa: E402
 for place in lent:
     delattr(*place)
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -55,7 +60,9 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-async def work(name, seconds):
+async def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
     match name:
         case b"wait":
             await sleep(seconds)
@@ -69,6 +76,10 @@ async def work(name, seconds):
             hold(seconds)
         case b"free":
             free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            await sleep(seconds)
+            del kept
 
 
 async def echo(client):
@@ -76,7 +87,7 @@ async def echo(client):
         try:
             while data := await client.recv(65536):
                 if request := REQUEST.fullmatch(data):
-                    await work(request[1], int(request[2]) / 1000)
+                    await work(request)
                 await client.sendall(data)
         except OSError:
             pass  # this client left

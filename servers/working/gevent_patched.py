@@ -7,6 +7,7 @@
 # model = "greenlets"
 # unit = "greenlet"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "the hub's default pool has at most 10 threads" }]
 # ///
 """gevent's StreamServer in a monkey-patched interpreter, where time.sleep is gevent's.
 
@@ -27,7 +28,9 @@ import time  # noqa: E402
 import gevent  # noqa: E402
 from gevent.server import StreamServer  # noqa: E402
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -48,25 +51,34 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-def offload(seconds):
-    gevent.get_hub().threadpool.apply(monkey.get_original("time", "sleep"), (seconds,))
-
-
-WORK = {
-    b"wait": gevent.sleep,
-    b"block": time.sleep,
-    b"call": call,
-    b"offload": offload,
-    b"hold": hold,
-    b"free": free,
-}
+def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
+    match name:
+        case b"wait":
+            gevent.sleep(seconds)
+        case b"offload":
+            asleep = monkey.get_original("time", "sleep")
+            gevent.get_hub().threadpool.apply(asleep, (seconds,))
+        case b"block":
+            time.sleep(seconds)  # gevent's, by the patch
+        case b"call":
+            call(seconds)
+        case b"hold":
+            hold(seconds)
+        case b"free":
+            free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            gevent.sleep(seconds)
+            del kept
 
 
 def echo(client, address):
     try:
         while data := client.recv(65536):
             if request := REQUEST.fullmatch(data):
-                WORK[request[1]](int(request[2]) / 1000)
+                work(request)
             client.sendall(data)
     except OSError:
         pass  # this client left; StreamServer closes its socket

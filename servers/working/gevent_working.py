@@ -7,6 +7,7 @@
 # model = "greenlets"
 # unit = "greenlet"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "the hub's default pool has at most 10 threads" }]
 # ///
 """gevent's StreamServer, with handlers that wait, block and compute.
 
@@ -23,7 +24,9 @@ import gevent
 from gevent import socket
 from gevent.server import StreamServer
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -44,25 +47,33 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-def offload(seconds):
-    gevent.get_hub().threadpool.apply(time.sleep, (seconds,))
-
-
-WORK = {
-    b"wait": gevent.sleep,
-    b"block": time.sleep,
-    b"call": call,
-    b"offload": offload,
-    b"hold": hold,
-    b"free": free,
-}
+def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
+    match name:
+        case b"wait":
+            gevent.sleep(seconds)
+        case b"offload":
+            gevent.get_hub().threadpool.apply(time.sleep, (seconds,))
+        case b"block":
+            time.sleep(seconds)  # the mistake that is measured
+        case b"call":
+            call(seconds)
+        case b"hold":
+            hold(seconds)
+        case b"free":
+            free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            gevent.sleep(seconds)
+            del kept
 
 
 def echo(client, address):
     try:
         while data := client.recv(65536):
             if request := REQUEST.fullmatch(data):
-                WORK[request[1]](int(request[2]) / 1000)
+                work(request)
             client.sendall(data)
     except OSError:
         pass  # this client left; StreamServer closes its socket

@@ -6,6 +6,7 @@
 # model = "thread per client"
 # unit = "thread"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "offloads nothing: each client has a thread" }]
 # ///
 """One thread per client, with handlers that wait, block and compute.
 
@@ -20,7 +21,9 @@ import socket
 import threading
 import time
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -41,14 +44,22 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-WORK = {
-    b"wait": time.sleep,
-    b"block": time.sleep,
-    b"call": call,
-    b"offload": time.sleep,
-    b"hold": hold,
-    b"free": free,
-}
+def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
+    match name:
+        case b"wait" | b"block" | b"offload":
+            time.sleep(seconds)
+        case b"call":
+            call(seconds)
+        case b"hold":
+            hold(seconds)
+        case b"free":
+            free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            time.sleep(seconds)
+            del kept
 
 
 def echo(client):
@@ -56,7 +67,7 @@ def echo(client):
         try:
             while data := client.recv(65536):
                 if request := REQUEST.fullmatch(data):
-                    WORK[request[1]](int(request[2]) / 1000)
+                    work(request)
                 client.sendall(data)
         except OSError:
             pass  # this client left; the others have threads of their own

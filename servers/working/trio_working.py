@@ -7,6 +7,7 @@
 # model = "structured concurrency"
 # unit = "task"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "trio.to_thread runs at most 40 threads by default" }]
 # ///
 """trio's streams, with handlers that wait, block and compute.
 
@@ -21,7 +22,9 @@ import time
 
 import trio
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -42,7 +45,9 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-async def work(name, seconds):
+async def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
     match name:
         case b"wait":
             await trio.sleep(seconds)
@@ -56,13 +61,17 @@ async def work(name, seconds):
             hold(seconds)
         case b"free":
             free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            await trio.sleep(seconds)
+            del kept
 
 
 async def echo(stream):
     try:
         async for data in stream:  # at most 64 KiB at a time
             if request := REQUEST.fullmatch(data):
-                await work(request[1], int(request[2]) / 1000)
+                await work(request)
             await stream.send_all(data)
     except trio.BrokenResourceError:
         pass  # this client left; uncaught, it would cancel the whole nursery

@@ -7,6 +7,7 @@
 # model = "generators"
 # unit = "generator"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "deferToThread's default pool has at most 10 threads" }]
 # ///
 """Twisted's inlineCallbacks, with handlers that wait, block and compute.
 
@@ -28,7 +29,9 @@ from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from zope.interface import implementer
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -50,7 +53,9 @@ def free(seconds):
 
 
 @inlineCallbacks
-def work(name, seconds):
+def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
     match name:
         case b"wait":
             yield deferLater(reactor, seconds)
@@ -64,13 +69,17 @@ def work(name, seconds):
             hold(seconds)
         case b"free":
             free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            yield deferLater(reactor, seconds)
+            del kept
 
 
 @inlineCallbacks
 def echo(client):
     while data := (yield client.received.get()):
         if request := REQUEST.fullmatch(data):
-            yield work(request[1], int(request[2]) / 1000)
+            yield work(request)
         client.transport.write(data)
     client.transport.unregisterProducer()
     client.transport.loseConnection()

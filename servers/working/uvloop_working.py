@@ -7,6 +7,7 @@
 # model = "coroutines"
 # unit = "task"
 # tier = "variant"
+# notes = [{ python = ">=3.11", text = "asyncio's default pool has min(32, cores + 4) threads" }]
 # ///
 """Streams of asyncio on uvloop's loop, with handlers that wait, block and compute.
 
@@ -23,7 +24,9 @@ import time
 
 import uvloop
 
-REQUEST = re.compile(rb"!(wait|block|call|offload|hold|free) (\d{1,4})\n")
+REQUEST = re.compile(
+    rb"!(wait|block|call|offload|hold|free|keep) (\d{1,4}(?:\.\d)?)(?: (\d{1,5}))?(?: #\S*)?\n"
+)
 BULK = bytes(1 << 16)
 USLEEP = ctypes.CDLL(None).usleep  # C: a patch of Python does not reach it
 
@@ -44,7 +47,9 @@ def free(seconds):
         hashlib.sha256(BULK).digest()
 
 
-async def work(name, seconds):
+async def work(request):
+    name, milliseconds, kib = request.groups(b"0")
+    seconds = float(milliseconds) / 1000
     match name:
         case b"wait":
             await asyncio.sleep(seconds)
@@ -58,13 +63,17 @@ async def work(name, seconds):
             hold(seconds)
         case b"free":
             free(seconds)
+        case b"keep":
+            kept = b"k" * (int(kib) * 1024)
+            await asyncio.sleep(seconds)
+            del kept
 
 
 async def echo(reader, writer):
     try:
         while data := await reader.read(65536):
             if request := REQUEST.fullmatch(data):
-                await work(request[1], int(request[2]) / 1000)
+                await work(request)
             writer.write(data)
             await writer.drain()
     except OSError:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
@@ -605,12 +606,22 @@ def test_a_working_server_keeps_the_contract(server, tmp_path):
 def test_a_request_is_echoed_when_its_work_is_done(server, tmp_path):
     """Each kind of work is echoed as it was sent, and so is text that is not a request."""
     with launch.serving(server, tmp_path / "log") as running, running.connect() as client:
-        for work in (b"wait", b"block", b"call", b"offload", b"hold", b"free"):
-            line = b"!%s 3\n" % work
-            client.sendall(line)
-            assert client.recv(64) == line
+        for work in (b"wait", b"block", b"call", b"offload", b"hold", b"free", b"keep"):
+            for line in (b"!%s 3\n", b"!%s 0.1\n", b"!%s 0.1 64\n", b"!%s 3 #17.4\n"):
+                client.sendall(line % work)
+                assert client.recv(64) == line % work
         client.sendall(b"!sing 3\n")
         assert client.recv(64) == b"!sing 3\n"
+
+
+def test_work_takes_as_long_as_was_asked(server, tmp_path):
+    """In tenths of a millisecond; a framework's own timer may be a millisecond early."""
+    with launch.serving(server, tmp_path / "log") as running, running.connect() as client:
+        for work in ("wait", "block", "call", "offload", "hold", "free", "keep"):
+            began = time.perf_counter()
+            client.sendall(f"!{work} 30.5 8 #1.1\n".encode())
+            assert client.recv(64)
+            assert time.perf_counter() - began > 0.029
 
 
 @pytest.mark.parametrize("work", ["wait", "offload", "block", "call"])

@@ -204,6 +204,17 @@ def test_choosing_by_name_tier_and_path(write):
             choosing.choose([word], known)
 
 
+def test_a_folder_of_the_servers_is_chosen_by_its_name():
+    """@working is every server at work; what is no folder of servers is told with those there."""
+    known = catalog.find(paths.SERVERS)
+    chosen = choosing.choose(["@working"], known)
+    assert chosen == catalog.find(paths.SERVERS / "working")
+    assert choosing.untrusted_commands(chosen) == []
+    for word in ("@../tests", "@__pycache__", "@"):
+        with pytest.raises(catalog.CatalogError, match=r"there is no tier .*@variant, @working"):
+            choosing.choose([word], known)
+
+
 def test_any_program_is_a_contender(tmp_path, monkeypatch):
     """NAME=COMMAND: its files are found from here, wherever it will be started."""
     monkeypatch.chdir(tmp_path)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from c10k import paths
-from c10k.declare import units, workload
+from c10k.declare import catalog, choosing, units, workload
 from c10k.declare.workload import WorkloadError
+from c10k.model import Request
 
 GOOD = """
 title = "t"
@@ -175,6 +176,77 @@ def test_what_no_machine_could_run_is_refused_at_once(change, names):
     many = "clients = 7\n[[load]]\nkind = 'idle'\n" + f"clients = {list(range(1, 999))}"
     with pytest.raises(WorkloadError, match="more than 1000 loads"):
         workload.parse(GOOD.replace("clients = 7", many), "w.toml")
+
+
+MIXED = """
+title = "t"
+servers = ["@working"]
+[[load]]
+kind = "open"
+clients = [10, 20]
+rate = 100
+mix = [{ work = "wait", ms = 20, share = 9 }, { work = "keep", ms = 0.1, kib = 64 }]
+"""
+
+
+def test_a_load_declares_a_mix():
+    """Each of its loads has it; a share that is not given is one."""
+    read = workload.parse(MIXED, "w.toml")
+    assert [load.clients for load in read.loads] == [10, 20]
+    for load in read.loads:
+        assert load.mix == (Request("wait", 20.0, 9), Request("keep", 0.1, 1, 64))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"wait"', '"sing"', "mix[0].work: 'sing' is not one of wait, block, call, offload, hold"),
+        ("share = 9", "share = 0", "mix[0].share: must be 1 or more"),
+        ("ms = 20", "ms = 0", "mix[0].ms: must be 0.1 or more"),
+        ("ms = 20", "ms = 10_000", "mix[0].ms: must be 9,999 or less"),
+        ("ms = 20", "ms = 0.15", "mix[0].ms: must be in tenths, not 0.15"),
+        ("ms = 20", "ms = nan", "mix[0].ms"),
+        ("ms = 20, ", "", "mix[0].ms: missing"),
+        ("share = 9", "share = 9, kib = 8", "mix[0].kib: work keep needs it, in KiB, and no"),
+        (", kib = 64", "", "mix[1].kib: work keep needs it, in KiB, and no other work has it"),
+        ("share = 9", "shares = 9", "mix[0].shares: there is no such key"),
+        ("mix = [", "mix = []\n# ", "mix: must not be empty"),
+        ("mix = [", "message_bytes = 128\nmix = [", "message_bytes: does not apply to a mix"),
+        ('"keep", ms = 0.1, kib = 64', '"wait", ms = 20', "mix: the same request is declared"),
+        ('kind = "open"\nclients = [10, 20]\nrate = 100', 'kind = "idle"\nclients = 10',
+         "mix: only a load of kind open can have a mix"),
+        ('kind = "open"\nclients = [10, 20]\nrate = 100', 'kind = "closed"\nclients = 10',
+         "mix: only a load of kind open can have a mix"),
+    ],
+)  # fmt: skip
+def test_a_bad_mix_is_one_line(old, new, says):
+    """The file, the key and what it must be."""
+    assert MIXED.count(old) == 1
+    with pytest.raises(WorkloadError) as error:
+        workload.parse(MIXED.replace(old, new), "w.toml")
+    assert str(error.value).startswith(f"w.toml: load[0].{says}")
+    assert "\n" not in str(error.value)
+
+
+def test_a_mix_has_at_most_ten_requests():
+    """As many as the client takes."""
+    many = ", ".join(f'{{ work = "wait", ms = {n} }}' for n in range(1, 12))
+    text = MIXED[: MIXED.index("mix =")] + f"mix = [{many}]"
+    with pytest.raises(WorkloadError, match=r"load\[0\].mix: at most 10 requests"):
+        workload.parse(text, "w.toml")
+
+
+def test_handlers_at_work_leave_enough_for_a_p99():
+    """10,000 waits under each load, and at two blocks of all its servers less than 25 minutes."""
+    read = workload.choose("work", paths.WORKLOADS)
+    servers = choosing.choose(read.servers, catalog.find(paths.SERVERS))
+    for load in read.loads:
+        waits, *_ = load.mix
+        share = waits.share / sum(request.share for request in load.mix)
+        assert waits.work == "wait"
+        assert load.rate * load.duration_s * share > workload.P99_MESSAGES
+    trial_s = [load.warmup_s + load.duration_s + 2 for load in read.loads]
+    assert read.blocks * len(servers) * sum(trial_s) < 25 * 60
 
 
 @given(st.text())

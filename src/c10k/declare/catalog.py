@@ -189,6 +189,15 @@ def find(folder: Path) -> tuple[Server, ...]:
     return tuple(read(path) for path in sorted(files, key=lambda path: path.stem))
 
 
+def families() -> dict[str, Path]:
+    """The folders of servers/ with contenders of one purpose each: name → folder."""
+    return {
+        folder.name: folder
+        for folder in sorted(paths.SERVERS.iterdir())
+        if folder.is_dir() and any(folder.glob("*.py"))
+    }
+
+
 class Known(NamedTuple):
     """The contenders that can be named, and what is wrong with plug-ins that cannot."""
 

@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 
 from .. import paths
 from ..model import Server
-from .catalog import CatalogError, known, read
+from .catalog import CatalogError, families, find, known, read
 
 _MOST_CHARACTERS = 150  # of a name with overrides: suffixes such as -x8 still fit model.Name
 _COMMAND = re.compile(r"(?P<name>\w[\w.-]{0,99})=(?P<command>[^=].*)", re.DOTALL)
@@ -37,8 +37,9 @@ def words(given: Iterable[str]) -> list[str]:
 def choose(wanted: Iterable[str], catalog: Iterable[Server]) -> tuple[Server, ...]:
     """The servers that words stand for, each once, in the order given.
 
-    A word is a name, @TIER, the path of a server file or NAME=COMMAND. What follows it after
-    an @ is a requirement that replaces one of its dependencies, or an interpreter:
+    A word is a name, @TIER, @FOLDER of servers/ (@working), the path of a server file or
+    NAME=COMMAND. What follows it after an @ is a requirement that replaces one of its
+    dependencies, or an interpreter:
     trio_streams@trio==0.24, @canonical@3.14t, threads_sockets@/usr/bin/python3.
     """
     by_name = {server.name: server for server in catalog}
@@ -75,11 +76,7 @@ def _is_file(word: str) -> bool:
 
 def _servers_of(word: str, by_name: Mapping[str, Server]) -> list[Server]:
     if word.startswith("@"):
-        tier = [server for server in by_name.values() if server.tier == word[1:]]
-        if not tier:
-            tiers = ", ".join(sorted({f"@{server.tier}" for server in by_name.values()}))
-            raise CatalogError(f"there is no tier {word!r}; choose from {tiers}")
-        return tier
+        return _group(word[1:], by_name)
     if word in by_name:
         return [by_name[word]]
     if match := _COMMAND.fullmatch(word):
@@ -89,6 +86,18 @@ def _servers_of(word: str, by_name: Mapping[str, Server]) -> list[Server]:
     near = difflib.get_close_matches(word, by_name, cutoff=0.4)
     meant = f"did you mean {' or '.join(near)}? " if near else ""
     raise CatalogError(f"there is no server {word!r}; {meant}c10k list shows the servers")
+
+
+def _group(name: str, by_name: Mapping[str, Server]) -> list[Server]:
+    """The servers of a tier, or of a folder of servers/."""
+    tier = [server for server in by_name.values() if server.tier == name]
+    if tier:
+        return tier
+    folders = families()
+    if name in folders:
+        return list(find(folders[name]))
+    known = sorted({server.tier for server in by_name.values()} | folders.keys())
+    raise CatalogError(f"there is no tier '@{name}'; choose from @{', @'.join(known)}")
 
 
 def _program(name: str, command: str) -> Server:
@@ -242,7 +251,8 @@ def untrusted_commands(servers: Iterable[Server]) -> list[str]:
 
     A session's plan may name any program as a server: whoever resumes it must see what would run.
     """
-    here = {server.path: server for server in known().servers}
+    ours = [server for folder in families().values() for server in find(folder)]
+    here = {server.path: server for server in (*known().servers, *ours)}
     return [
         f"{server.name}: {'; '.join(_commands(server))}"
         for server in servers

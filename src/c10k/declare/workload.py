@@ -14,13 +14,14 @@ import msgspec
 
 from .. import model
 from ..errors import UserError
-from ..model import KINDS, Load, Search, Sharing, Workload
+from ..model import KINDS, Load, Request, Search, Sharing, Workload
 from . import choosing, toml, values
 
 MOST_LOADS = 1000
 P99_MESSAGES = 10_000  # that leave 100 beyond a p99
 FIRST_PER_S = 1_000.0  # the first rate of a capacity's search
 P99_MS, WITHIN = 10.0, 0.03  # a capacity's service level, and how close its search comes
+MOST_REQUESTS = 10  # of a mix
 MOST_CELLS = 20_000  # blocks × loads, of each server
 
 _T = TypeVar("_T")
@@ -42,6 +43,7 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     depth: model.Depth | _NonEmpty[model.Depth] = 1
     rate: model.Rate | _NonEmpty[model.Rate] = 0.0
     arrivals: model.Arrivals = ""
+    mix: _NonEmpty[Request] | None = None
     warmup_s: model.WaitSeconds = 0.5
     duration_s: model.SliceSeconds = 2.0
     ceiling_s: model.SliceSeconds = 60.0
@@ -232,17 +234,20 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
     }
     if math.prod(map(len, choices.values())) > MOST_LOADS:
         raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
-    arrivals, capacity = table.arrivals, _capacity(where, table)
+    arrivals, own = table.arrivals, _capacity(where, table)
     if KINDS[table.kind].scheduled:
         if table.kind == "open" and not all(choices["rate"]):
             raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")
         choices["rate"] = [rate or FIRST_PER_S for rate in choices["rate"]]
         arrivals = arrivals or "poisson"
+    elif table.mix:
+        raise WorkloadError(f"{where}mix: only a load of kind open or capacity can have a mix")
     elif arrivals or any(choices["rate"]):
         raise WorkloadError(f"{where}rate: only a load of kind open can have a rate and arrivals")
     fixed = {key: getattr(table, key) for key in ("kind", "warmup_s", "duration_s", "ceiling_s")}
+    mix = _mix(where, table) if table.mix else ()
     return [
-        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals, **capacity)
+        Load(**fixed, **dict(zip(choices, each, strict=True)), arrivals=arrivals, mix=mix, **own)
         for each in itertools.product(*choices.values())
     ]
 
@@ -256,3 +261,22 @@ def _capacity(where: str, table: _LoadTable) -> dict[str, Any]:
     for key in given:
         raise WorkloadError(f"{where}{key}: only a load of kind capacity can have it")
     return {}
+
+
+def _mix(where: str, table: _LoadTable) -> tuple[Request, ...]:
+    """The requests of a table's mix. Raises WorkloadError."""
+    mix = tuple(table.mix or ())
+    if table.message_bytes != 64:
+        raise WorkloadError(f"{where}message_bytes: does not apply to a mix; leave it out")
+    if len(mix) > MOST_REQUESTS:
+        raise WorkloadError(f"{where}mix: at most {MOST_REQUESTS} requests")
+    for number, request in enumerate(mix):
+        if round(request.ms, 1) != request.ms:
+            raise WorkloadError(f"{where}mix[{number}].ms: must be in tenths, not {request.ms}")
+        if (request.work == "keep") != (request.kib > 0):
+            raise WorkloadError(
+                f"{where}mix[{number}].kib: work keep needs it, in KiB, and no other work has it"
+            )
+    if len({request.label for request in mix}) < len(mix):
+        raise WorkloadError(f"{where}mix: the same request is declared twice")
+    return mix

@@ -8,11 +8,11 @@ under a load is shown there, but not compared: the blocks in which it did not fa
 only its luck. docs/method.md gives the rules and their sources.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ..model import Judged, Load, Measurement, Row, Server, Session
+from ..model import Judged, Latency, Load, Measurement, RequestRow, Row, Server, Session, Spread
 from ..plan.gates import bound_by
 from . import locks, over_load, samples, scaling
 from .cells import accepted, by_cell, last_attempts, row_status, spread
@@ -119,7 +119,30 @@ def row_of(
     )
     figures = {name: spread(map(figure, shown)) for name, figure in FIGURES.items()}
     figures |= {name: None for name in PERCENTILES if not _known(name, shown)}
-    return replace(row, **figures)
+    return replace(row, **figures, by_request=by_request(load, shown))
+
+
+def by_request(load: Load, trials: Iterable[Measurement]) -> tuple[RequestRow, ...]:
+    """The figures of each request of the load's mix. A percentile is one of all trials, or none."""
+    measured = [trial.latency_by_request for trial in trials if trial.latency_by_request]
+    return tuple(
+        RequestRow(
+            request=request.label,
+            messages=sum(each.count for each in latencies),
+            latency_p50_us=_of_all(latencies, lambda latency: latency.p50_us),
+            latency_p90_us=_of_all(latencies, lambda latency: latency.p90_us),
+            latency_p99_us=_of_all(latencies, lambda latency: latency.p99_us),
+        )
+        for request, latencies in zip(load.mix, zip(*measured, strict=False), strict=False)
+    )
+
+
+def _of_all(
+    latencies: Sequence[Latency], percentile: Callable[[Latency], float | None]
+) -> Spread | None:
+    """A percentile over the trials; None where any of them lacks it."""
+    values = list(map(percentile, latencies))
+    return None if None in values else spread(values)
 
 
 def _known(percentile: str, trials: Iterable[Measurement]) -> bool:

@@ -40,6 +40,7 @@ from .declared import Plan as Plan
 from .declared import Processes as Processes
 from .declared import Rate as Rate
 from .declared import Repeats as Repeats
+from .declared import Request as Request
 from .declared import Runtime as Runtime
 from .declared import Search as Search
 from .declared import Server as Server
@@ -51,6 +52,7 @@ from .declared import Tier as Tier
 from .declared import TimeoutSeconds as TimeoutSeconds
 from .declared import Trial as Trial
 from .declared import WaitSeconds as WaitSeconds
+from .declared import Work as Work
 from .declared import Workload as Workload
 from .judged import BreakingPoint as BreakingPoint
 from .judged import Compared as Compared
@@ -63,6 +65,7 @@ from .judged import LoadPoint as LoadPoint
 from .judged import MemoryRow as MemoryRow
 from .judged import NoiseFloor as NoiseFloor
 from .judged import Ratio as Ratio
+from .judged import RequestRow as RequestRow
 from .judged import Row as Row
 from .judged import Slope as Slope
 from .judged import Spread as Spread

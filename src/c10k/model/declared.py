@@ -9,6 +9,9 @@ from .kinds import KINDS, Kind, KindFacts
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 
+# What a handler does before it echoes a request; see servers/working/README.md.
+Work = Literal["wait", "block", "call", "offload", "hold", "free", "keep"]
+
 Tier = Literal["canonical", "variant", "tuned", "floor"]
 
 # The name of a server or a workload. It is part of file names, so it has no slash, and it can
@@ -31,6 +34,9 @@ ServerCores = Annotated[int, Meta(ge=0, le=100_000)] | Literal["all"]
 Connecting = Annotated[int, Meta(ge=1, le=100_000)]
 SliceSeconds = Annotated[float, Meta(ge=0.01, le=86400)]
 TimeoutSeconds = Annotated[float, Meta(ge=0.01, le=3600)]
+WorkMilliseconds = Annotated[float, Meta(ge=0.1, le=9999)]
+Kibibytes = Annotated[int, Meta(ge=0, le=65_536)]
+Share = Annotated[int, Meta(ge=1, le=1000)]
 WaitSeconds = Annotated[float, Meta(ge=0, le=3600)]
 # A value that describes the machine.
 EnvironmentValue = str | bool | int | float | list[str | int | float] | None
@@ -104,6 +110,20 @@ class Runtime(Struct, frozen=True):
         return {**self.versions, "python": self.python}
 
 
+class Request(Struct, frozen=True, forbid_unknown_fields=True):
+    """One of the requests of a load's mix: the work that it asks a handler for."""
+
+    work: Work
+    ms: WorkMilliseconds  # how long the work takes, in tenths of a millisecond
+    share: Share = 1  # of the sum of all shares of the mix
+    kib: Kibibytes = 0  # keep: the memory that it takes for that time
+
+    @property
+    def label(self) -> str:
+        memory = f" {self.kib:,} KiB" if self.kib else ""
+        return f"{self.work}{memory} {self.ms:g} ms"
+
+
 class Load(Struct, frozen=True, omit_defaults=False):
     """What the clients of one trial do: one point of a workload."""
 
@@ -122,6 +142,8 @@ class Load(Struct, frozen=True, omit_defaults=False):
     within: Within = 0.0  # capacity: how close the rates that keep and miss it must be, a share
     # capacity: once it is found, latency is measured at these shares of it
     shares: tuple[LoadShare, ...] = ()
+    # open, capacity: each message is one of these requests, in place of message_bytes of anything
+    mix: tuple[Request, ...] = ()
 
     @property
     def facts(self) -> KindFacts:
@@ -135,7 +157,15 @@ class Load(Struct, frozen=True, omit_defaults=False):
         rate = f" {self.rate:,.0f}/s {self.arrivals}" if self.facts.scheduled else ""
         if self.facts.searched:
             rate = f" p99 {self.p99_ms:g} ms {self.arrivals}"
-        return f"{self.kind} {self.message_bytes} B{depth}{rate}"
+        said = self._mixed() if self.mix else f"{self.message_bytes} B"
+        return f"{self.kind} {said}{depth}{rate}"
+
+    def _mixed(self) -> str:
+        """The mix in words: 90 % wait 20 ms + 10 % hold 1 ms."""
+        if len(self.mix) == 1:
+            return self.mix[0].label
+        total = sum(request.share for request in self.mix)
+        return " + ".join(f"{100 * each.share / total:.3g} % {each.label}" for each in self.mix)
 
 
 class Search(Struct, frozen=True):

@@ -103,6 +103,16 @@ class LoadPoint(Struct, frozen=True):
     over_ideal: Spread | None
 
 
+class RequestRow(Struct, frozen=True):
+    """One request of a mix under a load: its latencies from the intended send."""
+
+    request: str
+    messages: int  # in all trials that are shown
+    latency_p50_us: Spread | None
+    latency_p90_us: Spread | None
+    latency_p99_us: Spread | None
+
+
 class Row(Struct, frozen=True):
     """One line of a result table: a server under a load, over all blocks."""
 
@@ -176,6 +186,7 @@ class Row(Struct, frozen=True):
     hosts: str = ""  # server and clients, when there are several machines
     start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()
+    by_request: tuple[RequestRow, ...] = ()  # of a mix, in its order
 
     @property
     def clients(self) -> int:

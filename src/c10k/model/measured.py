@@ -137,6 +137,7 @@ class Measurement(Struct, frozen=True):
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
+    latency_by_request: tuple[Latency, ...] = ()  # of each request of the load's mix, in order
     rate_achieved: BoundedFloat | None = None  # open loop: messages/s sent
     bins: tuple[tuple[BoundedInt, BoundedInt], ...] = ()  # (ns since the load began, echoes so far)
     intervals: str = ""  # latencies by time within the slice; see clients/README.md

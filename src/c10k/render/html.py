@@ -89,6 +89,7 @@ def _session(shown: PageSession, index: int, several: bool) -> dict[str, Any]:
         "name": shown.name if several else "",
         "heading": sentences.heading(judged),
         "verdict": verdict(judged),
+        "echoes": not any(row.by_request for row in judged.rows),
         "remarks": sentences.remarks(judged),
         "footers": sentences.footers(judged),
         "environment": entries(judged.environment).items(),

@@ -12,8 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
-from .columns import Column, bound_of, column_titled, columns, figure, rows
+from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope, Spread
+from .columns import Column, bound_of, column_titled, columns, figure, marked, rows
 from .numbers import SHOWN, UNKNOWN, client_count, ratio, scaled, significant
 
 
@@ -42,7 +42,7 @@ class View(Struct, frozen=True):
 
 
 def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
-    """A session's tables: one for each kind of load, the ladder, spread, memory, breaking points.
+    """A session's tables: one for each kind of load, then those of what its rows also have.
 
     Raises ViewError.
     """
@@ -54,7 +54,7 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     found = [
         _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
     ]
-    found += [_ladder(judged), _over_load(judged), *by_interpreter(judged)]
+    found += [_by_request(judged), _ladder(judged), _over_load(judged), *by_interpreter(judged)]
     found += [_spread(judged), _memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
 
@@ -92,6 +92,41 @@ def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:
 
 def _status(row: Row) -> str:
     return row.status if row.blocks or row.status != "ok" else "gated"
+
+
+def _by_request(judged: Judged) -> Table:
+    """The latencies of each request of every mix: whether one kind makes the others wait."""
+    headings = ("clients", "server", "request", "requests", "p50 ms", "p90 ms", "p99 ms")
+    shown = [row for row in rows(judged) if row.by_request]
+    return Table(
+        "By kind of request: latency from the intended send",
+        (("load", False), *((name, name not in ("server", "request")) for name in headings)),
+        tuple(
+            Line(
+                (
+                    row.load.label,
+                    f"{row.clients:,}",
+                    row.server,
+                    each.request,
+                    f"{each.messages:,}",
+                    _latency(row, each.latency_p50_us),
+                    _latency(row, each.latency_p90_us),
+                    _latency(row, each.latency_p99_us),
+                ),
+                f"{row.load.label} {row.clients}",
+                row.status if row.blocks or row.status != "ok" else "gated",
+            )
+            for row in shown
+            for each in row.by_request
+        ),
+    )
+
+
+def _latency(row: Row, found: Spread | None) -> str:
+    """A latency in ms, marked as the row's p99 is."""
+    if found is None:
+        return UNKNOWN
+    return marked(row, "latency_p99_us", scaled("latency_p99_us", found.median))
 
 
 def _descending(column: Column, row: Row) -> float:

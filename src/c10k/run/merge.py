@@ -63,6 +63,7 @@ class Driven(Struct, frozen=True):
     latency: Latency
     latency_from_send: Latency | None
     schedule_lag: Latency | None
+    latency_by_request: tuple[Latency, ...]  # of each request of the mix
     rate_achieved: float | None
     unsent: int  # open loop: messages that never left
     bins: tuple[tuple[int, int], ...]
@@ -124,6 +125,10 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
         latency=_latency([each.latency for each in results], intervals),
         latency_from_send=_latency([each.latency_from_send for each in opened]) if opened else None,
         schedule_lag=_latency([each.schedule_lag for each in opened]) if opened else None,
+        latency_by_request=tuple(
+            _latency(encoded, intervals)
+            for encoded in zip(*(each.latency_by_request for each in opened), strict=False)
+        ),
         rate_achieved=total(each.rate_achieved for each in opened),
         unsent=sum(each.unsent for each in opened),
         bins=_bins([each.bins for each in loads]),

@@ -5,12 +5,19 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from ..model import Arrivals, Kind, Load, Workload
+from ..model import Arrivals, Kind, Load, Request, Workload
 
 # A source address has the local port range, about 28,000 ports. When half of them are taken, the
 # kernel needs long to find a free one: 20,000 clients from one address take 8 s to connect.
 _SOURCES = 4  # addresses for each worker, where one is not enough
 _PORTS = 12_000  # the most clients for which one address is enough
+
+
+class WorkerRequest(Struct, frozen=True):
+    """One request of a mix, as the client gets it."""
+
+    line: str  # !WORK MILLISECONDS [KIB]
+    share: int
 
 
 class WorkerPlan(Struct, frozen=True, kw_only=True):
@@ -36,6 +43,7 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
     rate: float = 0.0  # only for an open loop, like the next two
     arrivals: Arrivals = "poisson"
     seed: int = 0
+    mix: tuple[WorkerRequest, ...] = ()
     sources: tuple[str, ...] = ()
     hold: bool = True  # waits at the barrier until it is told to go
 
@@ -58,6 +66,12 @@ def even(clients: int, workers: int) -> list[int]:
     workers = min(workers, clients)
     share, rest = divmod(clients, workers)
     return [share + (index < rest) for index in range(workers)]
+
+
+def line_of(request: Request) -> str:
+    """The line that asks a server of servers/working for this request's work."""
+    memory = f" {request.kib}" if request.kib else ""
+    return f"!{request.work} {request.ms:g}{memory}"
 
 
 def plans(
@@ -96,6 +110,7 @@ def plans(
             rate=load.rate * clients / load.clients if opened else 0.0,
             arrivals=load.arrivals if opened else "poisson",
             seed=seed if opened else 0,
+            mix=tuple(WorkerRequest(line_of(request), request.share) for request in load.mix),
             sources=tuple(sources[index]) if sources else (),
         )
         for index, clients in enumerate(shares)
