@@ -1,5 +1,7 @@
 """c10k explain: why one server is slower than another."""
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -39,11 +41,12 @@ def explain_(
     Example: c10k explain trio_streams asyncio_streams
     Example: c10k explain ./before.py ./after.py --clients 1k
 
-    Each server is run four times under the same closed loop, each time with another instrument:
-    the kernel's counts of context switches, strace (system calls), perf (instructions, cycles,
-    and system calls again) and py-spy (a flame graph). What is missing is left out, with a line
-    that says how to get it. Nothing here is a measurement of speed: instruments slow a server.
-    docs/explain.md says how it counts.
+    Each server runs four times under the same closed loop, each time with
+    another instrument: the kernel's counts of context switches, strace (system
+    calls), perf (instructions, cycles, and system calls again) and py-spy (a flame
+    graph). What is missing is left out, with a line that says how to get it.
+    This measures no speed, because instruments slow a server. docs/explain.md says
+    how it counts.
 
     Parameters
     ----------
@@ -61,32 +64,39 @@ def explain_(
         Print the counts as JSON instead of the table.
     """
     servers = _servers([a, b] if b else [a])
-    count = _one(words.counts([clients]))
-    launch.raise_descriptor_limit()
-    for server in servers:
-        explaining.admit(server, count)
-    on = {server.name: _prepared(server) for server in servers}
     folder = out or Path("results") / f"{begin.stamp()}-explain"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {folder}: {os_reason(error)}") from None
+    setting = explaining.Setting(_one(words.counts([clients])), seconds, folder)
     console = Console(stderr=as_json)
-    with Interruptible():
-        found = explaining.explain(
-            servers,
-            on,
-            explaining.Setting(count, seconds, folder),
-            lambda line: print_line(console, line),
-        )
+    found = _counted(servers, setting, console)
     pictures = {one.server: (folder / one.flame).read_bytes() for one in found if one.flame}
-    write(folder / PAGE, explained.page(found, count, pictures), "--out")
+    page = explained.page(found, setting.clients, pictures)
+    write(folder / PAGE, page, "--out", parents=True)
     if as_json:
-        print_json(explained.as_dict(found, count))
+        print_json(explained.as_dict(found, setting.clients))
     else:
         _print(found, console)
     print_line(console, f"Page: {folder / PAGE}")
     return DONE
+
+
+def _counted(
+    servers: Sequence[Server], setting: explaining.Setting, console: Console
+) -> tuple[Explained, ...]:
+    """Runs the servers. A folder in which nothing was drawn does not stay."""
+    launch.raise_descriptor_limit()
+    for server in servers:
+        explaining.admit(server, setting.clients)
+    on = {server.name: _prepared(server) for server in servers}
+    try:
+        setting.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {setting.folder}: {os_reason(error)}") from None
+    try:
+        with Interruptible():
+            return explaining.explain(servers, on, setting, lambda line: print_line(console, line))
+    finally:
+        with suppress(OSError):
+            setting.folder.rmdir()  # which only an empty one allows
 
 
 def _servers(wanted: list[str]) -> tuple[Server, ...]:

@@ -126,13 +126,19 @@ def _sentence(names: Sequence[str], pair: Pair) -> str:
 
 
 def footnotes(found: Sequence[Explained]) -> list[str]:
-    """How many messages the counts are divided by."""
-    return [
+    """How many messages the counts are divided by, and what strace has changed."""
+    told = [
         f"{one.server}: counted over "
         + ", ".join(f"{count:,} messages ({by})" for by, count in one.messages.items())
         for one in found
         if one.messages
     ]
+    if any(each.kind == "call" and each.by == "strace" for one in found for each in one.counts):
+        told.append(
+            "strace slows a server, so it waits more or less often than usual: epoll_wait, futex "
+            "and other waits that strace has counted may be far from what they are without it"
+        )
+    return told
 
 
 def left_out(found: Sequence[Explained]) -> list[str]:
@@ -149,12 +155,17 @@ def as_dict(found: Sequence[Explained], clients: int) -> dict[str, Any]:
     return {
         "clients": clients,
         "servers": [one.server for one in found],
-        "counts": [{**to_builtins(pair), "difference": pair.difference} for pair in pairs(found)],
+        "counts": list(map(_pair_as_dict, pairs(found))),
         "sentences": sentences(found),
         "messages": {one.server: one.messages for one in found},
         "left_out": left_out(found),
         "flame_graphs": {one.server: one.flame for one in found if one.flame},
     }
+
+
+def _pair_as_dict(pair: Pair) -> dict[str, Any]:
+    found = {**to_builtins(pair), "difference": pair.difference}
+    return {**found, "per_message": list(pair.per_message)}
 
 
 _PAGE = """\

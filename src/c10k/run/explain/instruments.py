@@ -30,7 +30,7 @@ _LOOK_S = 0.02
 _INSTALL = {
     "strace": "apt install strace",
     "perf": "apt install linux-perf (Debian) or linux-tools-generic (Ubuntu)",
-    "py-spy": paths.pip_install("py-spy"),
+    "py-spy": "",  # by pip
 }
 
 
@@ -42,7 +42,8 @@ def program(name: str) -> str:
     """The path of an instrument's program. Raises Unavailable, with how to install it."""
     found = shutil.which(name, path=interpreter.search_path())
     if found is None:
-        raise Unavailable(f"{name} is not installed: {_INSTALL[name]}")
+        remedy = _INSTALL[name] or paths.pip_install(name)
+        raise Unavailable(f"{name} is not installed: {remedy}")
     return found
 
 
@@ -212,7 +213,7 @@ class Perf(_Tool):
             start_new_session=True,
         )
         if tried.returncode:
-            return "perf may not: sudo sysctl -w kernel.perf_event_paranoid=-1, or run as root"
+            return "perf may not: run as root, or: sudo sysctl -w kernel.perf_event_paranoid=1"
         known = parsing.perf_counts(tried.stderr).get(parsing.event_name(event))
         return "this machine, perhaps a virtual one, has no counter for them" * (known is None)
 
