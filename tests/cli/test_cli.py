@@ -282,6 +282,7 @@ COMMANDS = (
     "show",
     "compare",
     "race",
+    "explain",
     "export",
     "report",
     "claims",
