@@ -13,6 +13,9 @@ import pytest
 from command import c10k
 from waiting import gone, until
 
+from c10k.declare import catalog
+from c10k.model import Runtime
+from c10k.run import explain
 from c10k.run.explain import parsing
 
 HERE = Path(__file__).parent
@@ -134,6 +137,21 @@ def test_what_cannot_be_explained_is_one_line(tmp_path):
         assert done.stderr.count("\n") == 1
 
 
+@traced
+def test_a_server_that_an_instrument_stops_is_shown_without_it(tmp_path, monkeypatch):
+    """strace may slow a server so far that its echoes do not come in time."""
+    monkeypatch.setattr("c10k.run.explain.counting.DRAIN_S", 0.5)
+    monkeypatch.setattr("c10k.run.explain.counting.CEILING_S", 1.0)
+    server = catalog.read(HERE / "mute_when_traced.py")
+    setting = explain.Setting(2, 0.3, tmp_path)
+    on = {server.name: Runtime(sys.executable)}
+    (found,) = explain.explain([server], on, setting, lambda line: None)
+    (told,) = [line for line in found.left_out if "strace" in line]
+    assert "with strace the server does not keep up: 2 echoes lost" in told
+    assert {each.by for each in found.counts} >= {"kernel"}
+    assert not any(each.kind == "call" for each in found.counts)
+
+
 def traced_by_strace(process):
     """The processes of a run, once strace is attached to its server; else None."""
     everyone = psutil.Process(process.pid).children(recursive=True)
@@ -181,7 +199,9 @@ def test_an_interrupt_leaves_no_process(tmp_path, number):
 def test_the_page_shows_the_flame_graphs(tmp_path):
     """Each is a file of its own, too; the page names no other address."""
     c10k("explain", PLANTED, "asyncio_streams", *SHORT, "--out", tmp_path / "o")
-    assert b"<svg" in (tmp_path / "o" / "three_getpids.svg").read_bytes()
+    drawn = (tmp_path / "o" / "three_getpids.svg").read_text()
+    assert "<svg" in drawn
+    assert ">three_getpids</text>" in drawn
     page = (tmp_path / "o" / "explain.html").read_text()
     assert page.count("data:image/svg+xml;base64,") == 2
     assert "http" not in page.replace("http-equiv", "")

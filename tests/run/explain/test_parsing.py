@@ -84,3 +84,11 @@ def test_switches_are_added_over_threads():
     before = {1: Switches(10, 1), 2: Switches(5, 5)}
     after = {1: Switches(17, 2), 3: Switches(4, 0)}
     assert parsing.added(before, after) == Switches(11, 1)
+
+
+def test_a_flame_graph_is_called_as_its_server_is():
+    """Not as the command that drew it, which names the user's folders."""
+    drawn = '<svg><text id="title" x="50.0%">/home/me/py-spy record</text><text id="x">y</text>'
+    assert parsing.titled(drawn, "a<b") == (
+        '<svg><text id="title" x="50.0%">a&lt;b</text><text id="x">y</text>'
+    )

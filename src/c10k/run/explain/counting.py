@@ -6,7 +6,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from ... import launch, machine
 from ...errors import UserError
@@ -25,6 +24,8 @@ from .instruments import (
 
 SECONDS = 2.0  # a slice's length, unless another is asked for
 WARMUP_S = 0.2
+CEILING_S = 10.0  # a slice need not last twenty round trips: nothing is timed
+DRAIN_S = 30.0  # for the last echo, as every message must come back to be counted
 LEAST = 0.0005  # calls per message; what is rarer comes from attaching and detaching
 
 Say = Callable[[str], None]
@@ -140,8 +141,14 @@ class _Runs:
         try:
             with self._scratch() as scratch:
                 messages = _messages(self.server, self.python, self.setting, tool, scratch)
-        except (launch.NotServing, events.ClientFailed) as error:
+        except launch.NotServing as error:
             raise UserError(f"{self.server.name}: {error}") from None
+        except events.ClientFailed as error:
+            if not tool.slows:
+                raise UserError(f"{self.server.name}: {error}") from None
+            raise Unavailable(
+                f"with {tool.name} the server does not keep up: {error}; give fewer --clients"
+            ) from None
         self.messages[tool.name] = messages
         return messages
 
@@ -184,7 +191,8 @@ def _messages(
 ) -> int:
     """The messages between attaching and detaching, as the client counts them.
 
-    Raises NotServing or ClientFailed when there were none, or not all came back; Unavailable.
+    Raises ClientFailed when there were none, or not all came back; NotServing when the server
+    does not start, UserError when it ends; Unavailable.
     """
     pinning = machine.cores(server.processes)
     workload = _workload(server, setting)
@@ -198,10 +206,12 @@ def _messages(
         stack.enter_context(tool)
         try:
             driven = drive.drive(crew, load, _Watched(running, tool))
-        except events.ClientFailed as error:
-            raise events.ClientFailed(running.why_gone(launch.REAP_S) or str(error)) from None
-        if wrong := _wrong(driven):
-            raise events.ClientFailed(running.why_gone(launch.REAP_S) or wrong)
+            if wrong := _wrong(driven):
+                raise events.ClientFailed(wrong)
+        except events.ClientFailed:
+            if reason := running.why_gone(launch.REAP_S):
+                raise UserError(f"{server.name}: {reason}") from None
+            raise
     return counted(driven)
 
 
@@ -222,17 +232,17 @@ def _wrong(driven: merge.Driven) -> str:
 
 def _workload(server: Server, setting: Setting) -> Workload:
     """A closed loop of 64 bytes, as the workloads have it."""
-    load = Load("closed", setting.clients, 64, 1, WARMUP_S, setting.seconds)
+    load = Load("closed", setting.clients, 64, 1, WARMUP_S, setting.seconds, ceiling_s=CEILING_S)
     return Workload(
         name="explain",
         title="explain",
         servers=(server.name,),
         blocks=1,
-        loads=(replace(load, ceiling_s=max(60.0, setting.seconds)),),
+        loads=(load,),
         reference="",
         control=False,
         repeats=0,
         connecting=128,
         connect_timeout_s=30.0,
-        drain_s=10.0,
+        drain_s=DRAIN_S,
     )

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import paths
+from ...errors import os_reason
 from ...launch import Child, ChildSetup, interpreter, last_line, processes
 from . import parsing
 
@@ -65,6 +66,7 @@ class Instrument:
     """
 
     name = ""
+    slows = True  # whether it may slow the server so far that this cannot keep up
 
     def attach(self, pids: Sequence[int]) -> None:
         """Begins to count. Raises Unavailable."""
@@ -83,6 +85,7 @@ class ContextSwitches(Instrument):
     """The kernel's own counts, which are read before and after; nothing runs meanwhile."""
 
     name = "kernel"
+    slows = False
     seen: parsing.Switches | None = None
 
     def attach(self, pids: Sequence[int]) -> None:
@@ -266,6 +269,7 @@ class FlameGraph(_Tool):
     def __init__(self, folder: Path, picture: Path) -> None:
         super().__init__(folder)
         self.out = picture
+        self.title = picture.stem
 
     def attach(self, pids: Sequence[int]) -> None:
         words = ["record", "--pid", str(pids[0]), "--rate", str(RATE), "--output", str(self.out)]
@@ -282,7 +286,11 @@ class FlameGraph(_Tool):
         return "Sampling process" in self.log.read_text(errors="replace")
 
     def detach(self) -> None:
-        self.finish()
+        drawn = paths.hide_home(parsing.titled(self.finish(), self.title))
+        try:
+            self.out.write_text(drawn, encoding="utf-8")
+        except OSError as error:
+            raise Unavailable(f"{self.out}: {os_reason(error)}") from None
 
     def why(self, otherwise: str) -> str:
         lines = self.log.read_text(errors="replace").splitlines()

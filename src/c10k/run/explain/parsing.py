@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable
+from html import escape
 from typing import NamedTuple
 
 # Linux has other names for some tracepoints than strace for the calls.
@@ -81,6 +82,13 @@ def added(before: dict[int, Switches], after: dict[int, Switches]) -> Switches:
     return Switches(
         _sum(each.voluntary - before.get(tid, none).voluntary for tid, each in after.items()),
         _sum(each.involuntary - before.get(tid, none).involuntary for tid, each in after.items()),
+    )
+
+
+def titled(svg: str, title: str) -> str:
+    """A flame graph of py-spy with this title, in place of the command with all its paths."""
+    return re.sub(
+        r'(<text id="title"[^>]*>)[^<]*', lambda found: found[1] + escape(title), svg, count=1
     )
 
 
