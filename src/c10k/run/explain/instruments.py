@@ -200,10 +200,9 @@ class Perf(_Tool):
         refused = {event: reason for event in wanted if (reason := self._why_not(event))}
         self.events = [event for event in wanted if event not in refused]
         if lacking := [event for event in EVENTS if event in refused]:
-            reason = refused[lacking[0]]
-            self.left_out.append(f"{' and '.join(lacking)} are not counted: {reason}")
+            self.left_out.append(f"{', '.join(lacking)}: {refused[lacking[0]]}")
         if not self.events:
-            raise Unavailable("; ".join(self.left_out))
+            raise Unavailable(refused[EVENTS[0]])
 
     def _why_not(self, event: str) -> str:
         """Why an event cannot be counted here; "" when it can."""
