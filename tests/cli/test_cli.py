@@ -291,6 +291,7 @@ COMMANDS = (
     "show",
     "compare",
     "race",
+    "explain",
     "export",
     "report",
     "claims",

@@ -38,6 +38,7 @@ FIT = {
     "show": FOLDERS,
     "compare": ("finished", "begun", "alpha", "beta", "none", "--"),
     "race": SERVERS,
+    "explain": SERVERS,
     "report": FOLDERS,
     "export": FOLDERS,
     "new": ("made", "made.py", "1", "a b"),
@@ -61,6 +62,7 @@ FIT = {
     "--against": FOLDERS,
     "--between": FOLDERS,
     "--time": ("20m", "90s", "1h", "0s", "999999999h", "soon"),
+    "--seconds": ("0.1", "2", "0", "nan", "1e9", "soon"),
     "--python": ("3.13", "python3.14t", "true", "nowhere"),
     "--framework": ("asyncio", "trio", "threads"),
     "--model": ("greenlets", "callbacks"),
@@ -108,7 +110,7 @@ def calls(draw):
             st.lists(
                 fitting(command),
                 min_size=1,
-                max_size=5 if command == "compare" else 3 if command == "race" else 1,
+                max_size={"compare": 5, "race": 3, "explain": 2}.get(command, 1),
             )
         )
     for option in draw(st.lists(st.sampled_from(OPTIONS[command]), max_size=3, unique=True)):

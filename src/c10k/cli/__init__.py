@@ -6,6 +6,7 @@ Nothing below this package imports it, and it decides nothing that is not about 
 from . import claims as claims
 from . import compare as compare
 from . import contenders as contenders
+from . import explain as explain
 from . import machines as machines
 from . import results as results
 from . import run as run

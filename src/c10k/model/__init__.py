@@ -9,6 +9,7 @@ These types also bound what is read from files, so that no reader needs its own 
 measurement lies beyond the bounds, and calculating with such numbers would end in infinities.
 
 declared.py, measured.py, checked.py, judged.py and claimed.py have the types of each phase.
+explained.py has those of c10k explain, which is not part of a session.
 kinds.py has the table of the kinds of load.
 """
 
@@ -54,6 +55,9 @@ from .declared import Trial as Trial
 from .declared import WaitSeconds as WaitSeconds
 from .declared import Work as Work
 from .declared import Workload as Workload
+from .explained import Count as Count
+from .explained import Counted as Counted
+from .explained import Explained as Explained
 from .judged import BreakingPoint as BreakingPoint
 from .judged import Compared as Compared
 from .judged import ComparedVerdict as ComparedVerdict

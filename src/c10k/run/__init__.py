@@ -1,4 +1,4 @@
-"""A session, from its plan to its folder.
+"""A session, from its plan to its folder; and c10k explain, which drives the same load.
 
 begin.py         begin() and resume(): what the command and the benches start a session with
 prepare.py       what each server runs on, and its conformance check
@@ -11,4 +11,5 @@ drive.py         takes workers from the barrier through the slice
 events.py        what workers say
 merge.py         adds up what they saw
 store.py         the session's folder
+explain/         what a server does for each message; apart from any session
 """
