@@ -214,9 +214,9 @@ def test_a_load_declares_a_mix():
         ("mix = [", "message_bytes = 128\nmix = [", "message_bytes: does not apply to a mix"),
         ('"keep", ms = 0.1, kib = 64', '"wait", ms = 20', "mix: the same request is declared"),
         ('kind = "open"\nclients = [10, 20]\nrate = 100', 'kind = "idle"\nclients = 10',
-         "mix: only a load of kind open can have a mix"),
+         "mix: only a load of kind open or capacity can have a mix"),
         ('kind = "open"\nclients = [10, 20]\nrate = 100', 'kind = "closed"\nclients = 10',
-         "mix: only a load of kind open can have a mix"),
+         "mix: only a load of kind open or capacity can have a mix"),
     ],
 )  # fmt: skip
 def test_a_bad_mix_is_one_line(old, new, says):

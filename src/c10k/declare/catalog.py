@@ -194,8 +194,13 @@ def families() -> dict[str, Path]:
     return {
         folder.name: folder
         for folder in sorted(paths.SERVERS.iterdir())
-        if folder.is_dir() and any(folder.glob("*.py"))
+        if folder.is_dir() and any(map(_is_server, folder.glob("*.py")))
     }
+
+
+def _is_server(path: Path) -> bool:
+    """Whether a file has a server's block; a hook has none."""
+    return _BLOCK.search(path.read_text(encoding="utf-8")) is not None
 
 
 class Known(NamedTuple):
