@@ -11,6 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 from .. import paths
 from ..model import Server
+from . import backend
 
 _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
@@ -41,7 +42,7 @@ def why_not_runnable(server: Server) -> str:
         if words and "{" not in words[0] and shutil.which(words[0]) is None:
             package = _PACKAGES.get(words[0], words[0])
             return f"no {what}: {words[0]} is not on PATH (apt-get install {package})"
-    return ""
+    return backend.why_missing(server)
 
 
 def wrong_libc(server: Server) -> str:
@@ -60,7 +61,7 @@ def distributions(server: Server) -> set[str]:
 
 def versions(server: Server) -> dict[str, str]:
     """The installed versions of the server's distributions, by name."""
-    found = {}
+    found = backend.versions(server)
     for name in sorted(distributions(server)):
         try:
             found[name] = metadata.version(name)

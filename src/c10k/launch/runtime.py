@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from .. import paths
 from ..errors import os_reason
 from ..model import Runtime, Server
-from . import build, interpreter, requirements
+from . import backend, build, interpreter, requirements
 from .interpreter import CannotRun, Failed, Interpreter
 
 __all__ = ["CannotRun", "look", "prepare"]
@@ -46,6 +46,8 @@ def prepare(server: Server) -> Runtime:
             raise CannotRun(str(error)) from None
         return Runtime("", notes=requirements.notes(server))
     if server.isolated:
+        if reason := backend.why_missing(server):
+            raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):
         raise CannotRun(reason)
@@ -68,7 +70,8 @@ def look(server: Server, python: str) -> Runtime:
     """
     found = interpreter.look(python, _imports(server), requirements.distributions(server))
     notes = requirements.notes(server, found.version)
-    return Runtime(python, found.version, found.gil, found.versions, notes, found.build)
+    versions = {**found.versions, **backend.versions(server)}
+    return Runtime(python, found.version, found.gil, versions, notes, found.build)
 
 
 def _imports(server: Server) -> list[str]:

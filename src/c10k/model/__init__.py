@@ -33,6 +33,7 @@ from .declared import Goal as Goal
 from .declared import Load as Load
 from .declared import MessageBytes as MessageBytes
 from .declared import Name as Name
+from .declared import Needs as Needs
 from .declared import Note as Note
 from .declared import OneLine as OneLine
 from .declared import Plan as Plan

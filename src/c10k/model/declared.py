@@ -9,7 +9,8 @@ from .kinds import KINDS, Kind, KindFacts
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 
-Tier = Literal["canonical", "variant", "tuned", "floor"]
+Tier = Literal["canonical", "variant", "tuned", "floor", "backend"]
+Needs = Literal["", "redis"]
 
 # The name of a server or a workload. It is part of file names, so it has no slash, and it can
 # be encoded in UTF-8.
@@ -63,6 +64,7 @@ class Server(Struct, frozen=True):
     free_threaded: bool = False  # whether its packages need an interpreter without the GIL
     glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
     reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
+    needs: Needs = ""  # what runs beside it, and is asked by it
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
     interpreter: str = ""  # what that is called in the server's name, after an @
     isolated: bool = False  # whether it has an environment of its own
