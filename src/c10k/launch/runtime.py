@@ -44,7 +44,8 @@ def prepare(server: Server) -> Runtime:
             build.command(server)  # builds it
         except (build.NotServing, OSError) as error:
             raise CannotRun(str(error)) from None
-        return Runtime("", notes=requirements.notes(server))
+        versions, notes = backend.versions(server), requirements.notes(server)
+        return Runtime("", versions=versions, notes=notes)
     if server.isolated:
         if reason := backend.why_missing(server):
             raise CannotRun(reason)
