@@ -66,7 +66,7 @@ def asking_redis() -> list[Server]:
     found = catalog.find(BACKEND)
     reasons = {server: requirements.why_not_runnable(server) for server in found}
     if all(reasons.values()):
-        raise RuntimeError(f"not run: {next(iter(reasons.values()), 'there are no servers')}")
+        raise RuntimeError(next(iter(reasons.values()), "there are no such servers"))
     return [server for server in found if not reasons[server]]
 
 
