@@ -88,16 +88,16 @@ def why_missing(server: Server) -> str:
 
 def versions(server: Server) -> dict[str, str]:
     """The version of the Redis that the server needs, by the program's name; {} without one."""
-    return dict(_version()) if server.needs == "redis" else {}
+    if server.needs != "redis" or (program := shutil.which(_PROGRAM)) is None:
+        return {}
+    return {_PROGRAM: _version(program)}
 
 
 @functools.cache
-def _version() -> dict[str, str]:
-    if shutil.which(_PROGRAM) is None:
-        return {}
-    done = subprocess.run([_PROGRAM, "--version"], capture_output=True, text=True, check=False)
+def _version(program: str) -> str:
+    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
     found = re.search(r"\bv=(\S+)", done.stdout)
-    return {_PROGRAM: found[1]} if found else {}
+    return found[1] if found else "unknown"
 
 
 def start(server: Server, cpus: Sequence[int] | None) -> Redis | None:
