@@ -404,7 +404,7 @@ def test_every_dependency_has_an_upper_bound():
     """A new major version does not come by itself, but for contenders, where the file says why."""
     contenders = {
         Requirement(each).name.lower()
-        for server in catalog.find(paths.SERVERS)
+        for server in catalog.known().servers
         for each in server.dependencies
     }
     groups = (

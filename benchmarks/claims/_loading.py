@@ -28,7 +28,9 @@ Item = TypeVar("Item")
 
 CANONICAL = "@canonical"
 WORKING = paths.SERVERS / "working"
+BACKEND = paths.SERVERS / "backend"
 CONNECTING = 128  # connections in flight while a crowd connects
+STALLED_S, REST_S, GIVEN_UP_MS = 0.050, 0.050, 10_000.0
 
 
 def servers(*names: str) -> list[Server]:
@@ -59,6 +61,15 @@ def working() -> list[Server]:
     return [server for server in catalog.find(WORKING) if not requirements.why_not_runnable(server)]
 
 
+def asking_redis() -> list[Server]:
+    """Every server of servers/backend that can run here. Raises RuntimeError when none can."""
+    found = catalog.find(BACKEND)
+    reasons = {server: requirements.why_not_runnable(server) for server in found}
+    if all(reasons.values()):
+        raise RuntimeError(next(iter(reasons.values()), "there are no such servers"))
+    return [server for server in found if not reasons[server]]
+
+
 def has_threads(name: str) -> bool:
     """Whether this server's unit of concurrency is a thread."""
     return any(server.name == name and server.unit == "thread" for server in _known())
@@ -66,7 +77,9 @@ def has_threads(name: str) -> bool:
 
 @functools.cache
 def _known() -> tuple[Server, ...]:
-    return (*catalog.find(paths.SERVERS), *catalog.find(WORKING))
+    return tuple(
+        server for folder in (paths.SERVERS, WORKING, BACKEND) for server in catalog.find(folder)
+    )
 
 
 def shuffled(items: Iterable[Item], block: int) -> list[Item]:
@@ -155,8 +168,12 @@ def pinned() -> tuple[Sequence[int] | None, Sequence[int]]:
 class Crowd:
     """Clients in this process, which record when each message left and when its echo came."""
 
-    def __init__(self, running: launch.Running, clients: int) -> None:
-        """Connects them; each has had one echo when this returns. Raises RuntimeError."""
+    def __init__(self, running: launch.Running, clients: int, message: bytes = b"crowd") -> None:
+        """Connects them; each has had one echo when this returns. Raises RuntimeError.
+
+        message: what each sends, filled up to 64 bytes.
+        """
+        self.message = message.ljust(64)
         self.poll = select.epoll()
         self.sockets: dict[int, socket.socket] = {}
         while len(self.sockets) < clients:
@@ -189,7 +206,7 @@ class Crowd:
         waits: list[float] = []
         for number in numbers:
             sent[number] = time.perf_counter()
-            self.sockets[number].send(b"crowd".ljust(64))
+            self.sockets[number].send(self.message)
         deadline = time.perf_counter() + timeout_s
         while len(waits) < len(sent) and time.perf_counter() < deadline:
             for number, _ in self.poll.poll(0.1):
@@ -201,6 +218,30 @@ class Crowd:
         for client in self.sockets.values():
             client.close()
         self.poll.close()
+
+
+def meanwhile(
+    crowd: Crowd, asking: Sequence[socket.socket], work: str, milliseconds: int
+) -> dict[str, float]:
+    """How a crowd fares while the handlers of other clients do a work.
+
+    share: of the crowd that waited STALLED_S or longer. longest: the longest wait of the crowd,
+    in ms. done: when the last of those handlers was done, in ms.
+    """
+    time.sleep(REST_S)  # a server works for a while after its last echo
+    began = time.perf_counter()
+    for client in asking:
+        send(client, work, milliseconds)
+    time.sleep(0.005)
+    waits, others = sorted(crowd.waits_s()), len(crowd.sockets)
+    for client in asking:
+        receive(client)
+    late = sum(wait >= STALLED_S for wait in waits) + others - len(waits)
+    return {
+        "share": late / others,
+        "longest": waits[-1] * 1000 if len(waits) == others else GIVEN_UP_MS,
+        "done": (time.perf_counter() - began) * 1000,
+    }
 
 
 def ask(client: socket.socket, work: str, milliseconds: int) -> None:

@@ -1,11 +1,10 @@
 """One blocking call in one handler stalls everyone; specific libraries are required."""
 
 import contextlib
-import time
 from statistics import median
 from typing import NamedTuple
 
-from _loading import Crowd, has_threads, pinned, receive, send, serving, shuffled, working
+from _loading import Crowd, has_threads, meanwhile, pinned, serving, shuffled, working
 from msgspec.structs import replace
 
 from c10k.claims import figure, part
@@ -28,7 +27,6 @@ of the 100 took: they wait for one another when the way out has fewer threads. T
 comparison.
 """
 OTHERS, MANY, BLOCK_MS, MANY_MS, CONTROL_MS = 1000, 100, 100, 50, 1
-STALLED_S, REST_S, GIVEN_UP_MS = 0.050, 0.050, 10_000.0
 # name → what handlers are asked to do, for how long, and how many of them
 WORKS = {
     "call": ("call", BLOCK_MS, 1),
@@ -59,28 +57,12 @@ def measure(setting):
             asking = [stack.enter_context(running.connect()) for _ in range(MANY)]
             for block in range(setting.repetitions):
                 for name in shuffled(WORKS, block):
-                    for what, value in once(crowd, asking, *WORKS[name]).items():
+                    work, milliseconds, handlers = WORKS[name]
+                    seen = meanwhile(crowd, asking[:handlers], work, milliseconds)
+                    for what, value in seen.items():
                         sample = Sample(server.name, name, what)
                         samples.setdefault(sample, []).append(value)
     return samples
-
-
-def once(crowd, asking, work, milliseconds, handlers):
-    """How long the other clients waited while handlers worked, and how long those took."""
-    time.sleep(REST_S)  # a server works for a while after its last echo
-    began = time.perf_counter()
-    for client in asking[:handlers]:
-        send(client, work, milliseconds)
-    time.sleep(0.005)
-    waits = sorted(crowd.waits_s())
-    for client in asking[:handlers]:
-        receive(client)
-    late = sum(wait >= STALLED_S for wait in waits) + OTHERS - len(waits)
-    return {
-        "share": late / OTHERS,
-        "longest": waits[-1] * 1000 if len(waits) == OTHERS else GIVEN_UP_MS,
-        "done": (time.perf_counter() - began) * 1000,
-    }
 
 
 def decide(samples):

@@ -254,7 +254,7 @@ def test_a_claims_words_do_not_break_a_page():
 def test_every_claim_is_whole_and_stands_in_the_readme():
     """Words, experiment and rule are said, and the folder's README names each."""
     listed = (paths.CLAIMS / "README.md").read_text()
-    assert len(KNOWN) == 7
+    assert len(KNOWN) == 8
     for name, module in claims.choose((), KNOWN).items():
         assert all(getattr(module, text).strip() for text in ("WORDS", "EXPERIMENT", "RULE"))
         assert f"| `{name}` |" in listed
@@ -291,6 +291,37 @@ def test_a_sleep_that_a_patch_has_replaced_is_no_blocking_call():
     assert call[1] == "supported"
     assert "time.sleep" in block[0]
     assert block[1] == "refuted"
+
+
+def test_drivers_are_decided_by_those_who_asked_nobody():
+    """A general driver stalls all or none, one of the framework none; else it is not resolved."""
+
+    def found(name, slow, control=0.0):
+        shares = {"slow": slow, "control": control}
+        samples = {(name, question, "share"): [share] * 6 for question, share in shares.items()}
+        ((words, decision),) = decisions("specific_drivers", samples).items()
+        assert ("redis-py" in words) == (name in ("asyncio_redis_blocking", "gevent_redis"))
+        return decision
+
+    assert found("asyncio_redis_blocking", 1.0) == "supported"
+    assert found("gevent_redis", 0.0) == "refuted"
+    assert found("trio_coredis", 0.0) == "supported"
+    assert found("trio_coredis", 1.0) == "refuted"
+    assert found("trio_coredis", 1.0, control=0.5) == "not resolved"
+
+
+def test_threads_that_ask_a_backend_are_shown_for_comparison():
+    """They are not event-driven, so they decide nothing."""
+    samples = {("threads_redis", question, "share"): [0.0] * 6 for question in ("slow", "control")}
+    assert list(decisions("specific_drivers", samples).values()) == [""]
+
+
+def test_drivers_without_any_are_no_outcome(loading, monkeypatch):
+    """On a machine without Redis, or without a driver, the reason is said once."""
+    missing = "redis-server is not on PATH"
+    monkeypatch.setattr(loading.requirements, "why_not_runnable", lambda server: missing)
+    with pytest.raises(RuntimeError, match=f"^{missing}$"):
+        loading.asking_redis()
 
 
 def test_a_race_under_the_lock_voids_the_experiment():

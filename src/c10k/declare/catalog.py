@@ -16,7 +16,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from .. import paths
 from ..errors import UserError
-from ..model import Note, OneLine, Server, Specified, Tier
+from ..model import Needs, Note, OneLine, Server, Specified, Tier
 from . import toml, values
 
 # The reference implementation's expression, from PEP 723.
@@ -47,6 +47,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     glibc: Specified = ""
     io_uring: Specified = ""
     reuseport: bool = False
+    needs: Needs = ""
 
 
 class _Derived(msgspec.Struct, forbid_unknown_fields=True):
@@ -212,7 +213,8 @@ class Known(NamedTuple):
 
 def known() -> Known:
     """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
-    servers = {server.name: server for server in find(paths.SERVERS)}
+    own = (*find(paths.SERVERS), *find(paths.SERVERS / "backend"))
+    servers = {server.name: server for server in own}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
         try:

@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from ..model import Arrivals, Kind, Sharing, Tier, Work
+from ..model import Arrivals, Kind, Needs, Sharing, Tier, Work
 from .toml import Unreadable
 
 _OF_A_KEY = {
@@ -34,7 +34,14 @@ _TYPES = {
     "array": "a list",
     "object": "a table",
 }
-_CHOICES = {"kind": Kind, "arrivals": Arrivals, "sharing": Sharing, "tier": Tier, "work": Work}
+_CHOICES = {
+    "kind": Kind,
+    "arrivals": Arrivals,
+    "sharing": Sharing,
+    "tier": Tier,
+    "work": Work,
+    "needs": Needs,
+}
 # Of keys that take a number or one word: what is said of anything else.
 _NUMBER_OR_WORD = {"server_cores": 'must be a whole number or "all"'}
 

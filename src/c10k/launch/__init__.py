@@ -4,6 +4,7 @@ server.py        starts it, waits for the first echo, ends it
 listen.py        the socket that every server gets, and its accept queue
 build.py         the command that starts it, compiled first if need be
 hooked.py        runs a server's file with a hook before it serves
+backend.py       the Redis that it asks, if it needs one
 child.py         what a child process does before it becomes a server
 confine.py       where it can write (Landlock)
 keeper.py        a process that ends all servers when the suite is killed

@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from .. import paths
 from ..model import Server
+from . import backend
 
 _IO_URING_SETUP = 425  # the same on every architecture but alpha
 
@@ -49,7 +50,7 @@ def why_not_runnable(server: Server) -> str:
         if words and "{" not in words[0] and shutil.which(words[0]) is None:
             package = _PACKAGES.get(words[0], words[0])
             return f"no {what}: {words[0]} is not on PATH (apt-get install {package})"
-    return ""
+    return backend.why_missing(server)
 
 
 def wrong_libc(server: Server) -> str:
@@ -97,7 +98,7 @@ def distributions(server: Server) -> set[str]:
 
 def versions(server: Server) -> dict[str, str]:
     """The installed versions of the server's distributions, by name."""
-    found = {}
+    found = backend.versions(server)
     for name in sorted(distributions(server)):
         try:
             found[name] = metadata.version(name)

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from .. import paths
 from ..errors import os_reason
 from ..model import Runtime, Server
-from . import build, interpreter, requirements
+from . import backend, build, interpreter, requirements
 from .interpreter import CannotRun, Failed, Interpreter
 
 __all__ = ["CannotRun", "look", "prepare"]
@@ -44,9 +44,10 @@ def prepare(server: Server) -> Runtime:
             build.command(server)  # builds it
         except (build.NotServing, OSError) as error:
             raise CannotRun(str(error)) from None
-        return Runtime("", notes=requirements.notes(server))
+        versions, notes = backend.versions(server), requirements.notes(server)
+        return Runtime("", versions=versions, notes=notes)
     if server.isolated:
-        if reason := requirements.forbidden(server):
+        if reason := requirements.forbidden(server) or backend.why_missing(server):
             raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):
@@ -70,7 +71,8 @@ def look(server: Server, python: str) -> Runtime:
     """
     found = interpreter.look(python, _imports(server), requirements.distributions(server))
     notes = requirements.notes(server, found.version)
-    return Runtime(python, found.version, found.gil, found.versions, notes, found.build)
+    versions = {**found.versions, **backend.versions(server)}
+    return Runtime(python, found.version, found.gil, versions, notes, found.build)
 
 
 def _imports(server: Server) -> list[str]:

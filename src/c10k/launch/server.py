@@ -33,7 +33,7 @@ import psutil
 
 from ..errors import os_reason
 from ..model import Server
-from . import confine, keeper
+from . import backend, confine, keeper
 from .build import NotServing, command
 from .child import Child, ChildSetup
 from .listen import Backlog, backlog, listen_for
@@ -66,6 +66,7 @@ class Running:
     mark: str  # in the environment of all its processes (see keeper.py)
     folder: Path  # the only one in which it can write
     pinned: frozenset[int] | None = None
+    redis: backend.Redis | None = None  # of a server that needs one
     ready_s: float = field(default=0.0)  # from start to the first echo
 
     @property
@@ -119,11 +120,14 @@ class Running:
     def why_gone(self, wait_s: float = 0.0) -> str:
         """How a process of the server ended, and its last words; "" while all of them run.
 
+        The end of its Redis comes first, as the server may end because of it.
         wait_s: how long to wait for the end, as its sockets close a moment earlier.
         """
         if wait_s and len(self.processes) == 1:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(wait_s)
+        if self.redis and (reason := self.redis.why_gone()):
+            return reason
         for process in self.processes:
             code = process.poll()
             if code is None:
@@ -136,7 +140,7 @@ class Running:
         return ""
 
     def stop(self) -> Stopped:
-        """Ends the server and all that it started: SIGTERM, then SIGKILL after two seconds.
+        """Ends the server, all that it started, and its Redis: SIGTERM, SIGKILL after two seconds.
 
         A second call does nothing.
         """
@@ -158,6 +162,8 @@ class Running:
                 os.killpg(process.pid, signal.SIGKILL)  # itself and what it forked
             process.wait()
         keeper.sweep(self.mark)  # what has left its session
+        if self.redis:
+            self.redis.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
         address = self.address
         for listener in self.listeners:
@@ -192,6 +198,7 @@ def start(
         with contextlib.ExitStack() as unless_serving:
             running = _open(server, log, bind, cpus)
             unless_serving.callback(running.stop)
+            running.redis = backend.start(server, cpus)
             began = time.monotonic()
             _spawn(running, words, cpus)
             _await_echo(running, began + ready_s)
@@ -227,6 +234,8 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
         "TMPDIR": str(running.folder),
         keeper.MARK: running.mark,
     }
+    if running.redis:
+        environment[backend.URL] = running.redis.url
     try:
         with running.log.open("ab") as errors:
             errors.truncate(0)  # opened to append, as several processes may write to it

@@ -35,6 +35,7 @@ from .declared import Load as Load
 from .declared import LoadShare as LoadShare
 from .declared import MessageBytes as MessageBytes
 from .declared import Name as Name
+from .declared import Needs as Needs
 from .declared import Note as Note
 from .declared import OneLine as OneLine
 from .declared import Plan as Plan

@@ -11,8 +11,9 @@ Arrivals = Literal["", "poisson", "constant"]
 
 # What a handler does before it echoes a request; see servers/working/README.md.
 Work = Literal["wait", "block", "call", "offload", "hold", "free", "keep"]
+Needs = Literal["", "redis"]
 
-Tier = Literal["canonical", "variant", "tuned", "floor"]
+Tier = Literal["canonical", "variant", "tuned", "floor", "backend"]
 
 # The name of a server or a workload. It is part of file names, so it has no slash, and it can
 # be encoded in UTF-8.
@@ -77,6 +78,7 @@ class Server(Struct, frozen=True):
     glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
     io_uring: Specified = ""  # the Linux versions whose io_uring has what it uses: ">=5.19"
     reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
+    needs: Needs = ""  # what runs beside it, and is asked by it
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
     interpreter: str = ""  # what that is called in the server's name, after an @
     isolated: bool = False  # whether it has an environment of its own
