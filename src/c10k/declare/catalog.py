@@ -46,6 +46,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     free_threaded: bool = False
     glibc: Specified = ""
     reuseport: bool = False
+    tls: bool = False
 
 
 class _Tool(msgspec.Struct):

@@ -11,6 +11,7 @@ from packaging.specifiers import SpecifierSet
 
 from .. import paths
 from ..model import Server
+from . import certificate
 
 _PACKAGES = {"cc": "gcc", "go": "golang-go", "node": "nodejs"}  # program → Debian's name for it
 
@@ -37,6 +38,8 @@ def why_not_runnable(server: Server) -> str:
             state = f"{installed} is installed"
         remedy = paths.pip_install(f"'{dependency}'")
         return f"{dependency.name} {state}: {remedy}"
+    if server.tls and (reason := certificate.why_none()):
+        return reason
     for what, words in (("compiler", server.build), ("program", server.start)):
         if words and "{" not in words[0] and shutil.which(words[0]) is None:
             package = _PACKAGES.get(words[0], words[0])

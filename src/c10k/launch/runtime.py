@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from .. import paths
 from ..errors import os_reason
 from ..model import Runtime, Server
-from . import build, interpreter, requirements
+from . import build, certificate, interpreter, requirements
 from .interpreter import CannotRun, Failed, Interpreter
 
 __all__ = ["CannotRun", "look", "prepare"]
@@ -46,6 +46,8 @@ def prepare(server: Server) -> Runtime:
             raise CannotRun(str(error)) from None
         return Runtime("", notes=requirements.notes(server))
     if server.isolated:
+        if server.tls and (reason := certificate.why_none()):
+            raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):
         raise CannotRun(reason)

@@ -62,6 +62,7 @@ class Server(Struct, frozen=True):
     prefers: str = ""  # the interpreter to isolate it on, if the machine has it: "3.11"
     free_threaded: bool = False  # whether its packages need an interpreter without the GIL
     glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
+    tls: bool = False  # whether it speaks TLS
     reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"
     interpreter: str = ""  # what that is called in the server's name, after an @

@@ -1,0 +1,35 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["gevent>=25"]
+# [tool.c10k]
+# framework = "gevent"
+# title = "gevent, TLS"
+# model = "greenlets"
+# unit = "greenlet"
+# tier = "canonical"
+# tls = true
+# ///
+"""gevent's StreamServer with an SSL context: one greenlet per client, handshake included.
+
+The unit of concurrency is a greenlet. It switches inside the handshake, recv and sendall,
+wherever gevent's socket would have to wait; the hub, a libev loop, resumes it.
+"""
+
+import os
+
+from gevent import socket, ssl
+from gevent.server import StreamServer
+
+context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+context.load_cert_chain(os.environ["C10K_CERTIFICATE"], os.environ["C10K_KEY"])
+
+
+def echo(client, address):
+    try:
+        while data := client.recv(65536):
+            client.sendall(data)
+    except OSError:
+        pass  # this client left; StreamServer closes its socket
+
+
+StreamServer(socket.socket(fileno=0), echo, ssl_context=context).serve_forever()
