@@ -5,7 +5,7 @@
 # title = "asyncio, TLS"
 # model = "coroutines"
 # unit = "task"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """Streams of asyncio over TLS: one coroutine per client, on asyncio's own event loop.

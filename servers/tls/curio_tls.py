@@ -8,7 +8,7 @@
 # unit = "task"
 # python = "3.11"
 # notes = [{ python = ">=3.12", text = "curio 1.6 predates this Python: imported through a shim" }]
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """curio's sockets in its SSL context: one coroutine per client, which makes the handshake.

@@ -6,7 +6,7 @@
 # title = "gevent, TLS"
 # model = "greenlets"
 # unit = "greenlet"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """gevent's StreamServer with an SSL context: one greenlet per client, handshake included.

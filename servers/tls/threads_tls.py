@@ -5,7 +5,7 @@
 # title = "threads, TLS"
 # model = "thread per client"
 # unit = "thread"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """One listener and one thread per client, which also makes the handshake.

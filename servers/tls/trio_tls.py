@@ -6,7 +6,7 @@
 # title = "trio, TLS"
 # model = "structured concurrency"
 # unit = "task"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """trio's streams over TLS: one task per client, all in one nursery.

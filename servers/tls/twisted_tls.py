@@ -6,7 +6,7 @@
 # title = "Twisted, TLS"
 # model = "callbacks"
 # unit = "protocol object"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """A Twisted protocol over TLS: the reactor calls it with what was decrypted.

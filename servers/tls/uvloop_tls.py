@@ -6,7 +6,7 @@
 # title = "uvloop, TLS"
 # model = "coroutines"
 # unit = "task"
-# tier = "canonical"
+# tier = "tls"
 # tls = true
 # ///
 """Streams of asyncio over TLS: one coroutine per client, on uvloop's event loop (libuv).

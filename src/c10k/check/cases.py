@@ -39,7 +39,9 @@ class Case:
 
     def why_not(self, server: Server) -> str:
         """Why it cannot be tried with this server; "" when it can."""
-        return f"not tried over TLS: {self.not_over_tls}" if server.tls and self.not_over_tls else ""
+        return (
+            f"not tried over TLS: {self.not_over_tls}" if server.tls and self.not_over_tls else ""
+        )
 
 
 def _random_chops(subject: Subject, most: int) -> Iterator[int]:

@@ -144,7 +144,8 @@ class Known(NamedTuple):
 
 def known() -> Known:
     """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
-    servers = {server.name: server for server in find(paths.SERVERS)}
+    own = (*find(paths.SERVERS), *find(paths.SERVERS / "tls"))
+    servers = {server.name: server for server in own}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
         try:

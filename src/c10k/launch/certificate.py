@@ -36,9 +36,7 @@ class Certificate(NamedTuple):
         """A client's connection over TLS, before its handshake, which verifies the server."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(self.authority)
-        return context.wrap_socket(
-            client, server_hostname=self.name, do_handshake_on_connect=False
-        )
+        return context.wrap_socket(client, server_hostname=self.name, do_handshake_on_connect=False)
 
 
 def why_none() -> str:

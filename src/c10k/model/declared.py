@@ -9,7 +9,7 @@ from .kinds import KINDS, Kind, KindFacts
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
 
-Tier = Literal["canonical", "variant", "tuned", "floor"]
+Tier = Literal["canonical", "variant", "tuned", "floor", "tls"]
 
 # The name of a server or a workload. It is part of file names, so it has no slash, and it can
 # be encoded in UTF-8.
