@@ -204,7 +204,7 @@ class TlsClient(Client):
         try:
             self.sock.do_handshake()
         except OSError as error:
-            raise CutOff(f"{self.name}: {launch.tls_reason(error)}") from None
+            raise CutOff(f"{self.name}: {launch.why_no_handshake(error)}") from None
         self.sock.setblocking(False)
 
 

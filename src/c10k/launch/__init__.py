@@ -19,7 +19,7 @@ watch.py         what it uses and holds, and what else the machine does
 from .build import NotServing as NotServing
 from .build import command as command
 from .certificate import Certificate as Certificate
-from .certificate import reason as tls_reason
+from .certificate import why_no_handshake as why_no_handshake
 from .child import Child as Child
 from .child import ChildSetup as ChildSetup
 from .child import raise_descriptor_limit as raise_descriptor_limit

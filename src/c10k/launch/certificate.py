@@ -5,7 +5,6 @@ servers listen on. Certificate and private key are files in this process's tempo
 which the keeper removes however the process ends. The authority's own key is never written.
 """
 
-import os
 import socket
 import ssl
 from importlib.util import find_spec
@@ -69,11 +68,11 @@ def _make(wanted: Certificate) -> None:
     wanted.key.parent.mkdir(mode=0o700)
     wanted.authority.write_bytes(authority.cert_pem.bytes())
     wanted.chain.write_bytes(b"".join(pem.bytes() for pem in issued.cert_chain_pems))
-    with open(os.open(wanted.key, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(issued.private_key_pem.bytes())
+    wanted.key.touch(mode=0o600, exist_ok=False)
+    wanted.key.write_bytes(issued.private_key_pem.bytes())
 
 
-def reason(error: OSError) -> str:
+def why_no_handshake(error: OSError) -> str:
     """Why a handshake failed, in words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is refused: {error.verify_message}"

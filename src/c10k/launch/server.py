@@ -110,17 +110,9 @@ class Running:
             raise
         return client
 
-    def secured(self, client: socket.socket) -> socket.socket:
-        """The connection, after its handshake if the server speaks TLS. Raises OSError."""
-        if self.certificate is None:
-            return client
-        wrapped = self.certificate.wrap(client)
-        try:
-            wrapped.do_handshake()
-        except BaseException:
-            wrapped.close()
-            raise
-        return wrapped
+    def wrapped(self, client: socket.socket) -> socket.socket:
+        """The connection, over TLS before its handshake if the server speaks TLS."""
+        return self.certificate.wrap(client) if self.certificate else client
 
     def backlog(self) -> Backlog | None:
         """The accept queue, summed over all listening sockets; None where it is not reported."""
@@ -288,21 +280,13 @@ def serving(
 
 def _await_echo(running: Running, deadline: float) -> None:
     """Waits until one byte comes back. Until then the connection is in the accept queue."""
-    with running.connect() as client:
-        if running.certificate:
-            _await_echo_on(running.certificate.wrap(client), running, deadline)
-        else:
-            _await_echo_on(client, running, deadline)
-
-
-def _await_echo_on(client: socket.socket, running: Running, deadline: float) -> None:
-    with client:
+    with running.connect() as plain, running.wrapped(plain) as client:
         client.settimeout(0.05)
         try:
             if isinstance(client, ssl.SSLSocket):
                 _patiently(client.do_handshake, running, deadline)
         except OSError as error:
-            why = certificate.reason(error)
+            why = certificate.why_no_handshake(error)
             raise NotServing(running.why_gone(REAP_S) or why) from None
         try:
             client.sendall(b"?")
