@@ -13,7 +13,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ class Worker:
                     )
                 else:
                     source = next(self.sources)
-                    client = await connect_from(source, (host, plan.port), conversation, secure)
+                    client = await connect_from(source, (host, plan.port), conversation, **secure)
             except OSError as error:
                 failure = error
             else:
@@ -188,7 +188,7 @@ async def connect_from(
     source: str,
     address: tuple[str, int],
     conversation: Callable[[], Conversation],
-    secure: Mapping[str, Any],
+    **secure: Any,
 ) -> Conversation:
     """Opens a connection from this source address. secure: asyncio's options for TLS.
 

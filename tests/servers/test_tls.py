@@ -164,3 +164,21 @@ def test_a_certificate_is_made_once_for_a_host():
     assert launch.certificate.for_host("127.0.0.1") == first
     assert first.chain.read_bytes() == before
     assert launch.certificate.for_host("127.0.0.9").chain.read_bytes() != before
+
+
+def test_a_server_that_makes_handshakes_one_after_the_other_is_found(tmp_path):
+    """A client that connects and says nothing would keep all others waiting."""
+    source = (FOLDER / "threads_tls.py").read_text(encoding="utf-8")
+    accepts = "client, _ = listener.accept()\n"
+    assert accepts in source
+    shakes = f"{accepts}        client = context.wrap_socket(client, server_side=True)\n"
+    file = tmp_path / "one_by_one.py"
+    file.write_text(
+        source.replace(accepts, shakes).replace(
+            "with context.wrap_socket(client, server_side=True) as stream:",
+            "with client as stream:",
+        )
+    )
+    found = check.check(catalog.read(file), ["one-byte", "no-data"], workdir=tmp_path).results
+    verdicts = {each.case: each.verdict for each in found}
+    assert verdicts == {"start": "ok", "one-byte": "ok", "no-data": "failed"}
