@@ -222,7 +222,10 @@ class Conversation(asyncio.Protocol):
     def leave(self, waiter: asyncio.Future[None]) -> None:
         """Ends the client's stream; the waiter is set when the server has closed as well."""
         self.waiter, self.leaving = waiter, True
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        else:  # TLS: it sends close_notify, and waits for the server's, or for its end of stream
+            self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.ended:

@@ -66,6 +66,7 @@ async def run(plan: Plan, orders: Orders) -> None:
         failed=worker.failed,
         connect_s=took_s,
         bytes_per_connection=(resident_bytes() - before_bytes) / max(worker.connected, 1),
+        tls=worker.negotiated,
     )
     if plan.hold and not await orders.next():
         return  # the engine that should say when to begin is gone
@@ -86,6 +87,9 @@ def command_line(orders: Orders) -> Plan:
     parser.add_argument("--host", help="the server's address (127.0.0.1)")
     parser.add_argument("--port", type=int, help="the server's port")
     parser.add_argument("--path", help="the server's UNIX socket, instead of host and port")
+    parser.add_argument(
+        "--authority", metavar="FILE", help="speak TLS; who may sign the certificate, PEM"
+    )
     parser.add_argument(
         "--kind",
         help="closed: next message after the echo; open: on a schedule; idle: hold; "
@@ -110,16 +114,25 @@ def command_line(orders: Orders) -> Plan:
     parser.add_argument("--connecting", type=int, help="connections in flight at a time (128)")
     given = {key: value for key, value in vars(parser.parse_args()).items() if value is not None}
     source = given.pop("plan", None)
+    if "authority" in given:
+        given["authority"] = text_of("--authority", given["authority"])
     if source is None:
         return read(msgspec.json.encode(given))
     if given:
         raise PlanError("--plan excludes all other arguments: write them into the plan")
     if source == "-":
         return read(orders.first())
+    return read(text_of("--plan", source))
+
+
+def text_of(option: str, file: str) -> str:
+    """The text of a file that an option names. Raises PlanError."""
     try:
-        return read(Path(source).read_bytes())
+        return Path(file).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise PlanError(f"{option} {file}: it is not text") from None
     except OSError as error:
-        raise PlanError(f"--plan {source}: {(error.strerror or str(error)).lower()}") from None
+        raise PlanError(f"{option} {file}: {(error.strerror or str(error)).lower()}") from None
 
 
 def network_warning(plan: Plan) -> str:
@@ -128,7 +141,8 @@ def network_warning(plan: Plan) -> str:
         near = bool(plan.path) or ipaddress.ip_address(plan.host).is_loopback
     except ValueError:
         near = plan.host == "localhost"
-    return "" if near else f"loads {plan.host!r} port {plan.port} over the network, unencrypted"
+    how = "" if plan.authority else ", unencrypted"
+    return "" if near else f"loads {plan.host!r} port {plan.port} over the network{how}"
 
 
 def allow_descriptors(plan: Plan) -> None:

@@ -228,7 +228,7 @@ class Paced(Conversation):
             return False
         number = self.next_number
         message = self.prefix + number.to_bytes(8, "little")
-        if self.queued and self.transport.get_write_buffer_size():
+        if self.queued and self.must_queue():
             self.transport.write(message)
         else:
             self.queued = False
@@ -248,6 +248,10 @@ class Paced(Conversation):
             self.meter.heard_ns = now_ns  # no client waited until now
         pacer.outstanding += 1
         return True
+
+    def must_queue(self) -> bool:
+        """Whether the transport must write the next message, as something waits in its queue."""
+        return self.transport.get_write_buffer_size() > 0
 
     def data_received(self, data: bytes) -> None:
         now_ns = clock()

@@ -32,6 +32,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 0
     path: str = ""  # a UNIX socket's path, instead of host and port
+    # speak TLS, and trust certificates of this authority only (PEM); the name that they must
+    # have is the host, or localhost with path
+    authority: str = ""
     clients: Annotated[int, Meta(ge=1, le=10_000_000)] = 1
     # connections are numbered from here, so that workers differ
     first_id: Annotated[int, Meta(ge=0, le=2**62)] = 0

@@ -42,6 +42,7 @@ async def storm(worker: Worker) -> None:
         failed=worker.failed,
         connect_s=arriving.duration_ns / 1e9,
         bytes_per_connection=0.0,
+        tls=worker.negotiated,
         # 0 if none began to connect, because the server's name has no address
         launched_s=max(worker.connecting_ns - arriving.start_ns, 0) / 1e9,
         retried=sum(map(sent_again, worker.conversations)),

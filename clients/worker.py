@@ -9,14 +9,17 @@ import itertools
 import random
 import resource
 import socket
+import ssl
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import psutil
 from conversations import Conversation, Meter, Pipelined
+from encrypted import Encrypted, EncryptedPaced, context, negotiated
 from latencies import Latencies
 from mix import Dispatcher
 from orders import Orders
@@ -44,6 +47,8 @@ class Worker:
         self.sources = itertools.cycle(plan.sources) if plan.sources else None
         self.hosts: list[str] = []  # the server's addresses; only one, once one has answered
         self.arrivals = Latencies()  # from a client's connect call to its first echo
+        self.tls = context(plan)
+        self.negotiated = ""  # over TLS: protocol and cipher of the first client
         self.connected = 0
         self.connecting_ns = 0  # when the last client began to connect
         self.failed = Counter[str]()  # reason → connections without a first echo
@@ -91,6 +96,8 @@ class Worker:
                 client.mute("too late")
             raise
         self.arrivals.note(time.perf_counter_ns() - began_ns)
+        if self.tls and not self.negotiated:
+            self.negotiated = negotiated(client)
         return client
 
     async def open(self, ident: int) -> Conversation:
@@ -99,21 +106,28 @@ class Worker:
 
         def conversation() -> Conversation:
             if plan.kind == "open":
+                if self.tls:
+                    return EncryptedPaced(self.pacer, ident, self.filler)
                 return self.pacer.client(ident, self.filler)
-            if plan.depth > 1:
+            if plan.depth > 1:  # writes through the transport in any case
                 return Pipelined(self.meter, ident, self.filler, plan.depth)
-            return Conversation(self.meter, ident, self.filler)
+            return (Encrypted if self.tls else Conversation)(self.meter, ident, self.filler)
 
+        secure: dict[str, Any] = {}
+        if self.tls:
+            secure = {"ssl": self.tls, "server_hostname": "localhost" if plan.path else plan.host}
         if plan.path:
-            return (await loop.create_unix_connection(conversation, plan.path))[1]
+            return (await loop.create_unix_connection(conversation, plan.path, **secure))[1]
         failure = OSError("the name has no address")
         for host in tuple(self.hosts):
             try:
                 if self.sources is None:
-                    _, client = await loop.create_connection(conversation, host, plan.port)
+                    _, client = await loop.create_connection(
+                        conversation, host, plan.port, **secure
+                    )
                 else:
                     source = next(self.sources)
-                    client = await connect_from(source, (host, plan.port), conversation)
+                    client = await connect_from(source, (host, plan.port), conversation, **secure)
             except OSError as error:
                 failure = error
             else:
@@ -178,9 +192,15 @@ async def addresses(plan: Plan) -> list[str]:
 
 
 async def connect_from(
-    source: str, address: tuple[str, int], conversation: Callable[[], Conversation]
+    source: str,
+    address: tuple[str, int],
+    conversation: Callable[[], Conversation],
+    **secure: Any,
 ) -> Conversation:
-    """Opens a connection from this source address. Raises OSError."""
+    """Opens a connection from this source address. secure: asyncio's options for TLS.
+
+    Raises OSError.
+    """
     loop = asyncio.get_running_loop()
     chosen = from_source(source)
     try:
@@ -189,7 +209,7 @@ async def connect_from(
         chosen.close()
         raise
     try:
-        _, client = await loop.create_connection(conversation, sock=chosen)
+        _, client = await loop.create_connection(conversation, sock=chosen, **secure)
     except BaseException:
         # The loop has closed the descriptor. Its number may already be another
         # connection's, so it is not closed again.
@@ -215,6 +235,10 @@ def from_source(source: str) -> socket.socket:
 
 def describe(error: OSError) -> str:
     """A short name for why a connection failed: the system's text, else the exception's."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"the server's certificate is refused: {error.verify_message}"
+    if isinstance(error, ssl.SSLError) and error.reason:
+        return f"no TLS: {error.reason.replace('_', ' ').lower()}"
     return error.strerror or str(error) or type(error).__name__
 
 

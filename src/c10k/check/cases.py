@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import repeat
 
 from .. import launch
+from ..model import Server
 from .client import Client, Failed, Subject, exchange, fill
 
 KIB = 1024
@@ -21,15 +22,26 @@ STALL_BYTES = 24 * MIB  # twice as much as the buffers on the way were found to 
 GROWTH_BYTES = 16 * MIB  # of the server's memory meanwhile: far above noise, far below 64 MiB
 BURST = 200  # clients at once: more than any framework's default backlog
 IDLE_S = 0.25
+NO_HALF_CLOSE = "Python's ssl has no half-close: a client's close_notify ends both directions"
 
 
 @dataclass(frozen=True)
 class Case:
-    """One experiment. why: what goes wrong in practice when a server fails it."""
+    """One experiment. why: what goes wrong in practice when a server fails it.
+
+    not_over_tls: why it cannot be tried with a server that speaks TLS; "" when it can.
+    """
 
     name: str
     why: str
     run: Callable[[Subject], None]
+    not_over_tls: str = ""
+
+    def why_not(self, server: Server) -> str:
+        """Why it cannot be tried with this server; "" when it can."""
+        return (
+            f"not tried over TLS: {self.not_over_tls}" if server.tls and self.not_over_tls else ""
+        )
 
 
 def _random_chops(subject: Subject, most: int) -> Iterator[int]:
@@ -155,7 +167,7 @@ def stall(subject: Subject, *clients: Client) -> None:
         client.say(subject.data(MIB + 7) * (STALL_BYTES // MIB))
     fill(*clients)
     for client in clients:
-        client.outbox.clear()  # what no buffer had room for is never sent
+        client.give_up()  # what no buffer had room for is never sent
 
 
 def _slow_reader(subject: Subject) -> None:
@@ -223,11 +235,17 @@ CASES = (
     ),
     Case("tiny-writes", "10,000 writes of 3 bytes arrive in any grouping", _tiny_writes),
     Case("dribble", "a client that sends byte by byte must be answered byte by byte", _dribble),
-    Case("half-close", "a client may end its stream and still wait for its echo", _half_close),
+    Case(
+        "half-close",
+        "a client may end its stream and still wait for its echo",
+        _half_close,
+        NO_HALF_CLOSE,
+    ),
     Case(
         "half-close-unread",
         "end of stream must not cut off what was read but could not be sent yet",
         _half_close_unread,
+        NO_HALF_CLOSE,
     ),
     Case("no-data", "clients that connect and say nothing must cost others nothing", _no_data),
     Case("idle", "after a pause the new bytes must come back, not those of before", _idle),

@@ -12,6 +12,7 @@ import random
 import select
 import signal
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,6 +29,7 @@ from ..model import Grade, Server
 PATIENCE_S = 3.0  # without a byte moved, before a server counts as hung
 STUCK_S = 0.2  # without a byte taken, before a server counts as holding a client back
 READ_BYTES = 1 << 18
+WOULD_BLOCK = (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 
 class Finding(Exception):
@@ -77,11 +79,10 @@ class Client:
 
     def send(self) -> int:
         """Sends as much of one piece as the kernel takes; returns how many bytes."""
-        size = next(self.chops) if self.chops else READ_BYTES
-        with memoryview(self.outbox) as view, view[:size] as piece:
+        with memoryview(self.outbox) as view, view[: self.size_to_send()] as piece:
             try:
                 sent = self.sock.send(piece)
-            except BlockingIOError:
+            except WOULD_BLOCK:
                 return 0
             except OSError as error:
                 raise CutOff(
@@ -95,7 +96,7 @@ class Client:
         """Receives what has come and compares it with what is owed; returns how many bytes."""
         try:
             data = self.sock.recv(READ_BYTES)
-        except BlockingIOError:
+        except WOULD_BLOCK:
             return 0
         except OSError as error:
             raise CutOff(
@@ -121,6 +122,14 @@ class Client:
         self.echoed += len(data)
         return len(data)
 
+    def size_to_send(self) -> int:
+        """How many bytes the next piece is to have."""
+        return next(self.chops) if self.chops else READ_BYTES
+
+    def give_up(self) -> None:
+        """Sends nothing more of what is queued."""
+        self.outbox.clear()
+
     def end(self) -> None:
         """Sends end of stream."""
         with contextlib.suppress(OSError):  # the server may have closed, which receive() reports
@@ -138,6 +147,8 @@ class Client:
                 f"{self.name} sent end of stream and got all its bytes back, but the server "
                 f"did not close within {PATIENCE_S:.0f} s"
             ) from None
+        except ssl.SSLZeroReturnError:
+            rest = b""  # the server's close_notify
         except OSError as error:
             raise Failed(
                 f"{self.name} got {os_reason(error)}, not end of stream, after its last byte"
@@ -150,6 +161,51 @@ class Client:
         """Closes with a reset (RST) instead of an orderly end."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.sock.close()
+
+
+class TlsClient(Client):
+    """One connection over TLS. Its handshake is made, and waited for, when it first sends.
+
+    So a client that says nothing has not even begun the handshake.
+    """
+
+    def __init__(self, sock: socket.socket, name: str, certificate: launch.Certificate) -> None:
+        super().__init__(sock, name)
+        self.certificate = certificate
+        self.begun = 0  # the size of the piece that OpenSSL has begun, and wants again
+
+    def send(self) -> int:
+        if not isinstance(self.sock, ssl.SSLSocket):
+            self._shake_hands()
+        sent = super().send()
+        if sent:
+            self.begun = 0
+        return sent
+
+    def size_to_send(self) -> int:
+        self.begun = self.begun or super().size_to_send()
+        return self.begun
+
+    def give_up(self) -> None:
+        del self.outbox[self.begun :]
+
+    def end(self) -> None:
+        with contextlib.suppress(OSError):  # as a rule, that the server's has not come yet
+            if isinstance(self.sock, ssl.SSLSocket):
+                self.sock.unwrap()
+
+    def finish(self) -> None:
+        exchange(self)  # close_notify ends both directions, so it comes after the last echo
+        super().finish()
+
+    def _shake_hands(self) -> None:
+        self.sock = self.certificate.wrap(self.sock)
+        self.sock.settimeout(PATIENCE_S)
+        try:
+            self.sock.do_handshake()
+        except OSError as error:
+            raise CutOff(f"{self.name}: {launch.why_no_handshake(error)}") from None
+        self.sock.setblocking(False)
 
 
 def exchange(*clients: Client, patience_s: float | None = None, leaving: bool = False) -> None:
@@ -251,7 +307,8 @@ class Subject:
         return self._adopt(sock, name)
 
     def _adopt(self, sock: socket.socket, name: str) -> Client:
-        client = Client(sock, name)
+        certificate = self.running.certificate
+        client = TlsClient(sock, name, certificate) if certificate else Client(sock, name)
         self.clients.append(client)
         return client
 

@@ -107,6 +107,8 @@ def _outcome(case: Case, subject: Subject) -> tuple[Grade, str]:
     """The verdict and what was seen. A server that is gone failed, whatever the case found."""
     verdict: Grade = "ok"
     detail = ""
+    if reason := case.why_not(subject.server):
+        return "informational", reason
     try:
         _ = subject.running  # starts it when the case before ended it
         case.run(subject)

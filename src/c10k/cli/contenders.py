@@ -251,8 +251,10 @@ def serve(server: str, /, *, bind: str = "127.0.0.1:0") -> int:
                 where = running.address
                 at = where if isinstance(where, str) else "{}:{}".format(*where)
                 print(plain(f"{chosen.name} serves {at} (process {running.pid}); Ctrl-C ends it"))
+                if of := running.certificate:
+                    print(plain(f"It speaks TLS: clients verify it with {of.authority}"))
                 sys.stdout.flush()
-                if exposure := launch.exposure(where):
+                if exposure := launch.exposure(where, tls=chosen.tls):
                     complain(exposure)
                 # Not one wait without end: a signal that comes just before it would not end it.
                 while running.process.poll() is None:

@@ -48,6 +48,7 @@ class _Table(msgspec.Struct, forbid_unknown_fields=True):
     io_uring: Specified = ""
     reuseport: bool = False
     needs: Needs = ""
+    tls: bool = False
 
 
 class _Derived(msgspec.Struct, forbid_unknown_fields=True):
@@ -213,7 +214,8 @@ class Known(NamedTuple):
 
 def known() -> Known:
     """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
-    own = (*find(paths.SERVERS), *find(paths.SERVERS / "backend"))
+    folders = (paths.SERVERS, paths.SERVERS / "backend", paths.SERVERS / "tls")
+    own = [server for folder in folders for server in find(folder)]
     servers = {server.name: server for server in own}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):

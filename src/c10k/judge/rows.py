@@ -18,7 +18,7 @@ from . import locks, over_load, samples, scaling
 from .cells import accepted, by_cell, last_attempts, row_status, spread
 from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
 from .ranking import compared
-from .warnings import is_finished, warnings_of
+from .warnings import is_finished, negotiated, warnings_of
 
 PERCENTILES = ("latency_p50_us", "latency_p99_us", "latency_p999_us")
 # An old session counted such a failure twice: by this name, and by how the connection ended.
@@ -62,6 +62,7 @@ def judge(session: Session) -> Judged:
         control=plan.control,
         memory=tuple(scaling.memory(session)),
         breaking=tuple(scaling.breaking(session, limits)),
+        tls=negotiated(session),
     )
 
 

@@ -42,6 +42,7 @@ def warnings_of(
         yield f"{why}, so the noise floor is unknown and no difference is claimed"
     if not session.conformance:
         yield "the servers were not checked before they were timed (--unchecked)"
+    yield from _about_tls(session)
     yield from _about_cores(session)
     gated = [m for m in session.measurements if m.gates]
     if gated:
@@ -66,6 +67,23 @@ def warnings_of(
         )
     if plan.workload.search and search.following(plan, session.measurements):
         yield "the search has not ended"
+
+
+def negotiated(session: Session) -> str:
+    """The protocol and the cipher of the session's servers over TLS; "" without any."""
+    return ", ".join(sorted({m.tls for m in session.measurements} - {""}))
+
+
+def _about_tls(session: Session) -> Iterable[str]:
+    """Which servers spoke TLS, and how."""
+    plain = [server.name for server in session.plan.servers if not server.tls]
+    without = f" (not {', '.join(plain)})" if plain else ""
+    if found := negotiated(session):
+        yield (
+            f"over TLS{without}: {found}. No session is "
+            "resumed, so each connection makes a full handshake, which is part of the latency of "
+            "storm and churn"
+        )
 
 
 def _about_cores(session: Session) -> Iterable[str]:

@@ -1,6 +1,7 @@
 """A server on its listening socket, from its build to its end, and the readings of it.
 
 server.py        starts it, waits for the first echo, ends it
+certificate.py   what a server that speaks TLS shows its clients
 listen.py        the socket that every server gets, and its accept queue
 build.py         the command that starts it, compiled first if need be
 hooked.py        runs a server's file with a hook before it serves
@@ -20,6 +21,8 @@ watch.py         what it uses and holds, and what else the machine does
 
 from .build import NotServing as NotServing
 from .build import command as command
+from .certificate import Certificate as Certificate
+from .certificate import why_no_handshake as why_no_handshake
 from .child import Child as Child
 from .child import ChildSetup as ChildSetup
 from .child import raise_descriptor_limit as raise_descriptor_limit

@@ -55,11 +55,12 @@ def listen(bind: str = "127.0.0.1:0", *, shared: bool = False) -> socket.socket:
     return listener
 
 
-def exposure(address: tuple[str, int] | str) -> str:
+def exposure(address: tuple[str, int] | str, tls: bool = False) -> str:
     """Who else can use a server on this address, as a warning; "" when nobody can."""
     if isinstance(address, str) or ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
         return ""
-    return f"anyone who can reach {address[0]} port {address[1]} can use this server, unencrypted"
+    how = "" if tls else ", unencrypted"
+    return f"anyone who can reach {address[0]} port {address[1]} can use this server{how}"
 
 
 def _bind_apart(listener: socket.socket, host: str) -> None:

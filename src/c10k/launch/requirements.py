@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 from .. import paths
 from ..model import Server
-from . import backend
+from . import backend, certificate
 
 _IO_URING_SETUP = 425  # the same on every architecture but alpha
 
@@ -46,6 +46,8 @@ def why_not_runnable(server: Server) -> str:
             state = f"{installed} is installed"
         remedy = paths.pip_install(f"'{dependency}'")
         return f"{dependency.name} {state}: {remedy}"
+    if server.tls and (reason := certificate.why_none()):
+        return reason
     for what, words in (("compiler", server.build), ("program", server.start)):
         if words and "{" not in words[0] and shutil.which(words[0]) is None:
             package = _PACKAGES.get(words[0], words[0])

@@ -20,7 +20,7 @@ from packaging.specifiers import SpecifierSet
 from .. import paths
 from ..errors import os_reason
 from ..model import Runtime, Server
-from . import backend, build, interpreter, requirements
+from . import backend, build, certificate, interpreter, requirements
 from .interpreter import CannotRun, Failed, Interpreter
 
 __all__ = ["CannotRun", "look", "prepare"]
@@ -48,6 +48,8 @@ def prepare(server: Server) -> Runtime:
         return Runtime("", versions=versions, notes=notes)
     if server.isolated:
         if reason := requirements.forbidden(server) or backend.why_missing(server):
+            raise CannotRun(reason)
+        if server.tls and (reason := certificate.why_none()):
             raise CannotRun(reason)
         return look(server, str(_environment(server)))
     if reason := requirements.why_not_runnable(server):

@@ -20,21 +20,23 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, NamedTuple, TypeVar
 
 import psutil
 
 from ..errors import os_reason
 from ..model import Server
-from . import backend, confine, keeper
+from . import backend, certificate, confine, keeper
 from .build import NotServing, command
+from .certificate import Certificate
 from .child import Child, ChildSetup
 from .listen import Backlog, backlog, listen_for
 from .log import last_line, trim
@@ -43,6 +45,8 @@ READY_S = 10.0
 STOP_S = 2.0
 REAP_S = 0.5  # from when a process closes its last socket to its end
 _CALM_S = 0.2  # without CPU use, after which a process has started and waits
+
+Result = TypeVar("Result")
 
 _LOG_LIMIT_BYTES = 64 * 1024 * 1024  # while it runs, kept by the kernel (RLIMIT_FSIZE)
 
@@ -67,6 +71,7 @@ class Running:
     folder: Path  # the only one in which it can write
     pinned: frozenset[int] | None = None
     redis: backend.Redis | None = None  # of a server that needs one
+    certificate: Certificate | None = None  # of a server that speaks TLS
     ready_s: float = field(default=0.0)  # from start to the first echo
 
     @property
@@ -94,7 +99,7 @@ class Running:
         return name if isinstance(name, str) else (name[0], name[1])
 
     def connect(self, timeout_s: float = 5.0) -> socket.socket:
-        """A blocking connection to this server, TCP_NODELAY set where it applies."""
+        """A blocking connection to this server, TCP_NODELAY set where it applies; without TLS."""
         client = socket.socket(self.listener.family, socket.SOCK_STREAM)
         client.settimeout(timeout_s)
         try:
@@ -105,6 +110,10 @@ class Running:
             client.close()
             raise
         return client
+
+    def wrapped(self, client: socket.socket) -> socket.socket:
+        """The connection, over TLS before its handshake if the server speaks TLS."""
+        return self.certificate.wrap(client) if self.certificate else client
 
     def backlog(self) -> Backlog | None:
         """The accept queue, summed over all listening sockets; None where it is not reported."""
@@ -199,6 +208,9 @@ def start(
             running = _open(server, log, bind, cpus)
             unless_serving.callback(running.stop)
             running.redis = backend.start(server, cpus)
+            if server.tls:
+                at = running.address
+                running.certificate = certificate.for_host("" if isinstance(at, str) else at[0])
             began = time.monotonic()
             _spawn(running, words, cpus)
             _await_echo(running, began + ready_s)
@@ -233,6 +245,7 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(running.folder),
         keeper.MARK: running.mark,
+        **(running.certificate.environment if running.certificate else {}),
     }
     if running.redis:
         environment[backend.URL] = running.redis.url
@@ -276,25 +289,36 @@ def serving(
 
 def _await_echo(running: Running, deadline: float) -> None:
     """Waits until one byte comes back. Until then the connection is in the accept queue."""
-    with running.connect() as client:
-        client.sendall(b"?")
+    with running.connect() as plain, running.wrapped(plain) as client:
         client.settimeout(0.05)
-        while True:
-            try:
-                first = client.recv(1)
-                if first == b"?":
-                    return
-                said = f"it sent {first!r} instead" if first else "it closed the first connection"
-                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {said}")
-            except TimeoutError:
-                pass
-            except OSError as error:
-                raise NotServing(running.why_gone(REAP_S) or f"no first echo: {error}") from None
-            if reason := running.why_gone():
-                raise NotServing(reason)
-            if time.monotonic() > deadline:
-                last = last_line(running.log)
-                raise NotServing("no echo after it was started" + (f": {last}" if last else ""))
+        try:
+            if isinstance(client, ssl.SSLSocket):
+                _patiently(client.do_handshake, running, deadline)
+        except OSError as error:
+            why = certificate.why_no_handshake(error)
+            raise NotServing(running.why_gone(REAP_S) or why) from None
+        try:
+            client.sendall(b"?")
+            first = _patiently(lambda: client.recv(1), running, deadline)
+        except OSError as error:
+            raise NotServing(running.why_gone(REAP_S) or f"no first echo: {error}") from None
+        if first != b"?":
+            said = f"it sent {first!r} instead" if first else "it closed the first connection"
+            raise NotServing(running.why_gone(REAP_S) or f"no first echo: {said}")
+
+
+def _patiently(step: Callable[[], Result], running: Running, deadline: float) -> Result:
+    """What the step returns, which is tried again after each TimeoutError. Raises NotServing."""
+    while True:
+        try:
+            return step()
+        except TimeoutError:
+            pass
+        if reason := running.why_gone():
+            raise NotServing(reason)
+        if time.monotonic() > deadline:
+            last = last_line(running.log)
+            raise NotServing("no echo after it was started" + (f": {last}" if last else ""))
 
 
 def _await_calm(running: Running, deadline: float) -> None:

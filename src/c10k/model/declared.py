@@ -13,7 +13,7 @@ Arrivals = Literal["", "poisson", "constant"]
 Work = Literal["wait", "block", "call", "offload", "hold", "free", "keep"]
 Needs = Literal["", "redis"]
 
-Tier = Literal["canonical", "variant", "tuned", "floor", "backend"]
+Tier = Literal["canonical", "variant", "tuned", "floor", "backend", "tls"]
 
 # The name of a server or a workload. It is part of file names, so it has no slash, and it can
 # be encoded in UTF-8.
@@ -77,6 +77,7 @@ class Server(Struct, frozen=True):
     free_threaded: bool = False  # whether its packages need an interpreter without the GIL
     glibc: Specified = ""  # the C libraries that its packages are built for: ">=2.39"
     io_uring: Specified = ""  # the Linux versions whose io_uring has what it uses: ">=5.19"
+    tls: bool = False  # whether it speaks TLS
     reuseport: bool = False  # whether it opens more sockets on the same address (SO_REUSEPORT)
     needs: Needs = ""  # what runs beside it, and is asked by it
     python: str = ""  # the interpreter that was requested: a path, "3.13", "python3.14t"

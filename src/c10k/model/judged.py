@@ -248,3 +248,4 @@ class Judged(Struct, frozen=True):
     control: str
     memory: tuple[MemoryRow, ...] = ()
     breaking: tuple[BreakingPoint, ...] = ()
+    tls: str = ""  # the protocol and the cipher of the servers over TLS; "" without any

@@ -134,6 +134,7 @@ class Measurement(Struct, frozen=True):
     lost: BoundedInt | None = None
     altered: BoundedInt | None = None
     errors: dict[str, BoundedInt] = {}
+    tls: str = ""  # the protocol and the cipher that the first client negotiated; "" without TLS
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send

@@ -52,11 +52,17 @@ def tables(judged: Judged, view: View | None = None) -> tuple[Table, ...]:
     for title in view.columns:
         column_titled(title)
     found = [
-        _loads(judged, kind, KINDS[kind].title if len(kinds) > 1 else "", view) for kind in kinds
+        _loads(judged, kind, _title(judged, kind) if len(kinds) > 1 else "", view) for kind in kinds
     ]
     found += [_by_request(judged), _ladder(judged), _over_load(judged), *by_interpreter(judged)]
     found += [_spread(judged), _memory(judged.memory), _breaking(judged.breaking)]
     return tuple(table for table in found if table.lines)
+
+
+def _title(judged: Judged, kind: Kind) -> str:
+    """What the load is, and of which a latency is, where that includes a handshake."""
+    facts = KINDS[kind]
+    return facts.title + (", TLS handshake included" if judged.tls and facts.clients_arrive else "")
 
 
 def _loads(judged: Judged, kind: Kind, title: str, view: View) -> Table:

@@ -33,6 +33,7 @@ class WorkerConnected(Struct, frozen=True, tag="connected", tag_field="event"):
     failed: Counts  # clients that had none
     connect_s: Seconds
     bytes_per_connection: Growth
+    tls: str  # the protocol and the cipher; "" without TLS
 
 
 class WorkerWarmed(Struct, frozen=True, tag="warmed", tag_field="event"):
@@ -121,6 +122,7 @@ class StormResult(WorkerResult, frozen=True):
     bytes_per_connection: Growth
     launched_s: Seconds  # until the last client began to connect
     retried: Count
+    tls: str
 
 
 Event = WorkerConnected | WorkerWarmed | WorkerEnded | WorkerResult

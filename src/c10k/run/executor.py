@@ -92,6 +92,7 @@ class Site(drive.Watched, Protocol):
 
     host: str  # the name of its host; "" when the session runs on this machine only
     address: tuple[str, int] | str
+    authority: str  # PEM: who signed the certificate of a server that speaks TLS; else ""
     barrier: merge.Connected | None  # what was seen at the barrier; None before it
 
     def use(self, duration_s: float | None) -> ServerUse:
@@ -274,6 +275,7 @@ def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> 
         return measurement
     return replace(
         measurement,
+        tls=barrier.tls,
         connected=barrier.connected,
         served=barrier.served,
         connect_s=barrier.connect_s,

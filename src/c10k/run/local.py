@@ -85,6 +85,8 @@ class LocalSite:
         try:
             self.address = self.running.address
             port = None if isinstance(self.address, str) else self.address[1]
+            certificate = self.running.certificate
+            self.authority = certificate.authority.read_text() if certificate else ""
             self.watch = Watch(self.running.pids, self.running.backlog, cpus, port)
             self.free_bytes = available_bytes()
         except BaseException:
@@ -177,5 +179,7 @@ class LocalExecutor(Executor[Placement]):
         self, placement: Placement, site: Site, trial: Trial, seed: int
     ) -> AbstractContextManager[drive.Crew]:
         shares = worker_plans.even(trial.load.clients, placement.workers)
-        plans = worker_plans.plans(site.address, self.plan.workload, trial.load, shares, seed)
+        plans = worker_plans.plans(
+            site.address, self.plan.workload, trial.load, shares, seed, authority=site.authority
+        )
         return workers.LocalCrew(plans, self.client_cpus)

@@ -37,6 +37,7 @@ class Connected(Struct, frozen=True):
     failed: dict[str, int]
     connect_s: float
     bytes_per_connection: float
+    tls: str = ""  # the protocol and the cipher; "" without TLS
 
 
 class Driven(Struct, frozen=True):
@@ -90,6 +91,7 @@ def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
         failed=_together(worker.failed for worker in workers),
         connect_s=max(worker.connect_s for worker in workers),
         bytes_per_connection=sum(memory) / len(memory),
+        tls=max(worker.tls for worker in workers),  # one server, so the same for all
     )
 
 

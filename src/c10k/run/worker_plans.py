@@ -40,6 +40,7 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
     host: str = ""
     port: int = 0
     path: str = ""  # of a UNIX socket, instead of host and port
+    authority: str = ""  # the clients speak TLS, and trust the certificates of this one only (PEM)
     rate: float = 0.0  # only for an open loop, like the next two
     arrivals: Arrivals = "poisson"
     seed: int = 0
@@ -81,11 +82,13 @@ def plans(
     shares: Sequence[int],
     seed: int,
     sources: Sequence[Sequence[str]] = (),
+    authority: str = "",
 ) -> list[WorkerPlan]:
     """One plan for each worker. shares: the clients of each; rate and so on are in proportion.
 
     sources: the addresses that each worker connects from. Without them, many clients of a
-    server on this machine's loopback use loopback_sources.
+    server on this machine's loopback use loopback_sources. authority: of a server that speaks
+    TLS, PEM.
     """
     host, port, path = ("", 0, address) if isinstance(address, str) else (*address, "")
     if not sources and host == "127.0.0.1" and addresses(load, len(shares)) > 1:
@@ -96,6 +99,7 @@ def plans(
             host=host,
             port=port,
             path=path,
+            authority=authority,
             kind=load.kind,
             clients=clients,
             first_id=sum(shares[:index]),

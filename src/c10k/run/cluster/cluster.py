@@ -397,6 +397,7 @@ class ClusterExecutor(executor.Executor[Seated]):
             [count for seat in seats for count in seat.shares],
             seed,
             [seat.sources for seat in seats for _ in seat.shares],
+            site.authority,
         )
         remotes = [self.cluster.start(seat.host, hosts.ClientHost) for seat in seats]
         return RemoteCrew(remotes, seats, plans, self.rules.memory_share)

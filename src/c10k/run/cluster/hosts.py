@@ -117,6 +117,10 @@ class ServerHost(_Actor):
             threading.Thread(target=self._look_at_queue, args=(self.site,), daemon=True).start()
         return self.site.address
 
+    def authority(self) -> str:
+        """Who signed the certificate of a server that speaks TLS, PEM; else ""."""
+        return self._held().authority
+
     def _look_at_queue(self, site: LocalSite) -> None:
         """Reads the accept queue here, because it may fill and empty faster than a call takes."""
         while not self.lease.over.wait(drive.QUEUE_LOOK_S):

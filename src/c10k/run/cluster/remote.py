@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ... import launch
-from ...model import Host, Noise, ServerUse
+from ...model import Host, Noise, Server, ServerUse
 from .. import events, executor, merge
 from ..worker_plans import WorkerPlan
 from .facts import LabelledHost
@@ -72,11 +72,12 @@ class Remote:
 class RemoteSite:
     """A server under test on its host."""
 
-    def __init__(self, remote: Remote, log: Path, *start: Any) -> None:
+    def __init__(self, remote: Remote, log: Path, server: Server, *start: Any) -> None:
         self.remote = remote
         self.log = log
         self.host = remote.host.name
-        self.address: tuple[str, int] | str = remote.ask("start", *start)
+        self.address: tuple[str, int] | str = remote.ask("start", server, *start)
+        self.authority: str = remote.ask("authority") if server.tls else ""
         self.barrier: merge.Connected | None = None
 
     def look(self) -> None:
