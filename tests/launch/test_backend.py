@@ -223,13 +223,22 @@ def test_without_redis_it_is_not_run(asks, tmp_path, monkeypatch):
 def test_a_session_without_redis_says_so_in_its_row(asks, tmp_path):
     """The row is there, not run, with the reason; the command goes on."""
     (tmp_path / "bin").mkdir()
-    words = ("run", "quick", "--servers", paths.file_of(asks.path), "--clients", "10")
+    words = (
+        "run",
+        "quick",
+        "--servers",
+        paths.file_of(asks.path),
+        "threads_sockets",
+        "--clients",
+        "10",
+    )
     done = c10k(
         *words, "--blocks", "1", "--out", tmp_path / "s", code=None,
         environment={"PATH": str(tmp_path / "bin")},
     )  # fmt: skip
     assert "redis-server is not on PATH" in done.stdout + done.stderr
-    (row,) = store.load(tmp_path / "s").measurements
+    found = store.load(tmp_path / "s").measurements
+    row = next(each for each in found if each.trial.server == asks.name)
     assert (row.status, row.reason.partition(" (")[0]) == (
         "not run", "redis-server is not on PATH",
     )  # fmt: skip

@@ -222,9 +222,7 @@ def test_a_broken_plug_in_is_told_and_harms_no_other(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     known = catalog.known()
     assert {server.name for server in known.servers} == {
-        server.name
-        for folder in (paths.SERVERS, paths.SERVERS / "backend")
-        for server in catalog.find(folder)
+        server.name for folder in catalog.FOLDERS for server in catalog.find(folder)
     }
     assert len(known.faults) == len(points)
     assert all(fault.startswith("plug-in broken: ") for fault in known.faults)

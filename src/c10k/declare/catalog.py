@@ -205,6 +205,10 @@ def _is_server(path: Path) -> bool:
     return _BLOCK.search(path.read_text(encoding="utf-8")) is not None
 
 
+# Whose servers are named without a path.
+FOLDERS = (paths.SERVERS, paths.SERVERS / "backend", paths.SERVERS / "tls")
+
+
 class Known(NamedTuple):
     """The contenders that can be named, and what is wrong with plug-ins that cannot."""
 
@@ -214,8 +218,7 @@ class Known(NamedTuple):
 
 def known() -> Known:
     """The suite's own contenders, then those of plug-ins; on a clash the suite's stays."""
-    folders = (paths.SERVERS, paths.SERVERS / "backend", paths.SERVERS / "tls")
-    own = [server for folder in folders for server in find(folder)]
+    own = [server for folder in FOLDERS for server in find(folder)]
     servers = {server.name: server for server in own}
     faults = []
     for point in sorted(metadata.entry_points(group=PLUG_INS), key=lambda point: point.name):
