@@ -46,7 +46,7 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
         found = [
             {
                 **msgspec.to_builtins(server),
-                "versions": requirements.versions(server),
+                "versions": requirements.installed(server),
                 "why_not": requirements.why_not_runnable(server),
             }
             for server in servers
@@ -56,7 +56,7 @@ def list_(*, as_json: Annotated[bool, Json] = False) -> int:
         return DONE
     grid = Table("server", "tier", "model", "unit", "framework", box=None, pad_edge=False)
     for server in servers:
-        version = requirements.versions(server).get(server.framework, "")
+        version = requirements.installed(server).get(server.framework, "")
         here = (
             requirements.why_not_runnable(server) or f"{server.framework} {version}".strip() or "–"
         )

@@ -99,8 +99,13 @@ def distributions(server: Server) -> set[str]:
 
 
 def versions(server: Server) -> dict[str, str]:
-    """The installed versions of the server's distributions, by name."""
-    found = backend.versions(server)
+    """The versions of the server's distributions, and of what runs beside it, by name."""
+    return {**backend.versions(server), **installed(server)}
+
+
+def installed(server: Server) -> dict[str, str]:
+    """The installed versions of the server's distributions, by name. Starts nothing."""
+    found = {}
     for name in sorted(distributions(server)):
         try:
             found[name] = metadata.version(name)
