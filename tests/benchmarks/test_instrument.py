@@ -317,7 +317,7 @@ def test_the_capacities_follow_from_arithmetic():
     wait = capacity_truth.LEVEL_S / capacity_truth.SERVICE_S - 1
     assert capacity_truth.queue.waits_at_most(wait, queue) == pytest.approx(0.99, abs=1e-4)
     # of 15 ms, during which half as much work comes as is done, 5 ms / (1 - 1/2) is 1 % of 1 s
-    assert capacity_truth.EXPECTED[capacity_truth.STALLS] == pytest.approx(2500)
+    assert capacity_truth.EXPECTED[capacity_truth.STALLS] == pytest.approx(1000)
 
 
 def test_a_search_is_foretold_by_the_others():

@@ -100,6 +100,16 @@ def test_a_disturbed_step_is_repeated_and_decides_nothing():
     assert {step.why[:5] for step in found.steps if step.kept is None} == {"steal"}
 
 
+def test_a_miss_that_others_may_have_caused_decides_nothing():
+    """Too little for a gate, enough for a p99: what was kept counts, what was missed does not."""
+    some = Noise(steal_share=0.003, others_cores=0.0, watched_s=60.0)
+    kept = search(server(10_000_000, noise=some))
+    assert kept.capacity_per_s > 1_000_000
+    missed = search(server(30_000, noise=some))
+    assert missed.capacity_per_s is None
+    assert {step.kept for step in missed.steps[-capacity.REJECTED :]} == {None}
+
+
 def test_where_all_steps_are_disturbed_the_trial_is_gated_and_may_be_repeated():
     """The gates are the step's."""
     found = search(server(30_000, noise=STOLEN))

@@ -151,20 +151,25 @@ class _Search:
 
 
 def judged(measurement: Measurement, load: Load, rate: float, share: float) -> Step:
-    """What a step's measurement says of the service level at its rate, in messages/s."""
+    """What a step's measurement says of the service level at its rate, in messages/s.
+
+    A level that was kept although others took some time was kept. One that was missed while they
+    did says nothing about the server: its p99 is then only a bound.
+    """
     found = measurement.gates
     bound = gates.bound_by(measurement)
     rejected = [gate for gate in found if gate.kind != "rate"]
     slow = any(gate.kind == "rate" for gate in found)  # the client did not keep its schedule
     why = _why_missed(measurement, load) or ("; ".join(map(str, found)) if slow else "")
+    disturbed = bool(why) and bound is not None and bound.kind == "others"
     latency = measurement.latency
     return Step(
         rate=rate,
         share=share,
         status=measurement.status,
-        kept=None if rejected else not why,
+        kept=None if rejected or disturbed else not why,
         why="; ".join(map(str, rejected)) or why,
-        by_client=bool(why) and (slow or (bound is not None and bound.kind != "others")),
+        by_client=bool(why) and not disturbed and (slow or bound is not None),
         p50_us=latency.p50_us if latency else None,
         p99_us=latency.p99_us if latency else None,
         longest_stall_s=measurement.longest_stall_s,

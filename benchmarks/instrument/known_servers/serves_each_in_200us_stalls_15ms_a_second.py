@@ -1,1 +1,0 @@
-serves_each_in_200us.py

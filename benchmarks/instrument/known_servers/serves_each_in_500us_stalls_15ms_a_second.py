@@ -1,0 +1,1 @@
+serves_each_in_500us.py
