@@ -15,6 +15,8 @@ from callers import asyncio_, threads_
 
 from c10k import launch, paths
 
+pytestmark = pytest.mark.once
+
 PROGRAM = paths.SUITE / "benchmarks" / "micro" / "trips.py"
 
 

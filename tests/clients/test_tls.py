@@ -11,6 +11,8 @@ import threading
 import pytest
 from made import result
 
+pytestmark = pytest.mark.once
+
 trustme = pytest.importorskip("trustme", reason="the extra tls makes certificates")
 
 PAST = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)

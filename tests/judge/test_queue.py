@@ -5,6 +5,8 @@ import pytest
 
 from c10k.judge import queue, samples
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize("busy", [0.1, 0.5, 0.9])
 def test_the_mean_wait_is_that_of_pollaczek_and_khinchine(busy):

@@ -10,6 +10,8 @@ from c10k.judge import judge
 from c10k.model import Measurement, ServerUse, Worker
 from c10k.render import html, markdown, records, table
 
+pytestmark = pytest.mark.once
+
 FIGURES = ("workers", "worker_clients_most", "worker_clients_fairness")
 WORK = ("worker_cpu_most", "worker_cpu_fairness")
 

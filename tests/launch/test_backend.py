@@ -23,7 +23,10 @@ from c10k.run import session, store
 from c10k.run.executor import Rules
 from c10k.run.local import LocalExecutor
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="needs /proc"),
+]
 with_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None,
     reason="redis-server is not on PATH (apt-get install redis-server)",

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from c10k.model import Step
 from c10k.plan import capacity
 
+pytestmark = pytest.mark.once
+
 LOAD = made.load(100, kind="capacity", rate=1000.0, arrivals="poisson", p99_ms=10.0, within=0.03)
 
 

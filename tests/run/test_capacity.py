@@ -11,6 +11,8 @@ from c10k.plan import capacity as plan_capacity
 from c10k.render import markdown
 from c10k.run import capacity
 
+pytestmark = pytest.mark.once
+
 LOAD = made.load(
     100, kind="capacity", rate=1000.0, arrivals="poisson", p99_ms=10.0, within=0.1, shares=(0.5,)
 )

@@ -17,7 +17,10 @@ from c10k.model import ServerUse, Worker
 from c10k.run.executor import Rules
 from c10k.run.local import LocalExecutor
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+pytestmark = [
+    pytest.mark.once,
+    pytest.mark.skipif(sys.platform != "linux", reason="reads /proc"),
+]
 
 HEAD = """# /// script
 # requires-python = ">=3.11"

@@ -12,6 +12,8 @@ from c10k import check, launch, paths
 from c10k.declare import catalog, choosing, workload
 from c10k.launch import requirements
 
+pytestmark = pytest.mark.once
+
 SERVERS = catalog.find(paths.SERVERS / "backend")
 
 
