@@ -10,12 +10,12 @@ from c10k.declare import catalog
 
 trustme = pytest.importorskip("trustme", reason="the extra tls makes certificates")
 
+pytestmark = pytest.mark.once
+
 TLS = paths.SERVERS / "tls" / "asyncio_tls.py"
 PAST = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 OWN = """
 import trustme
-
-pytestmark = pytest.mark.once
 trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
 """
 

@@ -1,6 +1,7 @@
 """Guards the contenders: each keeps the contract, and is the kind of file the rules ask for."""
 
 import ast
+import contextlib
 import os
 import re
 import signal
@@ -113,8 +114,11 @@ def ask(client, data=b"?"):
 
 def loops(process):
     """How many epolls a process has: one for each of its event loops."""
-    links = Path(f"/proc/{process.pid}/fd").iterdir()
-    return sum(str(link.readlink()) == "anon_inode:[eventpoll]" for link in links)
+    found = 0
+    for link in Path(f"/proc/{process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            found += str(link.readlink()) == "anon_inode:[eventpoll]"
+    return found
 
 
 @pytest.fixture
