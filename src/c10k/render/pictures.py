@@ -23,8 +23,6 @@ from .looks import AXIS, family, looks
 from .numbers import significant
 
 _WIDTH, _HEIGHT = 640, 340
-# The text of a number at an axis: 10k, but 0.3 and not 300m, which would read as metres.
-_NUMBER = "format(datum.value, datum.value > 0 && datum.value < 1 ? '~g' : '~s')"
 _CROSS = "M-1,-1L1,1M1,-1L-1,1"  # as a path: Vega's own cross is a plus
 _PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 99.999)
 
@@ -293,7 +291,7 @@ def _chart(
     known = {plain(point["family"]) for point in (*points, *crosses)}
     styles = looks(sorted(known))
     families = [name for name in styles if name in known]
-    axis = {**AXIS, "labelExpr": _NUMBER}
+    axis = {**AXIS, "format": "~s"}
     across = alt.X(
         f"{x}:Q",
         scale=alt.Scale(domain=[0, 100]) if linear else alt.Scale(type="log", nice=False),
