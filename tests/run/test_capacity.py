@@ -77,6 +77,15 @@ def test_a_later_block_begins_at_the_capacity_that_was_found():
     assert log[0].load.rate == pytest.approx(done.capacity_per_s, rel=capacity.MOVED)
 
 
+def test_the_capacity_under_another_load_says_nothing():
+    """A mix of slow requests and an echo may have as many clients."""
+    log = []
+    done = search(server(30_000))
+    other = replace(TRIAL, block=1, load=replace(LOAD, message_bytes=16384))
+    search(server(30_000, log), other, [done])
+    assert log[0].load.rate == pytest.approx(LOAD.rate, rel=capacity.MOVED)
+
+
 def test_equal_servers_do_not_always_end_at_the_same_rate():
     """Each search begins somewhere else, so that what lies between two rates shows as noise."""
     found = {

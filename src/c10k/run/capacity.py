@@ -32,7 +32,7 @@ class Searching:
         """execute: runs one ordinary trial. done: what the session has measured. seed: its own."""
         self.execute = execute
         self.seed = seed
-        self.found: dict[tuple[str, int], float] = {}  # (server, clients) → its last capacity
+        self.found: dict[tuple[str, Load], float] = {}  # (server, load) → its last capacity
         for measurement in done:
             self._learn(measurement)
 
@@ -40,7 +40,7 @@ class Searching:
         """The trial's measurement. Raises whatever execute raises."""
         if not trial.load.facts.searched:
             return self.execute(trial)
-        near = self._near(trial)
+        near = self.found.get((trial.server, trial.load))
         first = (near or trial.load.rate) * self._moved(trial)
         measurement = _Search(self.execute, trial, first, near is not None).run()
         self._learn(measurement)
@@ -54,11 +54,7 @@ class Searching:
     def _learn(self, measurement: Measurement) -> None:
         if measurement.capacity_per_s:
             trial = measurement.trial
-            self.found[trial.server, trial.load.clients] = measurement.capacity_per_s
-
-    def _near(self, trial: Trial) -> float | None:
-        """The last capacity of this server with as many clients; None: it has none yet."""
-        return self.found.get((trial.server, trial.load.clients))
+            self.found[trial.server, trial.load] = measurement.capacity_per_s
 
 
 class _Search:
