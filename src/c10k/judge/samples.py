@@ -42,6 +42,14 @@ def percentile_allowed(samples: int, percent: float, intervals: int | None = Non
     return enough and (intervals is None or intervals >= MIN_INTERVALS_BEYOND)
 
 
+def jain(total: float, squares: float, count: int) -> float | None:
+    """Jain's index (Jain, Chiu & Hawe 1984): (sum x)^2 / (n sum x^2), 1 when all are equal.
+
+    total, squares: the sums of count values and of their squares. None when all are 0.
+    """
+    return total * total / (count * squares) if squares else None
+
+
 def further(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """The interval that holds one further value with this confidence; None for fewer than two.
 

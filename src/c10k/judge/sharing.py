@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..model import Measurement
+from . import samples
 
 
 def worker_count(measurement: Measurement) -> float | None:
@@ -42,8 +43,7 @@ def _work(measurement: Measurement) -> Sequence[float]:
 
 
 def _jain(parts: Sequence[float]) -> float | None:
-    squares = sum(part * part for part in parts)
-    return sum(parts) ** 2 / (len(parts) * squares) if squares else None
+    return samples.jain(sum(parts), sum(part * part for part in parts), len(parts))
 
 
 def _most(parts: Sequence[float]) -> float | None:

@@ -51,6 +51,11 @@ class Redis:
         """Where it is, as its drivers take it: unix:///PATH."""
         return f"unix://{quote(str(self.socket))}"
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variable that tells a server where it is."""
+        return {URL: self.url}
+
     def why_gone(self) -> str:
         """How it ended, and its last words; "" while it runs."""
         code = self.process.poll()

@@ -246,9 +246,8 @@ def _spawn(running: Running, words: Sequence[str], cpus: Sequence[int] | None) -
         "TMPDIR": str(running.folder),
         keeper.MARK: running.mark,
         **(running.certificate.environment if running.certificate else {}),
+        **(running.redis.environment if running.redis else {}),
     }
-    if running.redis:
-        environment[backend.URL] = running.redis.url
     try:
         with running.log.open("ab") as errors:
             errors.truncate(0)  # opened to append, as several processes may write to it

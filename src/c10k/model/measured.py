@@ -101,6 +101,11 @@ class Step(Struct, frozen=True):
     cpu_us_per_message: BoundedFloat | None = None  # of the server
     cores: BoundedInt | None = None  # that the server had
 
+    @property
+    def decides(self) -> bool:
+        """Whether it says where the capacity lies: a step of the search that was not rejected."""
+        return self.kept is not None and not self.share
+
 
 GateKind = Literal["host", "steal", "others", "engine", "slice", "little", "reading", "rate"]
 # What a failed trial ran out of; "": not known.

@@ -66,7 +66,7 @@ def bracket(steps: Iterable[Step]) -> tuple[float | None, float | None]:
 
 def disagree(steps: Iterable[Step]) -> bool:
     """Whether so many trials have not decided the search that no more are made."""
-    return sum(step.kept is not None and not step.share for step in steps) >= MOST_STEPS
+    return sum(step.decides for step in steps) >= MOST_STEPS
 
 
 def expected_steps(load: Load) -> int:
@@ -84,7 +84,7 @@ def _scores(steps: Iterable[Step]) -> Counter[float]:
     """Rate → how many more of its trials kept the level than missed it."""
     found: Counter[float] = Counter()
     for step in steps:
-        if step.kept is not None and not step.share:
+        if step.decides:
             found[step.rate] += 1 if step.kept else -1
     return found
 

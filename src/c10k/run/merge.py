@@ -171,16 +171,13 @@ def _busiest(results: Sequence[WorkerResult], cores: Sequence[Core]) -> float:
 
 
 def _shares(results: Sequence[WorkerResult]) -> tuple[float | None, float | None]:
-    """Jain's fairness index, and the slowest client's echoes divided by an even share.
-
-    Jain, Chiu and Hawe 1984: (sum x)^2 / (n sum x^2), 1 when all clients had equally many.
-    """
+    """Jain's index over the clients' echoes, and the slowest client's over an even share."""
     clients = sum(each.clients for each in results)
     messages = sum(each.count_sum for each in results)
     squares = sum(each.count_square_sum for each in results)
     least = min(each.least_messages for each in results)
     return (
-        messages * messages / (clients * squares) if squares else None,
+        samples.jain(messages, squares, clients),
         least * clients / messages if messages else None,
     )
 
