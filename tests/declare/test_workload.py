@@ -308,6 +308,15 @@ def test_the_declared_workloads_are_well_formed():
         assert workload.read(path).title
 
 
+def test_the_declared_open_loops_send_enough_for_a_p99():
+    """At random arrivals some trials send fewer than planned: 5 % is five standard deviations."""
+    for path in workload.find(paths.WORKLOADS).values():
+        for load in workload.read(path).loads:
+            if load.kind == "open":
+                longest_s = max(load.duration_s, load.ceiling_s)
+                assert load.rate * longest_s > 1.05 * workload.P99_MESSAGES, path
+
+
 def test_an_unknown_name_lists_the_known(tmp_path):
     """A typing error is answered with what there is."""
     with pytest.raises(WorkloadError, match="quick"):

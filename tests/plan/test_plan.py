@@ -3,8 +3,10 @@
 from collections import Counter
 
 import made
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from c10k import plan
 
@@ -51,6 +53,14 @@ def test_expected_duration_adds_up():
     """The estimate counts the slices, the warm-up and the connecting."""
     few, many = make("a", [10], 1, 0), make("a", [10_000], 1, 0)
     assert 2.5 < plan.expected_s(few.trials) < plan.expected_s(many.trials)
+
+
+def test_expected_duration_counts_the_handshakes_of_servers_over_tls():
+    """A session over TLS takes longer than is said where they are forgotten: 13 s for 10,000."""
+    planned = make("a", [10_000], 1, 0)
+    over_tls = [replace(server, tls=True) for server in planned.servers]
+    plain, more = (plan.expected_s(planned.trials, each) for each in (planned.servers, over_tls))
+    assert more - plain == pytest.approx(13 * len(planned.trials))
 
 
 def test_copies_are_entered_under_names_that_say_so():

@@ -11,7 +11,7 @@
 
 The time runs from the message's receive to the end of its send, so messages of 64 bytes that
 arrive at random wait as in a queue M/D/1. Under the name
-serves_each_in_500us_stalls_15ms_a_second.py it also does nothing for 15 ms of each second.
+serves_each_in_200us_stalls_15ms_a_second.py it also does nothing for 15 ms of each second.
 """
 
 import re

@@ -19,6 +19,7 @@ from . import capacity
 # to connect and close. For the estimate that is printed before a session starts.
 START_S = 1.2
 PER_CLIENT_S = 0.000_25
+PER_HANDSHAKE_S = 0.001_3  # to connect over TLS, by the medians of results/reference-tls
 # Assumed time per message before any is measured: 25,000/s on the server's one core.
 PER_MESSAGE_S = 40e-6
 
@@ -79,12 +80,22 @@ def block(plan: Plan, index: int) -> list[Trial]:
     ]
 
 
-def expected_s(trials: Sequence[Trial]) -> float:
-    """The estimated duration of these trials in seconds, when none fails."""
+def expected_s(trials: Sequence[Trial], servers: Sequence[Server] = ()) -> float:
+    """The estimated duration of these trials in seconds, when none fails.
+
+    servers: those of the plan. Which of them speak TLS, to whom it takes longer to connect.
+    """
+    over_tls = {server.name for server in servers if server.tls}
     return sum(
-        _steps(trial.load) * (START_S + PER_CLIENT_S * trial.load.clients + _load_s(trial.load))
+        _steps(trial.load)
+        * (START_S + _connect_s(trial, trial.server in over_tls) + _load_s(trial.load))
         for trial in trials
     )
+
+
+def _connect_s(trial: Trial, over_tls: bool) -> float:
+    """Estimated time in which all clients of a trial connect and close, s."""
+    return trial.load.clients * (PER_CLIENT_S + PER_HANDSHAKE_S * over_tls)
 
 
 def _steps(load: Load) -> int:

@@ -18,6 +18,7 @@ from ..model import Load, Step
 CONFIRMED = 2  # trials that spoke for a rate, less those that spoke against it
 FAR, NEAR = 2.0, 1.15  # factors to the next rate: at first, and from a rate that was near before
 LEAST_PER_S, MOST_PER_S = 1.0, 10_000_000.0
+CONTRADICTED = 4  # steps of a usual search that speak against others, by capacity_truth.py
 MOST_STEPS = 40  # of one search; a server on which trials disagree for ever is undecided
 MESSAGES = 12_000  # of a step, at least: 120 are then slower than a p99
 
@@ -72,7 +73,7 @@ def disagree(steps: Iterable[Step]) -> bool:
 def expected_steps(load: Load) -> int:
     """About how many steps a search takes, with those at shares of the capacity."""
     halvings = math.ceil(math.log2(math.log(FAR) / math.log1p(load.within)))
-    return 2 + halvings + 2 * (CONFIRMED - 1) + len(load.shares)
+    return 2 + halvings + 2 * (CONFIRMED - 1) + CONTRADICTED + len(load.shares)
 
 
 def slice_s(load: Load, rate: float) -> float:

@@ -191,7 +191,7 @@ class Begun:
         following = plan.block(self.plan, blocks)
         judged = judge(replace(self.head, measurements=tuple(measured)))
         elapsed_s = time.monotonic() - self.began_s
-        block_s = plan.expected_s(following)
+        block_s = plan.expected_s(following, self.plan.servers)
         if reason := precision.why_enough(judged, goal, blocks, elapsed_s, block_s):
             self.say(reason)
             return ()
@@ -200,7 +200,7 @@ class Begun:
     def _expected_s(self, cannot: Collection[str], why_unfit: executor.WhyUnfit) -> float:
         """About how long the trials that are left take, in s."""
         runnable = [each for each in self.left if each.server not in cannot and not why_unfit(each)]
-        expected_s = plan.expected_s(runnable)
+        expected_s = plan.expected_s(runnable, self.plan.servers)
         wanted = self.plan.workload.search
         return expected_s * search.rounds(wanted) if wanted else expected_s
 
