@@ -21,6 +21,7 @@ from c10k.text import on_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 C10K, INTERPRETERS = "reference-c10k", "reference-interpreters"
+SPREAD, TLS = "reference-spread", "reference-tls"
 OPTIMISED = "--enable-optimizations"
 REPAIRED = datetime.fromisoformat("2026-11-25T00:00+00:00")  # the instrument: results/README.md
 MACHINE = (
@@ -85,6 +86,12 @@ def release(session: str, framework: str) -> str:
     _, judged = trusted(session)
     found = {row.versions[framework] for row in judged.rows if framework in row.versions}
     return f"{framework} {', '.join(sorted(found))}"
+
+
+def python(session: str) -> str:
+    """The version of Python that a session measured."""
+    stored, _ = trusted(session)
+    return str(stored.environment["python"]["version"])
 
 
 def rates(a: str, b: str, labels: Iterable[str]) -> list[tuple[str, Compared]]:
@@ -271,11 +278,72 @@ def threads() -> Answer:
     )
 
 
+def sharing() -> Answer:
+    """Kludex/uvicorn-worker#34."""
+    keys = ("worker_clients_most", "worker_cpu_most")
+    _, judged = trusted(SPREAD)
+    cells = [columns.figure(key) for key in keys]
+    found = {
+        (row.server, row.clients): [cell(row) for cell in cells]
+        for row in judged.rows
+        if row.load.kind == "closed"
+    }
+
+    def most(server: str) -> str:
+        few, many = found[server, 100][0], found[server, 1_000][0]
+        return f"{few} % of 100 and {many} % of 1,000"
+
+    return Answer(
+        [f"c10k show results/{SPREAD}"],
+        ("server", "clients", "clients: most %", "CPU: most %"),
+        [(server, f"{clients:,}", *told) for (server, clients), told in found.items()],
+        [
+            "Two processes of one server, echo of 64 bytes; the share of the process that has most "
+            "of the clients (even: 50 %).",
+            f"asyncio on one socket: {most('asyncio_streams-x2')}; each with SO_REUSEPORT: "
+            f"{most('asyncio_streams-x2-reuseport')}.",
+            f"uvloop on one socket: {most('uvloop_streams-x2')}; each with SO_REUSEPORT: "
+            f"{most('uvloop_streams-x2-reuseport')}.",
+            "Medians of two blocks, both processes on one core. gunicorn and uvicorn themselves "
+            "were not measured.",
+        ],
+    )
+
+
+def over_tls() -> Answer:
+    """python/cpython#109534."""
+    titles = ["KiB/client", "own KiB/client"]
+    found = shown(TLS, "idle", 10_000, titles)
+    plain = shown(C10K, "idle", 10_000, titles)
+    _, judged = trusted(C10K)
+    return Answer(
+        [f"c10k show results/{TLS} --clients 10k", f"c10k show results/{C10K} --clients 10k"],
+        ("server", *(f"{title}, TLS" for title in titles), *(f"{t}, plain" for t in titles)),
+        [
+            (server, *cells, *plain[without])
+            for server, cells in sorted(found.items())
+            for without in plain
+            if without.split("_")[0] == server.split("_")[0] and without != judged.control
+        ],
+        [
+            "10,000 clients that say nothing, TLS 1.3; the server's own memory for each: "
+            f"{found['asyncio_tls'][1]} KiB with asyncio, {found['uvloop_tls'][1]} with uvloop.",
+            f"Without TLS: {plain['asyncio_streams'][1]} KiB with asyncio.",
+            "asyncio gives each connection over TLS a buffer of 256 KiB "
+            "(sslproto.SSLProtocol.max_size), filled with zeros.",
+            f"Python {python(TLS)}, medians of two blocks. Whether memory is given back was not "
+            "measured.",
+        ],
+    )
+
+
 ANSWERS: dict[str, Callable[[], Answer]] = {
+    "cpython-109534": over_tls,
     "curio-106": curio,
     "discuss-106314": threads,
     "trio-14": accepting,
     "trio-604": trio,
+    "uvicorn-worker-34": sharing,
     "uvloop-566": uvloop,
 }
 

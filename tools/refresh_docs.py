@@ -23,8 +23,8 @@ from typing import Any
 
 from c10k import claims
 from c10k.judge import figures, judge
-from c10k.model import Measurement, Row
-from c10k.render import columns, html, markdown, pictures, verdicts
+from c10k.model import Measurement
+from c10k.render import html, markdown, pictures, verdicts
 from c10k.render.numbers import UNKNOWN, significant
 from c10k.render.sentences import footers
 from c10k.render.sentences import heading as table_heading
@@ -35,6 +35,7 @@ from c10k.text import on_interpreter
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "benchmarks" / "instrument"), str(ROOT / "tools")]
 import answers  # noqa: E402 - it renders what docs/questions.md quotes
+import chosen  # noqa: E402 - it renders the tables with one line for each server
 import tables as instrument  # noqa: E402 - it renders the results of benchmarks/instrument
 from tables import grid  # noqa: E402
 
@@ -42,7 +43,6 @@ HEADLINE = ROOT / "results" / "reference-c10k"
 INTERPRETERS = ROOT / "results" / "reference-interpreters"
 CLAIMS = ROOT / "results" / "reference-claims"
 WITH_PYTANGO = "tox -e micro -x testenv:micro.extras+=pytango"
-Cell = Callable[[Row], str]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("*/*.md")])
 _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -50,53 +50,6 @@ _PART = re.compile(r"(<!-- (\w+): (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 def table(path: Path) -> str:
     """A session's tables as Markdown."""
     return markdown.render(judge(store.load(path)))
-
-
-def column(title: str) -> Cell:
-    """The text of a row's cell in the column of a session's table that has this title."""
-    found = columns.column_titled(title)
-    assert found is not None
-    return found.cell
-
-
-def headline(path: Path) -> str:
-    """One line per server with the most important figures of a session of c10k.toml."""
-    judged = judge(store.load(path))
-    totals = all(row.total for row in judged.memory)
-    memory = {row.server: (row.total if totals else None) or row.pss for row in judged.memory}
-
-    def cell(server: str, load: str, clients: int, shown: Cell) -> str:
-        row = next(
-            r
-            for r in judged.rows
-            if (r.server, r.clients) == (server, clients) and r.load.label.startswith(load)
-        )
-        return shown(row) if row.status == "ok" else f"{shown(row)} {row.status}"
-
-    rate, no_echo = column("messages/s"), column("no echo, worst")
-    p99_ms, p99_s = (
-        columns.figure("latency_p99_us", varied=True, scale=scale) for scale in (1e-3, 1e-6)
-    )
-    cells = {
-        "messages/s, 1 client": ("closed", 1, rate),
-        "100 clients": ("closed", 100, rate),
-        "10,000": ("closed", 10_000, rate),
-        "19,900": ("closed", 19_900, rate),
-        "no echo, of 10,000, worst block": ("closed", 10_000, no_echo),
-        "p99 ms, 10,000 clients, 1,000/s": ("open 64 B 1,000/s", 10_000, p99_ms),
-        "p99 ms, 10,000/s": ("open 64 B 10,000/s", 10_000, p99_ms),
-        "storm of 10,000: p99 s": ("storm", 10_000, p99_s),
-        "churn/s": ("churn", 10_000, rate),
-    }
-    size = "KiB a client" if totals else "KiB a client, its own"
-    rows = []
-    for server in dict.fromkeys(row.server for row in judged.rows):
-        held = f"{memory[server].per_client / 1024:.1f}" if server in memory else UNKNOWN
-        name = f"the same again ({server})" if server == judged.control else server
-        rows.append((name, *(cell(server, *each) for each in cells.values()), held))
-    notes = [f"- {line}" for line in judged.warnings]
-    found = grid(("server", *cells, size), rows, "l" + "r" * (len(cells) + 1))
-    return "\n".join([f"{table_heading(judged)}.", "", *notes, "", found])
 
 
 def interpreters(path: Path) -> str:
@@ -368,7 +321,6 @@ KINDS = {
     "crowd": crowd,
     "cluster": through_dask,
     "table": table,
-    "headline": headline,
     "interpreters": interpreters,
     "source": source,
     "cost": cost,
@@ -380,6 +332,7 @@ KINDS = {
     "compared": compared,
     "faults": faults,
     "soak": soak,
+    **chosen.KINDS,
     **instrument.KINDS,
 }
 

@@ -127,6 +127,13 @@ def marked(row: Row, key: str, text: str) -> str:
     return text if stands(row) else f"({text})"
 
 
+def latency_ms(row: Row, found: Spread | None) -> str:
+    """One of a row's latencies that has no column, in ms, marked as the row's p99 is."""
+    if found is None:
+        return UNKNOWN
+    return marked(row, "latency_p99_us", scaled("latency_p99_us", found.median))
+
+
 def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:
     """The text of a row's figure.
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope, Spread
-from .columns import Column, bound_of, column_titled, columns, figure, marked, rows
+from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
+from .columns import Column, bound_of, column_titled, columns, figure, latency_ms, rows
 from .numbers import SHOWN, UNKNOWN, client_count, ratio, scaled, significant
 
 
@@ -115,9 +115,9 @@ def _by_request(judged: Judged) -> Table:
                     row.server,
                     each.request,
                     f"{each.messages:,}",
-                    _latency(row, each.latency_p50_us),
-                    _latency(row, each.latency_p90_us),
-                    _latency(row, each.latency_p99_us),
+                    latency_ms(row, each.latency_p50_us),
+                    latency_ms(row, each.latency_p90_us),
+                    latency_ms(row, each.latency_p99_us),
                 ),
                 f"{row.load.label} {row.clients}",
                 row.status if row.blocks or row.status != "ok" else "gated",
@@ -126,13 +126,6 @@ def _by_request(judged: Judged) -> Table:
             for each in row.by_request
         ),
     )
-
-
-def _latency(row: Row, found: Spread | None) -> str:
-    """A latency in ms, marked as the row's p99 is."""
-    if found is None:
-        return UNKNOWN
-    return marked(row, "latency_p99_us", scaled("latency_p99_us", found.median))
 
 
 def _descending(column: Column, row: Row) -> float:
