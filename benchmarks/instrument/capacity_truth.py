@@ -28,9 +28,9 @@ from c10k.model import Measurement, Session
 SERVICE_S, LEVEL_S = 500e-6, 10e-3
 # Its messages are short, so that a step needs no more than duration_s for them: eight whole
 # seconds, of which each has one stall. With a stall more or less the tail is another.
-STALLING_SERVICE_S, STALL_S = 200e-6, 15e-3
+STALLING_SERVICE_S, STALL_S = 100e-6, 15e-3
 STALLS_BLOCKS = 5
-QUEUE, STALLS = "serves_each_in_500us", "serves_each_in_200us_stalls_15ms_a_second"
+QUEUE, STALLS = "serves_each_in_500us", "serves_each_in_100us_stalls_15ms_a_second"
 ALLOWED = 0.05
 CLIENTS = 100
 
