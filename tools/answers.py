@@ -21,7 +21,7 @@ from c10k.text import on_interpreter
 
 ROOT = Path(__file__).resolve().parents[1]
 C10K, INTERPRETERS = "reference-c10k", "reference-interpreters"
-SPREAD, TLS = "reference-spread", "reference-tls"
+CONTENDERS, SPREAD, TLS = "reference-contenders", "reference-spread", "reference-tls"
 OPTIMISED = "--enable-optimizations"
 REPAIRED = datetime.fromisoformat("2026-11-25T00:00+00:00")  # the instrument: results/README.md
 MACHINE = (
@@ -337,14 +337,54 @@ def over_tls() -> Answer:
     )
 
 
+def pair(a: str, b: str, asked: str, left: str) -> Answer:
+    """Two servers of the session of contenders against each other."""
+    session, _ = trusted(CONTENDERS)
+    found = [("one core", row) for row in compare.servers(session, a, b).rows]
+    return Answer(
+        [f"c10k compare results/{CONTENDERS} {a} {b}"],
+        ("on", *RACED[1:]),
+        raced(found),
+        [
+            asked,
+            f"Its rate over that of {a} with 100 clients: {said(found, 100)}.",
+            f"With 1,000 clients: {said(found, 1_000)}.",
+            f"{MACHINE} {left}",
+        ],
+    )
+
+
+def io_uring() -> Answer:
+    """axboe/liburing#189."""
+    return pair(
+        "epoll_c",
+        "uring_c",
+        "Echo of 64 bytes, both servers in C, one thread each: io_uring over epoll.",
+        "The client is the limit of both, so the rates are lower bounds.",
+    )
+
+
+def twisted() -> Answer:
+    """MagicStack/vmbench#11."""
+    return pair(
+        "twisted_protocol",
+        "twisted_uvloop",
+        f"Echo of 64 bytes, {release(CONTENDERS, 'twisted')}: asyncioreactor on uvloop "
+        "over the reactor that Twisted chooses.",
+        "Larger messages were not measured.",
+    )
+
+
 ANSWERS: dict[str, Callable[[], Answer]] = {
     "cpython-109534": over_tls,
     "curio-106": curio,
     "discuss-106314": threads,
+    "liburing-189": io_uring,
     "trio-14": accepting,
     "trio-604": trio,
     "uvicorn-worker-34": sharing,
     "uvloop-566": uvloop,
+    "vmbench-11": twisted,
 }
 
 
