@@ -10,10 +10,11 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from chosen import column
 from tables import grid
 
 from c10k.judge import compare, judge
-from c10k.model import Compared, Judged, Row, Session, Spread
+from c10k.model import Compared, Judged, Session, Spread
 from c10k.render import columns
 from c10k.render.numbers import UNKNOWN, ratio, scaled
 from c10k.run import store
@@ -135,11 +136,7 @@ def said(found: Sequence[tuple[str, Compared]], clients: int) -> str:
 def shown(session: str, kind: str, clients: int, titles: Sequence[str]) -> dict[str, list[str]]:
     """The cells of these columns under a kind of load, by server."""
     _, judged = trusted(session)
-    cells: list[Callable[[Row], str]] = []
-    for title in titles:
-        column = columns.column_titled(title)
-        assert column is not None, title
-        cells.append(column.cell)
+    cells = [column(title) for title in titles]
     return {
         row.server: [cell(row) for cell in cells]
         for row in judged.rows

@@ -21,6 +21,7 @@ from collections.abc import Callable, Sequence
 
 import tables
 import through
+from scipy.optimize import brentq
 
 from c10k.judge import queue, samples
 from c10k.model import Measurement, Session
@@ -37,31 +38,23 @@ CLIENTS = 100
 
 def queue_per_s(service_s: float, level_s: float) -> float:
     """The rate at which the p99 of M/D/1 is the level, in messages/s."""
-
-    def keeps(busy: float) -> bool:
-        p99 = queue.p99_services(round(busy, 6))
-        return p99 is not None and p99 * service_s <= level_s
-
-    return greatest(keeps) / service_s
+    services = level_s / service_s - 1  # that a message may wait, before its own
+    return keeps_until(lambda busy: 0.99 - queue.waits_at_most(services, busy)) / service_s
 
 
 def stalls_per_s(service_s: float, stall_s: float, level_s: float) -> float:
     """The rate at which 1 % of the messages of each second take longer than the level."""
 
-    def keeps(busy: float) -> bool:
+    def late_s(busy: float) -> float:
         waits_s = busy * service_s / (2 * (1 - busy))
-        return (stall_s + waits_s + service_s - level_s) / (1 - busy) <= 0.01
+        return (stall_s + waits_s + service_s - level_s) / (1 - busy)
 
-    return greatest(keeps) / service_s
+    return keeps_until(lambda busy: late_s(busy) - 0.01) / service_s
 
 
-def greatest(keeps: Callable[[float], bool]) -> float:
-    """The greatest share of its time for which a server may be busy and keeps the level."""
-    low, high = 0.0, 0.999
-    while high - low > 1e-5:
-        middle = (low + high) / 2
-        low, high = (middle, high) if keeps(middle) else (low, middle)
-    return low
+def keeps_until(excess: Callable[[float], float]) -> float:
+    """The share of its time for which a server is busy where the excess over the level is 0."""
+    return float(brentq(excess, 0, 0.999))
 
 
 EXPECTED = {

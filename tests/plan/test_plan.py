@@ -52,7 +52,8 @@ def test_the_plan_is_the_same_on_every_machine():
 def test_expected_duration_adds_up():
     """The estimate counts the slices, the warm-up and the connecting."""
     few, many = make("a", [10], 1, 0), make("a", [10_000], 1, 0)
-    assert 2.5 < plan.expected_s(few.trials) < plan.expected_s(many.trials)
+    least, most = (plan.expected_s(each.trials, each.servers) for each in (few, many))
+    assert 2.5 < least < most
 
 
 def test_expected_duration_counts_the_handshakes_of_servers_over_tls():

@@ -80,7 +80,7 @@ def block(plan: Plan, index: int) -> list[Trial]:
     ]
 
 
-def expected_s(trials: Sequence[Trial], servers: Sequence[Server] = ()) -> float:
+def expected_s(trials: Sequence[Trial], servers: Sequence[Server]) -> float:
     """The estimated duration of these trials in seconds, when none fails.
 
     servers: those of the plan. Which of them speak TLS, to whom it takes longer to connect.
