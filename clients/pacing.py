@@ -12,6 +12,9 @@ is far enough off.
 Each message has two starts: when it was intended to leave, and when it left. The latency from
 the first is the wait of a user who arrives independently of the server. The latency from the
 second is the server's share of it. The difference is the schedule lag, this client's error.
+Its other error is the read lag: how long an echo had come, at least, before the client read it.
+That is the time since the loop asked the kernel which echoes have come. A client that sends on
+time may still read late, as each echo that it reads sends what is due.
 A message has left when it was given to the kernel or, if the kernel takes no more (the server
 reads too slowly), to the transport's queue.
 """
@@ -45,9 +48,11 @@ class Pacer:
         self.latency = meter.latencies  # from the intended send
         self.from_send = Latencies()
         self.lag = Latencies()
+        self.read_lag = Latencies()
         self.by_request: list[Latencies] = []  # of a mix, from the intended send: see mix.py
-        self.histograms = [self.lag, self.latency, self.from_send]
+        self.histograms = [self.lag, self.latency, self.from_send, self.read_lag]
         self.next_ns = NEVER  # when the next message is to leave
+        self.looked_ns = 0  # when it last asked which echoes have come; 0: it slept until one came
         self.slice_ns = NEVER  # messages intended from here on are recorded
         self.limit = min(most_outstanding, max(1, MOST_QUEUED_BYTES // message_bytes))
         self.outstanding = 0  # messages on their way
@@ -119,13 +124,17 @@ class Pacer:
         gap_ns = self.next_ns - now_ns
         if gap_ns > CHORE_NS:
             if self.finished:
+                self.looked_ns = 0
                 return
             if self.chore():
-                gap_ns = self.next_ns - clock()
+                now_ns = clock()
+                gap_ns = self.next_ns - now_ns
             if gap_ns > FAR_NS:
                 # Whole milliseconds, like the loop's timers, rounded down.
+                self.looked_ns = 0
                 self.loop.call_later((gap_ns - MARGIN_NS) // 1_000_000 / 1000, self.turn)
                 return
+        self.looked_ns = now_ns  # the loop does so when this returns
         self.loop.call_soon(self.turn)
 
     def send_due(self) -> None:
@@ -279,6 +288,7 @@ class Paced(Conversation):
             self.echoed_in_slice += 1
             self.note(now_ns - intended_ns)
             pacer.from_send.note(now_ns - sent_ns)
+            pacer.read_lag.note(now_ns - pacer.looked_ns if pacer.looked_ns else 0)
         else:
             pacer.early_echoed += 1
             if self.waiter is not None:

@@ -339,6 +339,50 @@ def test_a_server_that_stalls_has_the_capacity_of_its_simulation(of_expected, le
     assert least < 100 * np.mean(latency > capacity_truth.LEVEL_S) < most
 
 
+def in_the_kernels_order(arrived, who, service_s, stall_s):
+    """Latencies where epoll tells which clients have sent, and each one's messages are read.
+
+    A client that was told stays in epoll's list, and so in front of those that send later.
+    """
+    told, waiting, latency = {}, {}, []
+    coming, now, none = 0, 0.0, [math.inf]
+    arrived, who = [*arrived.tolist(), *none], [*who.tolist(), -1]
+    while coming < len(arrived) - 1 or any(waiting.values()):
+        now = now if any(waiting.get(each) for each in told) else max(now, arrived[coming])
+        for client in list(told) or [who[coming]]:
+            while arrived[coming] <= now:
+                waiting.setdefault(who[coming], []).append(arrived[coming])
+                told.setdefault(who[coming])
+                coming += 1
+            if not waiting.get(client):
+                del told[client]
+                continue
+            now = max(now, math.floor(now) + stall_s)  # each second begins with a stall
+            now += service_s * len(waiting[client])
+            latency += [now - each for each in waiting[client]]
+            waiting[client] = []
+            told[client] = told.pop(client)
+    return np.array(latency)
+
+
+def test_of_many_clients_the_messages_are_answered_in_their_order():
+    """So the arithmetic holds for the program's clients, as it does not for a hundred."""
+    service_s, slice_s = capacity_truth.STALLING_SERVICE_S, 100
+    rng = np.random.default_rng(19)
+    count = rng.poisson(capacity_truth.EXPECTED[capacity_truth.STALLS] * slice_s)
+    arrived = np.sort(rng.uniform(0, slice_s, count))
+
+    def late(clients):
+        who = rng.integers(clients, size=count)
+        found = in_the_kernels_order(arrived, who, service_s, capacity_truth.STALL_S)
+        assert len(found) == count
+        return np.mean(found > capacity_truth.LEVEL_S)
+
+    in_order = late(10**9)  # no client has two messages
+    assert late(capacity_truth.CLIENTS) < 1.02 * in_order
+    assert late(100) > 1.05 * in_order
+
+
 def test_a_search_is_foretold_by_the_others():
     """Within the interval that they give for a further one, or not."""
     assert capacity_truth.foretold([100.0, 101.0, 102.0, 103.0]) == 4

@@ -11,11 +11,15 @@ from pathlib import Path
 import bins
 import numpy as np
 import pytest
+from conversations import Meter
 from hypothesis import given
 from hypothesis import strategies as st
 from made import result
+from pacing import Pacer
 from recorded import latencies_of
 from schedule import Schedule
+
+from c10k.histograms import latencies
 
 pytestmark = pytest.mark.once
 
@@ -42,6 +46,7 @@ def adds_up(seen):
     """Every message intended in the slice is in the figures, whatever became of it."""
     assert latencies_of(seen).get_total_count() == seen["intended"]
     assert latencies_of(seen, "latency_from_send").get_total_count() == seen["sent"]
+    assert latencies_of(seen, "read_lag").get_total_count() <= seen["sent"]
     assert latencies_of(seen, "schedule_lag").get_total_count() == seen["sent"]
     assert seen["sent"] + seen["unsent"] == seen["intended"]
     return seen
@@ -199,6 +204,23 @@ def test_few_messages_over_many_clients(serving, client):
     assert seen["clients_without_echo"] == 0  # about a tenth were sent nothing: not counted
     assert seen["least_messages"] == 0
     assert percentile_ms(seen, 50, "schedule_lag") < 1
+
+
+def test_an_echo_waited_since_the_loop_asked_what_had_come():
+    """At least: the kernel told of it then. A loop that slept woke up because it came."""
+    pacer = Pacer(Meter(), most_outstanding=100, message_bytes=64)
+    pacer.slice_ns = 0
+    client = pacer.client(7, b"")
+    for intended_ns, looked_ns in ((1_000, 3_000), (2_000, 4_500), (3_000, 0)):
+        client.on_their_way.append((intended_ns, intended_ns))
+        pacer.outstanding += 1
+        pacer.looked_ns = looked_ns
+        client.heard(5_000)
+    found = latencies.decoded(pacer.read_lag.encoded())
+    assert found.get_total_count() == 3
+    assert [found.get_value_at_percentile(q) for q in (33, 66, 100)] == pytest.approx(
+        [0, 500, 2_000], rel=1e-3
+    )
 
 
 def test_the_pacer_sleeps_when_the_next_message_is_far(serving, client):

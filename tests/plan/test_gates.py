@@ -20,6 +20,11 @@ def latency(p99_us):
     return Latency(20_000, 1.0, 1.0, p99_us, None, p99_us)
 
 
+def untold(p90_us):
+    """Latencies of which too few lie beyond the p99."""
+    return Latency(2_000, 1.0, p90_us, None, None, 10 * p90_us)
+
+
 @pytest.mark.parametrize(
     ("measured", "kind"),
     [
@@ -95,6 +100,20 @@ def test_what_does_not_spoil_it_passes(measured):
         (made.ok(trial(OPEN), client_cpu_share=1.0), ""),
         (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "client lag"),
         (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(9.0)), ""),
+        # on time, but late to read what has come: it sends with each echo that it reads
+        (
+            made.ok(
+                trial(OPEN),
+                latency=latency(100.0),
+                schedule_lag=latency(1.0),
+                read_lag=latency(11.0),
+            ),
+            "client lag",
+        ),
+        # a p99 that cannot be told does not hide a client that was late for a tenth of the messages
+        (made.ok(trial(OPEN), latency=untold(100.0), read_lag=untold(11.0)), "client lag"),
+        (made.ok(trial(OPEN), latency=untold(100.0), read_lag=latency(11.0)), ""),
+        (made.ok(trial(OPEN), latency=latency(100.0), read_lag=untold(11.0)), ""),
         # a p99 is the worst hundredth: who takes half a hundredth of the time bounds it
         (made.ok(trial(OPEN), noise=Noise(others_cores=0.006, watched_s=30.0)), "others"),
         (made.ok(trial(OPEN), noise=Noise(others_cores=0.004, watched_s=30.0)), ""),

@@ -130,9 +130,10 @@ def test_where_all_steps_are_disturbed_the_trial_is_gated_and_may_be_repeated():
 
 
 def test_where_the_client_was_the_limit_the_capacity_is_a_bound():
-    """It sent late by more than a tenth of the latency, or fewer messages than planned."""
-    bound = search(server(30_000, schedule_lag=latency(40_000.0)))
-    assert bound.client_bound
+    """It sent or read late by more than a tenth of the latency, or sent less than planned."""
+    for late in ("schedule_lag", "read_lag"):
+        bound = search(server(30_000, **{late: latency(40_000.0)}))
+        assert bound.client_bound
 
     def slow(trial):
         sent = min(trial.load.rate, 20_000.0)

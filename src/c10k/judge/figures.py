@@ -254,6 +254,7 @@ FIGURES: dict[str, FigureOf] = {
     "worker_cpu_fairness": sharing.work_evenness,
     "worker_cpu_most": sharing.work_most,
     "schedule_lag_p99_us": lambda m: m.schedule_lag.p99_us if m.schedule_lag else None,
+    "read_lag_p99_us": lambda m: m.read_lag.p99_us if m.read_lag else None,
     "latency_from_send_p99_us": (
         lambda m: m.latency_from_send.p99_us if m.latency_from_send else None
     ),

@@ -162,6 +162,7 @@ class Row(Struct, frozen=True):
     altered: int | None = None
     errors: dict[str, int] = {}  # including those that kept a client from being served
     schedule_lag_p99_us: Spread | None = None
+    read_lag_p99_us: Spread | None = None
     latency_from_send_p99_us: Spread | None = None
     ratio: Ratio | None = None  # of the primary figure to the reference's
     verdict: Verdict | None = None  # against the reference

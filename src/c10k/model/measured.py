@@ -82,7 +82,7 @@ class Host(Struct, frozen=True):
     clients: BoundedInt = 0
     workers: BoundedInt = 0
     cpu_share: BoundedFloat | None = None  # of its workers' busiest core, in the slice
-    lag_p99_us: BoundedFloat | None = None  # open loop: of its workers' schedule
+    lag_p99_us: BoundedFloat | None = None  # open loop: how late its workers sent or read
     noise: Noise = Noise()
 
 
@@ -143,6 +143,7 @@ class Measurement(Struct, frozen=True):
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
+    read_lag: Latency | None = None  # open loop: how long ago, at least, a read echo had come
     latency_by_request: tuple[Latency, ...] = ()  # of each request of the load's mix, in order
     rate_achieved: BoundedFloat | None = None  # open loop: messages/s sent
     bins: tuple[tuple[BoundedInt, BoundedInt], ...] = ()  # (ns since the load began, echoes so far)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from ..model import Gate, Host, Limiter, LimiterKind, Measurement
+from ..model import Gate, Host, Latency, Limiter, LimiterKind, Measurement
 
 TICKS_S = 0.03  # allowed stolen time: it is counted in ticks of 10 ms, three of which may be one
 OTHERS_S = 0.01  # CPU time that other processes may take, however short the trial
@@ -25,7 +25,7 @@ TIMER_S, TIMER_SHARE = 0.01, 0.001  # a timer is late by this: the kernel lets l
 LITTLE = (0.95, 1.05)
 READING_S = 0.1  # CPU readings may lie this far outside the slice, or SLICE_SHARE of it
 ENGINE_S = 0.002  # CPU time of the suite itself that never rejects a slice, however short
-LAG_SHARE = 0.1  # share of the latency: an open loop's client that sends later is the limit
+LAG_SHARE = 0.1  # share of the latency: an open loop's client that is later is the limit
 BOUND_SHARE = 0.9  # share of a core: a busier server, or server and client on one, is the limit
 
 
@@ -113,8 +113,8 @@ def _unlike_the_plan(measured: Measurement) -> Iterator[Gate]:
 def bound_by(measured: Measurement) -> Limiter | None:
     """What made this trial's figures bounds, and on which of several hosts; None: nothing did.
 
-    An open loop's client spins while it waits, so its schedule's lag is used instead of its
-    CPU time. The lag is part of every latency from the intended send. On a core that it shares
+    An open loop's client spins while it waits, so how late it sends and reads is used instead of
+    its CPU time. Both are part of every latency from the intended send. On a core that it shares
     with the server, neither can have what the other takes, so the share is the core's. There a
     rate is a bound when the clients took more than other processes may; a p99 always is one.
     """
@@ -148,14 +148,27 @@ def _took_little(measured: Measurement) -> bool:
 
 
 def _late(measured: Measurement) -> Limiter | None:
-    """Client lag, when an open loop's client sent later than a tenth of the latency; else None."""
-    lags = {host.name: host.lag_p99_us for host in measured.hosts}
-    own = measured.schedule_lag.p99_us if measured.schedule_lag else None
-    lag = max((each for each in (own, *lags.values()) if each is not None), default=None)
-    latency = measured.latency.p99_us if measured.latency else None
-    if lag is None or latency is None or lag <= LAG_SHARE * latency:
+    """Client lag, when an open loop's client sent or read later than a tenth of the latency.
+
+    By their p99 or, where too few messages lie beyond it to be told, by their p90.
+    """
+    latency = measured.latency
+    if latency is None:
         return None
-    return _where("client lag", lags)
+    hosts: dict[str, float | None] = {}
+    limit, lags = latency.p90_us, [each.p90_us for each in _lags(measured)]
+    if latency.p99_us is not None:
+        hosts = {host.name: host.lag_p99_us for host in measured.hosts}
+        limit, lags = latency.p99_us, [each.p99_us for each in _lags(measured)]
+    known = [each for each in (*lags, *hosts.values()) if each is not None]
+    if limit is None or max(known, default=0.0) <= LAG_SHARE * limit:
+        return None
+    return _where("client lag", hosts)
+
+
+def _lags(measured: Measurement) -> list[Latency]:
+    """How late an open loop's client sent, and how late it read; old sessions lack the second."""
+    return [each for each in (measured.schedule_lag, measured.read_lag) if each is not None]
 
 
 def _where(kind: LimiterKind, figures: dict[str, float | None]) -> Limiter:

@@ -295,6 +295,7 @@ _COLUMNS = (
     _of("longest_stall_s", _scheduled),
     _of("stalls_per_s", _scheduled),
     _of("schedule_lag_p99_us"),
+    _of("read_lag_p99_us"),
     # In an open loop these would show how the schedule fell, not how clients were served.
     _of("fairness", _closed_loop, least=FAIR_FROM),
     _of("slowest_share", _closed_loop, least=FAIR_FROM),

@@ -25,6 +25,7 @@ SHOWN = {
     "longest_stall_s": Shown("longest stall ms", "ms", 1e3),
     "stalls_per_s": Shown("stalls/s", "/s"),
     "schedule_lag_p99_us": Shown("lag p99 µs", "µs"),
+    "read_lag_p99_us": Shown("read lag p99 µs", "µs"),
     "fairness": Shown("fairness", ""),
     "slowest_share": Shown("slowest %", "%", 100),
     "longest_silence_s": Shown("silence s", "s"),

@@ -237,6 +237,7 @@ class Executor(ABC, Generic[Place]):
             latency=seen.latency,
             latency_from_send=seen.latency_from_send,
             schedule_lag=seen.schedule_lag,
+            read_lag=seen.read_lag,
             latency_by_request=seen.latency_by_request,
             rate_achieved=seen.rate_achieved,
             client_cpu_share=max(

@@ -64,6 +64,7 @@ class Driven(Struct, frozen=True):
     latency: Latency
     latency_from_send: Latency | None
     schedule_lag: Latency | None
+    read_lag: Latency | None
     latency_by_request: tuple[Latency, ...]  # of each request of the mix
     rate_achieved: float | None
     unsent: int  # open loop: messages that never left
@@ -80,6 +81,12 @@ class Driven(Struct, frozen=True):
     engine_cpu_s: float = 0.0  # of this process, in the slice
     hosts: tuple[Host, ...] = ()  # each of several machines, with its part
     start_spread_s: float | None = None  # several machines: their starts lay within this
+
+    @property
+    def lag_p99_us(self) -> float | None:
+        """Open loop: how late its workers sent or read, whichever is later."""
+        lags = [each.p99_us for each in (self.schedule_lag, self.read_lag) if each]
+        return greatest(each for each in lags if each is not None)
 
 
 def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
@@ -127,6 +134,7 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
         latency=_latency([each.latency for each in results], intervals),
         latency_from_send=_latency([each.latency_from_send for each in opened]) if opened else None,
         schedule_lag=_latency([each.schedule_lag for each in opened]) if opened else None,
+        read_lag=_latency([each.read_lag for each in opened]) if opened else None,
         latency_by_request=tuple(
             _latency(encoded, intervals)
             for encoded in zip(*(each.latency_by_request for each in opened), strict=False)

@@ -211,7 +211,7 @@ class RemoteCrew:
                     clients=sum(seat.shares),
                     workers=len(seat.shares),
                     cpu_share=seen.cpu_share,
-                    lag_p99_us=seen.schedule_lag.p99_us if seen.schedule_lag else None,
+                    lag_p99_us=seen.lag_p99_us,
                     noise=noise,
                 )
             )
