@@ -146,7 +146,33 @@ def backend(path: Path) -> str:
     return lines(path, chosen)
 
 
+def capacity(path: Path) -> str:
+    """What a server can promise in a session of capacity.toml, and its p99 at shares of that."""
+
+    def at(share: float, key: str) -> Cell:
+        def cell(row: Row) -> str:
+            (point,) = (each for each in row.over_load if each.share == share)
+            spread = getattr(point, key)
+            return UNKNOWN if spread is None else columns.at_share(point, key, spread)
+
+        return cell
+
+    clients = max(load.clients for load in store.load(path).plan.workload.loads)
+    chosen = {
+        "messages/s": Chosen("capacity", clients, column("capacity")),
+        "ratio": Chosen("capacity", clients, column("ratio")),
+        "verdict": Chosen("capacity", clients, column("verdict")),
+        **{
+            f"p99 ms at {share:.0%} of it": Chosen("capacity", clients, at(share, "latency_p99_us"))
+            for share in (0.1, 0.3, 0.5, 0.7)
+        },
+        "longest stall ms at 90%": Chosen("capacity", clients, at(0.9, "longest_stall_s")),
+    }
+    return lines(path, chosen)
+
+
 KINDS = {
+    "capacity": capacity,
     "headline": headline,
     "tls": over_tls,
     "work": at_work,

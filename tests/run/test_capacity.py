@@ -192,3 +192,35 @@ def test_capacities_are_compared_and_shown_with_the_interval_of_a_further_search
     assert "capacity/s" in text
     assert "more" in text
     assert "Latency at shares of each server" in text
+
+
+def shares_shown(measure):
+    """The cells of the only line of the table at shares, of three blocks."""
+    session = made.session(("alpha",), [LOAD], blocks=3, measure=measure)
+    _, _, after = markdown.render(judge(session)).partition("Latency at shares of each server")
+    (line,) = [line for line in after.splitlines() if " alpha " in line]
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_a_latency_at_a_share_is_a_bound_where_the_client_was_late():
+    """In any block, and although the level was kept."""
+
+    def measure(trial):
+        late = {"read_lag": latency(200.0)} if trial.block == 1 else {}
+        return search(server(30_000, **late), trial)
+
+    assert shares_shown(measure)[3:5] == ["≤ 1.00", "≤ 1.00"]
+    assert shares_shown(lambda trial: search(server(30_000), trial))[3:5] == ["1.00", "1.00"]
+
+
+def test_no_p99_at_a_share_where_a_block_has_none():
+    """Those that have one may be the slow ones."""
+
+    def measure(trial):
+        found = search(server(30_000), trial)
+        if trial.block < 2:
+            return found
+        steps = [replace(step, p99_us=None) if step.share else step for step in found.steps]
+        return replace(found, steps=tuple(steps))
+
+    assert shares_shown(measure)[3:5] == ["1.00", "–"]

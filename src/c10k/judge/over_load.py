@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..model import LoadPoint, Measurement, Step
+from ..model import LoadPoint, Measurement, Spread, Step
 from . import samples
 from .cells import spread
 from .queue import ideal_p99_us
@@ -38,11 +38,18 @@ def _point(share: float, steps: Sequence[Step]) -> LoadPoint:
     return LoadPoint(
         share=share,
         blocks=len(steps),
-        latency_p50_us=spread(step.p50_us for step in steps),
-        latency_p99_us=spread(step.p99_us for step in steps),
-        longest_stall_s=spread(step.longest_stall_s for step in steps),
-        over_ideal=spread(_over_ideal(steps)),
+        bound=any(step.bound for step in steps),
+        latency_p50_us=_spread(step.p50_us for step in steps),
+        latency_p99_us=_spread(step.p99_us for step in steps),
+        longest_stall_s=_spread(step.longest_stall_s for step in steps),
+        over_ideal=_spread(_over_ideal(steps)),
     )
+
+
+def _spread(values: Iterable[float | None]) -> Spread | None:
+    """None where a step lacks the figure: those that have it may be the slow ones."""
+    found = list(values)
+    return None if None in found else spread(found)
 
 
 def _over_ideal(steps: Iterable[Step]) -> Iterable[float | None]:

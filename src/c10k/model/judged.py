@@ -96,6 +96,7 @@ class LoadPoint(Struct, frozen=True):
 
     share: float  # of the capacity that was found in the same block
     blocks: int
+    bound: bool  # client or others were the limit: the server is at least this good
     latency_p50_us: Spread | None
     latency_p99_us: Spread | None
     longest_stall_s: Spread | None

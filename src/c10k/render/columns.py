@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from ..errors import UserError
 from ..judge.figures import MORE_IS_BETTER
-from ..model import KINDS, Judged, Kind, KindFacts, Ratio, Row, Spread
+from ..model import KINDS, Judged, Kind, KindFacts, LoadPoint, Ratio, Row, Spread
 from ..text import on_interpreter
 from .numbers import SHOWN, UNKNOWN, ratio, scaled, significant
 
@@ -132,6 +132,11 @@ def latency_ms(row: Row, found: Spread | None) -> str:
     if found is None:
         return UNKNOWN
     return marked(row, "latency_p99_us", scaled("latency_p99_us", found.median))
+
+
+def at_share(point: LoadPoint, key: str, found: Spread) -> str:
+    """A figure at a share of a server's capacity, marked where it is a bound."""
+    return "≤ " * point.bound + scaled(key, found.median)
 
 
 def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:

@@ -18,7 +18,7 @@ from ..judge.figures import by_percentile
 from ..model import KINDS, Judged, Kind, Load, Measurement, Row, Session, Spread
 from ..text import plain
 from . import panels
-from .columns import stands
+from .columns import at_share, stands
 from .looks import AXIS, family, looks
 from .numbers import significant
 
@@ -140,7 +140,7 @@ def _over_load(rows: Sequence[Row]) -> Picture | None:
             "high": spread.greatest / 1000,
             "run": 0,
             "says": f"{row.server}, {clients:,} clients, {point.share:.0%} of its capacity: "
-            f"p99 {significant(spread.median / 1000)} ms",
+            f"p99 {at_share(point, 'latency_p99_us', spread)} ms",
         }
         for row in with_points
         if row.clients == clients

@@ -13,8 +13,8 @@ from typing import Literal
 from msgspec import Struct
 
 from ..model import KINDS, BreakingPoint, Judged, Kind, Load, MemoryRow, Row, Slope
-from .columns import Column, bound_of, column_titled, columns, figure, latency_ms, rows
-from .numbers import SHOWN, UNKNOWN, client_count, ratio, scaled, significant
+from .columns import Column, at_share, bound_of, column_titled, columns, figure, latency_ms, rows
+from .numbers import SHOWN, UNKNOWN, client_count, ratio, significant
 
 
 class Line(Struct, frozen=True):
@@ -187,7 +187,7 @@ def _over_load(judged: Judged) -> Table:
                     row.server,
                     f"{point.share:.0%}",
                     *(
-                        UNKNOWN if spread is None else scaled(key, spread.median)
+                        UNKNOWN if spread is None else at_share(point, key, spread)
                         for name, key in figures
                         for spread in [getattr(point, name)]
                     ),

@@ -136,7 +136,7 @@ class _Search:
             gates=(),
             capacity_per_s=holds,
             fails_at_per_s=fails,
-            client_bound=fails is None or any(each.by_client for each in missed),
+            client_bound=fails is None or any(each.bound for each in missed),
             steps=tuple(self.steps),
         )
         if holds is not None:
@@ -153,11 +153,11 @@ def judged(measurement: Measurement, load: Load, rate: float, share: float) -> S
     did says nothing about the server: its p99 is then only a bound.
     """
     found = measurement.gates
-    bound = gates.bound_by(measurement)
+    limiter = gates.bound_by(measurement)
     rejected = [gate for gate in found if gate.kind != "rate"]
     slow = any(gate.kind == "rate" for gate in found)  # the client did not keep its schedule
     why = _why_missed(measurement, load) or ("; ".join(map(str, found)) if slow else "")
-    disturbed = bool(why) and bound is not None and bound.kind == "others"
+    disturbed = bool(why) and limiter is not None and limiter.kind == "others"
     latency = measurement.latency
     return Step(
         rate=rate,
@@ -165,7 +165,7 @@ def judged(measurement: Measurement, load: Load, rate: float, share: float) -> S
         status=measurement.status,
         kept=None if rejected or disturbed else not why,
         why="; ".join(map(str, rejected)) or why,
-        by_client=bool(why) and not disturbed and (slow or bound is not None),
+        bound=slow or limiter is not None,
         p50_us=latency.p50_us if latency else None,
         p99_us=latency.p99_us if latency else None,
         longest_stall_s=measurement.longest_stall_s,
