@@ -176,6 +176,16 @@ def test_where_no_server_can_run_nothing_begins(workload, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
+def test_where_no_client_count_fits_nothing_begins(workload, tmp_path):
+    """One line with the reason and the remedy instead of a table in which nothing was run."""
+    clients = ["--servers", "asyncio_streams", "--clients", "10000000"]
+    done = c10k("run", workload(), *clients, "--out", tmp_path / "s", code=2)
+    assert re.match(
+        r"c10k: no trial can run here: at most [\d,]+ clients fit: ", done.stderr.splitlines()[-1]
+    )
+    assert not (tmp_path / "s").exists()
+
+
 def test_too_few_descriptors_is_said_first_and_smaller_counts_run(workload, tmp_path):
     """One line: how many fit, what to type; the counts that fit are measured."""
     done = c10k(

@@ -79,7 +79,7 @@ def test_the_command_is_killed_again_and_again(begin, kept, tmp_path, held, requ
 @pytest.mark.parametrize(
     ("word", "number", "says"),
     [
-        ("asyncio_streams.py", signal.SIGKILL, "the server killed by SIGKILL"),
+        ("asyncio_streams.py", signal.SIGKILL, "the server was killed by SIGKILL"),
         ("asyncio_streams.py", signal.SIGSTOP, "echoes lost"),
         ("echo_client.py", signal.SIGKILL, "the client was killed by SIGKILL"),
         ("echo_client.py", signal.SIGSTOP, "the client did not report"),

@@ -143,7 +143,7 @@ def test_what_was_killed_is_named_and_the_other_ends(asks, tmp_path, who):
     try:
         victim = running.process if who == "the server" else running.redis.process
         victim.kill()
-        assert until(running.why_gone) == f"{who} killed by SIGKILL"
+        assert until(running.why_gone) == f"{who} was killed by SIGKILL"
     finally:
         running.stop()
     assert gone(running)
@@ -175,7 +175,7 @@ def test_a_trial_whose_redis_is_killed_fails_with_that_reason(asks, tmp_path, mo
     session.run(planned, Killing(planned, writer.logs, rules, pinning), writer)
     writer.close()
     first, second = store.load(tmp_path / "s").measurements
-    assert (first.status, first.reason) == ("failed", "the server's Redis killed by SIGKILL")
+    assert (first.status, first.reason) == ("failed", "the server's Redis was killed by SIGKILL")
     assert second.status == "ok", second.reason
 
 
@@ -263,7 +263,7 @@ def test_a_path_that_is_too_long_for_a_socket_is_one_line(asks, tmp_path):
     [
         ("echo '1:M 1 Jan # no room'; exit 3", "the server's Redis exited with code 3: no room"),
         ("exit 0", "the server's Redis exited with code 0"),
-        ("kill -9 $$", "the server's Redis killed by SIGKILL"),
+        ("kill -9 $$", "the server's Redis was killed by SIGKILL"),
     ],
 )
 def test_a_redis_that_does_not_start_is_the_reason(asks, tmp_path, monkeypatch, does, said):

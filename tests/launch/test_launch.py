@@ -307,7 +307,7 @@ def test_one_copy_that_dies_is_told(tmp_path):
         assert running.why_gone() == ""
         os.kill(running.pids[1], signal.SIGKILL)
         running.processes[1].wait()
-        assert running.why_gone() == "a process of the server killed by SIGKILL"
+        assert running.why_gone() == "a process of the server was killed by SIGKILL"
     finally:
         running.stop()
 

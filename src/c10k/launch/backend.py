@@ -62,7 +62,7 @@ class Redis:
         if code is None:
             return ""
         if code < 0:
-            return f"the server's Redis killed by {signal.Signals(-code).name}"
+            return f"the server's Redis was killed by {signal.Signals(-code).name}"
         last = last_line(_log(self.folder)).partition(" # ")[2]
         return f"the server's Redis exited with code {code}" + (f": {last}" if last else "")
 
