@@ -291,14 +291,15 @@ def _chart(
     known = {plain(point["family"]) for point in (*points, *crosses)}
     styles = looks(sorted(known))
     families = [name for name in styles if name in known]
-    axis = {**AXIS, "format": "~s"}
+    most = max((point["value"] for point in points), default=0)
+    numbers = "~g" if most < 10_000 else "~s"  # 0.3 and not 300m, but 30k and not 30000
     across = alt.X(
         f"{x}:Q",
         scale=alt.Scale(domain=[0, 100]) if linear else alt.Scale(type="log", nice=False),
-        axis=alt.Axis(title=x_title, labelOverlap=True, **axis),
+        axis=alt.Axis(title=x_title, labelOverlap=True, format="~s", **AXIS),
     )
     scale = alt.Scale(type="log", nice=False, padding=8) if log else alt.Scale(domain=[0, 1])
-    up = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=y_title, **axis))
+    up = alt.Y("value:Q", scale=scale, axis=alt.Axis(title=y_title, format=numbers, **AXIS))
     colour = alt.Color(
         "family:N",
         scale=alt.Scale(domain=families, range=[styles[f].colour for f in families]),
