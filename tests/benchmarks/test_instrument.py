@@ -345,8 +345,8 @@ def in_the_kernels_order(arrived, who, service_s, stall_s):
     A client that was told stays in epoll's list, and so in front of those that send later.
     """
     told, waiting, latency = {}, {}, []
-    coming, now, none = 0, 0.0, [math.inf]
-    arrived, who = [*arrived.tolist(), *none], [*who.tolist(), -1]
+    coming, now = 0, 0.0
+    arrived, who = [*arrived.tolist(), math.inf], [*who.tolist(), -1]
     while coming < len(arrived) - 1 or any(waiting.values()):
         now = now if any(waiting.get(each) for each in told) else max(now, arrived[coming])
         for client in list(told) or [who[coming]]:

@@ -18,6 +18,12 @@ def spread(values: Iterable[float | None]) -> Spread | None:
     return Spread(statistics.median(known), min(known), max(known)) if known else None
 
 
+def spread_of_all(values: Iterable[float | None]) -> Spread | None:
+    """The same, but None where any value is not known: the others may be the lucky ones."""
+    found = list(values)
+    return None if None in found else spread(found)
+
+
 def by_cell(session: Session) -> dict[Cell, list[Measurement]]:
     """The trials of each server under each load: those planned first, in the plan's order.
 

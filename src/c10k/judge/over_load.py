@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from ..model import LoadPoint, Measurement, Spread, Step
+from ..model import LoadPoint, Measurement, Step
 from . import samples
-from .cells import spread
+from .cells import spread_of_all
 from .queue import ideal_p99_us
 
 
@@ -39,17 +39,11 @@ def _point(share: float, steps: Sequence[Step]) -> LoadPoint:
         share=share,
         blocks=len(steps),
         bound=any(step.bound for step in steps),
-        latency_p50_us=_spread(step.p50_us for step in steps),
-        latency_p99_us=_spread(step.p99_us for step in steps),
-        longest_stall_s=_spread(step.longest_stall_s for step in steps),
-        over_ideal=_spread(_over_ideal(steps)),
+        latency_p50_us=spread_of_all(step.p50_us for step in steps),
+        latency_p99_us=spread_of_all(step.p99_us for step in steps),
+        longest_stall_s=spread_of_all(step.longest_stall_s for step in steps),
+        over_ideal=spread_of_all(_over_ideal(steps)),
     )
-
-
-def _spread(values: Iterable[float | None]) -> Spread | None:
-    """None where a step lacks the figure: those that have it may be the slow ones."""
-    found = list(values)
-    return None if None in found else spread(found)
 
 
 def _over_ideal(steps: Iterable[Step]) -> Iterable[float | None]:

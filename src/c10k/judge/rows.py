@@ -8,14 +8,14 @@ under a load is shown there, but not compared: the blocks in which it did not fa
 only its luck. docs/method.md gives the rules and their sources.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from msgspec.structs import replace
 
-from ..model import Judged, Latency, Load, Measurement, RequestRow, Row, Server, Session, Spread
+from ..model import Judged, Load, Measurement, RequestRow, Row, Server, Session
 from ..plan.gates import bound_by
 from . import locks, over_load, samples, scaling
-from .cells import accepted, by_cell, last_attempts, row_status, spread
+from .cells import accepted, by_cell, last_attempts, row_status, spread, spread_of_all
 from .figures import FIGURES, FigureOf, KnownLimits, limiter, unsettled
 from .ranking import compared
 from .warnings import is_finished, negotiated, warnings_of
@@ -130,20 +130,12 @@ def by_request(load: Load, trials: Iterable[Measurement]) -> tuple[RequestRow, .
         RequestRow(
             request=request.label,
             messages=sum(each.count for each in latencies),
-            latency_p50_us=_of_all(latencies, lambda latency: latency.p50_us),
-            latency_p90_us=_of_all(latencies, lambda latency: latency.p90_us),
-            latency_p99_us=_of_all(latencies, lambda latency: latency.p99_us),
+            latency_p50_us=spread_of_all(each.p50_us for each in latencies),
+            latency_p90_us=spread_of_all(each.p90_us for each in latencies),
+            latency_p99_us=spread_of_all(each.p99_us for each in latencies),
         )
         for request, latencies in zip(load.mix, zip(*measured, strict=False), strict=False)
     )
-
-
-def _of_all(
-    latencies: Sequence[Latency], percentile: Callable[[Latency], float | None]
-) -> Spread | None:
-    """A percentile over the trials; None where any of them lacks it."""
-    values = list(map(percentile, latencies))
-    return None if None in values else spread(values)
 
 
 def _known(percentile: str, trials: Iterable[Measurement]) -> bool:

@@ -61,8 +61,8 @@ class Redis:
         code = self.process.poll()
         if code is None:
             return ""
-        if code < 0:
-            return f"the server's Redis was killed by {signal.Signals(-code).name}"
+        if killed := self.process.killed():
+            return f"the server's Redis {killed}"
         last = last_line(_log(self.folder)).partition(" # ")[2]
         return f"the server's Redis exited with code {code}" + (f": {last}" if last else "")
 

@@ -28,6 +28,11 @@ class Child(subprocess.Popen[bytes]):
         super().__init__(words, **options)
         self._waitpid_lock = threading.RLock()
 
+    def killed(self) -> str:
+        """What is said of a child that a signal has ended; "" of any other."""
+        code = self.returncode
+        return f"was killed by {signal.Signals(-code).name}" if code and code < 0 else ""
+
 
 class ChildSetup:
     """What a child does between fork and exec, as the preexec_fn of subprocess.

@@ -141,8 +141,7 @@ class Running:
             code = process.poll()
             if code is None:
                 continue
-            name = signal.Signals(-code).name if code < 0 else ""
-            how = f"was killed by {name}" if name else f"exited with code {code}"
+            how = process.killed() or f"exited with code {code}"
             which = "the server" if len(self.processes) == 1 else "a process of the server"
             last = last_line(self.log)
             return f"{which} {how}" + (f": {last}" if last else "")

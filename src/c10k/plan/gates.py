@@ -155,20 +155,19 @@ def _late(measured: Measurement) -> Limiter | None:
     latency = measured.latency
     if latency is None:
         return None
-    hosts: dict[str, float | None] = {}
-    limit, lags = latency.p90_us, [each.p90_us for each in _lags(measured)]
-    if latency.p99_us is not None:
-        hosts = {host.name: host.lag_p99_us for host in measured.hosts}
-        limit, lags = latency.p99_us, [each.p99_us for each in _lags(measured)]
-    known = [each for each in (*lags, *hosts.values()) if each is not None]
-    if limit is None or max(known, default=0.0) <= LAG_SHARE * limit:
+    told = latency.p99_us is not None
+
+    def by(each: Latency) -> float | None:
+        return each.p99_us if told else each.p90_us
+
+    # old sessions have no read lag
+    own = [by(each) for each in (measured.schedule_lag, measured.read_lag) if each]
+    hosts = {host.name: host.lag_p99_us for host in measured.hosts} if told else {}
+    lags = [each for each in (*own, *hosts.values()) if each is not None]
+    limit = by(latency)
+    if limit is None or max(lags, default=0.0) <= LAG_SHARE * limit:
         return None
     return _where("client lag", hosts)
-
-
-def _lags(measured: Measurement) -> list[Latency]:
-    """How late an open loop's client sent, and how late it read; old sessions lack the second."""
-    return [each for each in (measured.schedule_lag, measured.read_lag) if each is not None]
 
 
 def _where(kind: LimiterKind, figures: dict[str, float | None]) -> Limiter:

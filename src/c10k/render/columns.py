@@ -134,8 +134,11 @@ def latency_ms(row: Row, found: Spread | None) -> str:
     return marked(row, "latency_p99_us", scaled("latency_p99_us", found.median))
 
 
-def at_share(point: LoadPoint, key: str, found: Spread) -> str:
+def at_share(point: LoadPoint, key: str) -> str:
     """A figure at a share of a server's capacity, marked where it is a bound."""
+    found: Spread | None = getattr(point, key)
+    if found is None:
+        return UNKNOWN
     return "≤ " * point.bound + scaled(key, found.median)
 
 

@@ -140,7 +140,7 @@ def _over_load(rows: Sequence[Row]) -> Picture | None:
             "high": spread.greatest / 1000,
             "run": 0,
             "says": f"{row.server}, {clients:,} clients, {point.share:.0%} of its capacity: "
-            f"p99 {at_share(point, 'latency_p99_us', spread)} ms",
+            f"p99 {at_share(point, 'latency_p99_us')} ms",
         }
         for row in with_points
         if row.clients == clients

@@ -164,12 +164,7 @@ def _ladder(judged: Judged) -> Table:
 
 def _over_load(judged: Judged) -> Table:
     """Latency at shares of each server's own capacity."""
-    figures = (
-        ("latency_p50_us", "latency_p50_us"),
-        ("latency_p99_us", "latency_p99_us"),
-        ("longest_stall_s", "longest_stall_s"),
-        ("over_ideal", ""),
-    )
+    figures = ("latency_p50_us", "latency_p99_us", "longest_stall_s")
     return Table(
         "Latency at shares of each server's own capacity. × ideal: p99 over that of a queue in "
         "which each message takes what the server's CPU takes for one",
@@ -177,7 +172,7 @@ def _over_load(judged: Judged) -> Table:
             ("clients", True),
             ("server", False),
             ("of capacity", True),
-            *((SHOWN[key].heading, True) for key, _ in figures[:3]),
+            *((SHOWN[key].heading, True) for key in figures),
             ("× ideal", True),
         ),
         tuple(
@@ -186,11 +181,7 @@ def _over_load(judged: Judged) -> Table:
                     f"{row.clients:,}",
                     row.server,
                     f"{point.share:.0%}",
-                    *(
-                        UNKNOWN if spread is None else at_share(point, key, spread)
-                        for name, key in figures
-                        for spread in [getattr(point, name)]
-                    ),
+                    *(at_share(point, key) for key in (*figures, "over_ideal")),
                 ),
                 f"{row.clients} {row.server}",
             )

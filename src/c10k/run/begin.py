@@ -66,7 +66,7 @@ def begin(
     if set(cannot) == {server.name for server in planned.servers}:
         whys = dict.fromkeys(f"{server.name}: {cannot[server.name]}" for server in chosen)
         raise UserError(f"no server can run here: {'; '.join(whys)}")
-    unfit = [*map(machines.fit_rule(planned, memory_share), planned.trials)]
+    unfit = list(map(machines.fit_rule(planned, memory_share), planned.trials))
     if all(unfit):
         raise UserError(f"no trial can run here: {'; '.join(dict.fromkeys(unfit))}")
     head = Session(

@@ -68,7 +68,7 @@ class _Worker:
             code = self.process.wait(1.0)
         except subprocess.TimeoutExpired:
             return "the client closed its output before its result"
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with {code}"
+        how = self.process.killed() or f"exited with {code}"
         last = last_line(self.log)
         return f"the client {how}" + (f": {last}" if last else "")
 
