@@ -169,8 +169,22 @@ def capacity(path: Path) -> str:
     return lines(path, chosen)
 
 
+def capacity_at_work(path: Path) -> str:
+    """How many requests of a mix a server can promise in a session of capacity_work.toml."""
+    chosen = {
+        "requests/s": Chosen("capacity", 1_000, column("capacity")),
+        "ratio": Chosen("capacity", 1_000, column("ratio")),
+        "verdict": Chosen("capacity", 1_000, column("verdict")),
+        "p50 ms at it": Chosen("capacity", 1_000, column("p50 ms")),
+        "CPU µs a request": Chosen("capacity", 1_000, column("CPU µs/message")),
+        "own KiB a client": Chosen("capacity", 1_000, column("own KiB/client")),
+    }
+    return lines(path, chosen)
+
+
 KINDS = {
     "capacity": capacity,
+    "capacity_work": capacity_at_work,
     "headline": headline,
     "tls": over_tls,
     "work": at_work,

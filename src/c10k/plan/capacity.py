@@ -18,7 +18,7 @@ from ..model import Load, Step
 CONFIRMED = 2  # trials that spoke for a rate, less those that spoke against it
 FAR, NEAR = 2.0, 1.15  # factors to the next rate: at first, and from a rate that was near before
 LEAST_PER_S, MOST_PER_S = 1.0, 10_000_000.0
-CONTRADICTED = 4  # steps of a usual search that speak against others, by capacity_truth.py
+CONTRADICTED = 6  # steps of a usual search that speak against others, by the kept sessions
 MOST_STEPS = 40  # of one search; a server on which trials disagree for ever is undecided
 MESSAGES = 12_000  # of a step, at least: 120 are then slower than a p99
 
