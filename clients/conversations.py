@@ -27,7 +27,7 @@ from typing import cast
 
 from latencies import Latencies
 
-NEVER = 2**63
+NEVER = 2**63 - 1  # the latest time of 64 bits with a sign
 
 
 class Meter:

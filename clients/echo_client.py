@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import msgspec
 import uvloop
+from asyncio_crowd import AsyncioCrowd
+from crowd import Crowd
 from loops import closed, idle, open_
 from orders import Orders
 from plan import Plan, PlanError, read
@@ -50,10 +52,11 @@ The first one as a plan, as the suite passes it:
 
 async def run(plan: Plan, orders: Orders) -> None:
     """Carries out the whole plan. Raises PlanError when a later line is not an order."""
-    worker = Worker(plan, orders)
+    worker = Worker(plan, orders, crowd_of(plan))
+    crowd = worker.crowd
     before_bytes, began_ns = resident_bytes(), time.perf_counter_ns()
     if plan.kind != "storm":  # in a storm, connecting is what is measured
-        await worker.connect_all(plan.connecting)
+        await crowd.connect_all(plan.connecting)
     took_s = (time.perf_counter_ns() - began_ns) / 1e9
     # All objects of now live to the end, and the hot path makes no reference cycles.
     gc.collect()
@@ -61,18 +64,28 @@ async def run(plan: Plan, orders: Orders) -> None:
     gc.disable()
     say(
         "connected",
-        connected=worker.connected,
-        served=len(worker.conversations),
-        failed=worker.failed,
+        connected=crowd.connected,
+        served=crowd.served,
+        failed=crowd.failed,
         connect_s=took_s,
-        bytes_per_connection=(resident_bytes() - before_bytes) / max(worker.connected, 1),
-        tls=worker.negotiated,
+        bytes_per_connection=(resident_bytes() - before_bytes) / max(crowd.connected, 1),
+        tls=crowd.negotiated,
+        loops=crowd.loops,
     )
     if plan.hold and not await orders.next():
         return  # the engine that should say when to begin is gone
     await KINDS[plan.kind](worker)
     if plan.hold:
         await orders.next()  # stay connected while the engine reads what the server holds
+
+
+def crowd_of(plan: Plan) -> Crowd:
+    """The clients, driven by C where the plan has a library for that. Raises PlanError."""
+    if plan.library and not plan.authority and not plan.mix:
+        from native_crowd import NativeCrowd
+
+        return NativeCrowd(plan)
+    return AsyncioCrowd(plan)
 
 
 def command_line(orders: Orders) -> Plan:
@@ -90,6 +103,7 @@ def command_line(orders: Orders) -> Plan:
     parser.add_argument(
         "--authority", metavar="FILE", help="speak TLS; who may sign the certificate, PEM"
     )
+    parser.add_argument("--library", metavar="FILE", help="inner loops in C (asyncio's)")
     parser.add_argument(
         "--kind",
         help="closed: next message after the echo; open: on a schedule; idle: hold; "

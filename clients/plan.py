@@ -35,6 +35,9 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # speak TLS, and trust certificates of this authority only (PEM); the name that they must
     # have is the host, or localhost with path
     authority: str = ""
+    # the shared library made of inner_loops.c; "": asyncio's loops. Not for TLS and mixes, which
+    # asyncio drives in any case
+    library: str = ""
     clients: Annotated[int, Meta(ge=1, le=10_000_000)] = 1
     # connections are numbered from here, so that workers differ
     first_id: Annotated[int, Meta(ge=0, le=2**62)] = 0

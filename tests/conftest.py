@@ -1,6 +1,7 @@
 """What several test files share: real servers, and the client as a process."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ from hypothesis import settings
 
 from c10k import launch, paths
 from c10k.declare import catalog
+from c10k.launch import inner_loops
 
 # A busy machine may make everything later, never earlier: outside of tests marked `alone`, no
 # upper limit of a time is asserted but for hangs, not even by hypothesis.
@@ -64,14 +66,17 @@ def short_kit(monkeypatch):
         monkeypatch.setattr(f"c10k.check.long.{name}", value)
 
 
-@pytest.fixture
-def client():
-    """client(plan) → the events that one worker writes, its exit code checked."""
+def client_with(library, preloaded=""):
+    """run(**plan) → the events that one worker writes, its exit code checked."""
+    # Python itself keeps what it has allocated until it ends
+    told = {"LD_PRELOAD": preloaded, "ASAN_OPTIONS": "detect_leaks=0"} if preloaded else {}
 
     def run(expected_code=0, **plan):
+        plan = {"library": library, **plan}
         done = subprocess.run(
             [sys.executable, str(paths.CLIENT), "--plan", "-"],
             input=json.dumps(plan) + "\n",
+            env=os.environ | told,
             capture_output=True,
             text=True,
             timeout=60,
@@ -84,6 +89,24 @@ def client():
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     return run
+
+
+@pytest.fixture
+def asyncio_client():
+    """The client on asyncio, where the loops in C do not matter."""
+    return client_with("")
+
+
+@pytest.fixture(params=["asyncio", "C"])
+def client(request):
+    """client(plan) → the events that one worker writes, its exit code checked.
+
+    Each test runs with either of the client's inner loops; tools/sanitize.py gives others.
+    """
+    if request.param == "asyncio":
+        return client_with("")
+    library = os.environ.get("C10K_TEST_LIBRARY") or inner_loops()
+    return client_with(library, os.environ.get("C10K_TEST_PRELOAD", ""))
 
 
 class Fake:

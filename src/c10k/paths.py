@@ -22,6 +22,7 @@ SUITE = _CHECKOUT if (_CHECKOUT / "servers").is_dir() else _HERE / "suite"
 
 SERVERS = SUITE / "servers"
 CLIENT = SUITE / "clients" / "echo_client.py"
+INNER_LOOPS = SUITE / "clients" / "inner_loops.c"
 WORKLOADS = SUITE / "benchmarks" / "workloads"
 CLAIMS = SUITE / "benchmarks" / "claims"
 

@@ -154,7 +154,7 @@ def test_a_cancelled_connect_closes_no_stranger(monkeypatch):
 
     Nor may the failure to do so take the place of the cancellation.
     """
-    import worker
+    import asyncio_crowd
 
     kept = []
 
@@ -172,7 +172,7 @@ def test_a_cancelled_connect_closes_no_stranger(monkeypatch):
 
     monkeypatch.setattr(asyncio, "get_running_loop", Loop)
     with pytest.raises(asyncio.CancelledError):
-        worker.connect_from("127.0.0.1", ("127.0.0.1", 9), lambda: None).send(None)
+        asyncio_crowd.connect_from("127.0.0.1", ("127.0.0.1", 9), lambda: None).send(None)
     for number, stranger in kept:
         os.fstat(number)  # the stranger's is open
         os.close(number)
@@ -217,8 +217,7 @@ def test_newcomers_that_are_cut_off_end_in_time(client, drain_s):
 
 def test_a_name_is_looked_up_once(monkeypatch):
     """Not once a connection: what answers is kept, and only addresses are connected to."""
-    import worker
-    from orders import Orders
+    from asyncio_crowd import AsyncioCrowd
     from plan import Plan
 
     asked, connected = [], []
@@ -237,7 +236,7 @@ def test_a_name_is_looked_up_once(monkeypatch):
                 raise ConnectionRefusedError
             raise TimeoutError("nobody") if len(connected) > 100 else OSError(9, "told")
 
-    made = worker.Worker(Plan(port=9, host="a.example", clients=5), Orders())
+    made = AsyncioCrowd(Plan(port=9, host="a.example", clients=5))
     loop = Loop()
     loop.run_until_complete(made.connect_all(1))
     assert asked == ["a.example"]

@@ -20,6 +20,12 @@ OPEN = {"kind": "open", "clients": 20, "rate": 500, "warmup_s": 0.1, "duration_s
 SHARES = (9, 1)
 
 
+@pytest.fixture
+def client(asyncio_client):
+    """Only asyncio drives such clients."""
+    return asyncio_client
+
+
 def drawn(shares, seed=7, first_id=0, size=256, clients=50):
     """A schedule of 20 s at 2,000/s in chunks of this size: times, and what was drawn."""
     schedule = Schedule("poisson", 2000, clients, 20 * 10**9, seed, first_id, shares)

@@ -18,6 +18,12 @@ trustme = pytest.importorskip("trustme", reason="the extra tls makes certificate
 PAST = datetime.datetime(2001, 1, 1, tzinfo=datetime.UTC)
 
 
+@pytest.fixture
+def client(asyncio_client):
+    """Only asyncio drives such clients."""
+    return asyncio_client
+
+
 class Secured:
     """An echo over TLS that counts handshakes, resumed ones among them, and messages."""
 

@@ -314,7 +314,8 @@ def test_the_environment_can_be_published() -> None:
     """JSON, whole, and without a word of host, user, paths or environment variables."""
     environment = machine.environment(Path(__file__).parents[2])
     assert json.loads(json.dumps(environment)) == environment
-    assert set(environment) == {"cpu", "memory", "system", "limits", "python", "suite", "moment"}
+    groups = {"cpu", "memory", "system", "limits", "python", "client", "suite", "moment"}
+    assert set(environment) == groups
     assert environment["python"]["gil_enabled"] in (True, False)
     assert environment["system"]["irq_time_accounting"] in (True, False, None)
     for text in strings(environment):

@@ -46,7 +46,13 @@ def result(**figures):
 
 
 CONNECTED = events.WorkerConnected(
-    connected=10, served=10, failed={}, connect_s=0.1, bytes_per_connection=2000.0, tls=""
+    connected=10,
+    served=10,
+    failed={},
+    connect_s=0.1,
+    bytes_per_connection=2000.0,
+    tls="",
+    loops="C",
 )
 
 

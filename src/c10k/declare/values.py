@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from ..model import Arrivals, Kind, Needs, Sharing, Tier, Work
+from ..model import Arrivals, Client, Kind, Needs, Sharing, Tier, Work
 from .toml import Unreadable
 
 _OF_A_KEY = {
@@ -37,6 +37,7 @@ _TYPES = {
 _CHOICES = {
     "kind": Kind,
     "arrivals": Arrivals,
+    "client": Client,
     "sharing": Sharing,
     "tier": Tier,
     "work": Work,

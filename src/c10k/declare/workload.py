@@ -50,6 +50,7 @@ class _LoadTable(msgspec.Struct, forbid_unknown_fields=True):
     p99_ms: _Level | None = None
     within: _Within | None = None
     shares: tuple[model.LoadShare, ...] | None = None
+    client: model.Client | _NonEmpty[model.Client] = ""
 
 
 class _SearchTable(Search, frozen=True, forbid_unknown_fields=True):
@@ -230,11 +231,13 @@ def _expand(where: str, table: _LoadTable) -> list[Load]:
     """The loads of a table, one for each combination of its lists."""
     choices = {
         key: value if isinstance(value := getattr(table, key), list) else [value]
-        for key in ("clients", "message_bytes", "depth", "rate")
+        for key in ("clients", "message_bytes", "depth", "rate", "client")
     }
     if math.prod(map(len, choices.values())) > MOST_LOADS:
         raise WorkloadError(f"{where}clients: more than {MOST_LOADS} combinations")
     arrivals, own = table.arrivals, _capacity(where, table)
+    if table.mix and "C" in choices["client"]:
+        raise WorkloadError(f"{where}client: a mix of requests is only sent by asyncio's client")
     if KINDS[table.kind].scheduled:
         if table.kind == "open" and not all(choices["rate"]):
             raise WorkloadError(f"{where}rate: an open loop needs a rate above 0, in messages/s")

@@ -113,6 +113,7 @@ def row_of(
         contender=server.name.replace(f"@{server.interpreter}", "", bool(server.interpreter)),
         interpreter=server.interpreter,
         hosts="; ".join(dict.fromkeys(_hosts(trial) for trial in shown if trial.hosts)),
+        loops=" / ".join(sorted({trial.loops for trial in shown} - {""})),
         notes=tuple(dict.fromkeys(note for trial in trials for note in trial.notes)),
     )
     row = replace(

@@ -44,6 +44,7 @@ def warnings_of(
         yield "the servers were not checked before they were timed (--unchecked)"
     yield from _about_tls(session)
     yield from _about_cores(session)
+    yield from _about_clients(session)
     gated = [m for m in session.measurements if m.gates]
     if gated:
         kinds: dict[str, int] = {}
@@ -83,6 +84,21 @@ def _about_tls(session: Session) -> Iterable[str]:
             f"over TLS{without}: {found}. No session is "
             "resumed, so each connection makes a full handshake, which is part of the latency of "
             "storm and churn"
+        )
+
+
+def _about_clients(session: Session) -> Iterable[str]:
+    """That the clients ran on asyncio's loops where they could have run on C's."""
+    slow = [
+        m
+        for m in session.measurements
+        if m.loops == "asyncio" and not (m.tls or m.trial.load.mix or m.trial.load.client)
+    ]
+    if slow:
+        yield (
+            f"in {len(slow)} of {len(session.measurements)} trials the clients ran on asyncio's "
+            "loops, as there was no C compiler: they cost more than those in C, and are sooner the "
+            "limit"
         )
 
 

@@ -3,7 +3,7 @@
 server.py        starts it, waits for the first echo, ends it
 certificate.py   what a server that speaks TLS shows its clients
 listen.py        the socket that every server gets, and its accept queue
-build.py         the command that starts it, compiled first if need be
+build.py         the command that starts it; what is compiled first: servers, clients
 hooked.py        runs a server's file with a hook before it serves
 backend.py       the Redis that it asks, if it needs one
 child.py         what a child process does before it becomes a server
@@ -21,6 +21,7 @@ watch.py         what it uses and holds, and what else the machine does
 
 from .build import NotServing as NotServing
 from .build import command as command
+from .build import inner_loops as inner_loops
 from .certificate import Certificate as Certificate
 from .certificate import why_no_handshake as why_no_handshake
 from .child import Child as Child

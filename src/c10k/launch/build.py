@@ -1,11 +1,11 @@
-"""The command that starts a server; a server in a compiled language is built first."""
+"""The command that starts a server, and what is compiled first: servers, the client's loops."""
 
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import paths
@@ -47,20 +47,43 @@ def _filled(words: Sequence[str], server: Server, out: str) -> list[str]:
 
 
 def _build(server: Server) -> str:
-    """The built program in the cache, whose name has a digest of the sources and the command."""
-    digest = paths.digest(paths.sources(server.path), server.build)
+    """The server's program, built if it is not in the cache. Raises NotServing."""
+    sources = paths.sources(server.path)
+    return _built(
+        server.name, sources, server.build, lambda out: _filled(server.build, server, out)
+    )
+
+
+def inner_loops() -> str:
+    """The client's inner loops in C as a shared library. Raises NotServing where none is built."""
+    if sys.platform != "linux":
+        raise NotServing("the inner loops in C need epoll, which is Linux")
+    compile_ = ("cc", "-O2", "-shared", "-fPIC")
+    source = paths.INNER_LOOPS
+    return _built(source.stem, [source], compile_, lambda out: [*compile_, str(source), "-o", out])
+
+
+def _built(
+    name: str, sources: Sequence[Path], words: Sequence[str], command: Callable[[str], list[str]]
+) -> str:
+    """The built program in the cache, whose name has a digest of the sources and these words.
+
+    command: what builds it, for the file that it is to write. Raises NotServing.
+    """
+    digest = paths.digest(sources, words)
     folder = paths.cache() / "built"
-    binary = folder / f"{server.name}-{digest}"
+    binary = folder / f"{name}-{digest}"
     if binary.exists():
         return str(binary)
-    compiler = server.build[0]
+    compiler = words[0]
     if shutil.which(compiler) is None:
         raise NotServing(f"no compiler: {compiler} is not on PATH")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        out = Path(scratch) / server.name
-        words = _filled(server.build, server, str(out))
-        built = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+        out = Path(scratch) / name
+        built = subprocess.run(
+            command(str(out)), capture_output=True, text=True, errors="replace", check=False
+        )
         if built.returncode:
             first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
             raise NotServing(f"it does not compile: {first}")

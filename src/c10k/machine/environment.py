@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import psutil
 
-from ..launch import watch
+from ..launch import NotServing, inner_loops, watch
 from ..launch.interpreter import own_build
 from ..model import Environment
 from ..text import entries
@@ -73,6 +73,7 @@ def environment(folder: Path | None = None) -> dict[str, Any]:
             "free_threaded": bool(sysconfig.get_config_var("Py_GIL_DISABLED")),
             "gil_enabled": gil_enabled(),
         },
+        "client": {"loops": _loops()},
         "suite": _commit(folder) if folder is not None else {"commit": None, "modified": None},
         _VARIES: {
             "load_1min": round(os.getloadavg()[0], 2),
@@ -89,6 +90,15 @@ def differences(a: Environment, b: Environment) -> list[str]:
     )
     pairs = {key: (old.get(key, "unknown"), new.get(key, "unknown")) for key in {**old, **new}}
     return [f"{key}: {was} → {now}" for key, (was, now) in sorted(pairs.items()) if was != now]
+
+
+def _loops() -> str:
+    """What drives the clients here: C, or asyncio and why."""
+    try:
+        inner_loops()
+    except NotServing as error:
+        return f"asyncio: {error}"
+    return "C"
 
 
 def gil_enabled() -> bool:

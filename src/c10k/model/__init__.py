@@ -25,6 +25,7 @@ from .declared import Arrivals as Arrivals
 from .declared import Blocks as Blocks
 from .declared import BoundedFloat as BoundedFloat
 from .declared import BoundedInt as BoundedInt
+from .declared import Client as Client
 from .declared import Clients as Clients
 from .declared import Connecting as Connecting
 from .declared import Depth as Depth

@@ -8,6 +8,7 @@ from .kinds import KINDS, Kind, KindFacts
 
 Sharing = Literal["", "one-socket", "reuseport"]
 Arrivals = Literal["", "poisson", "constant"]
+Client = Literal["", "C", "asyncio"]  # what drives the clients; "": C wherever it can
 
 # What a handler does before it echoes a request; see servers/working/README.md.
 Work = Literal["wait", "block", "call", "offload", "hold", "free", "keep"]
@@ -147,6 +148,7 @@ class Load(Struct, frozen=True, omit_defaults=False):
     shares: tuple[LoadShare, ...] = ()
     # open, capacity: each message is one of these requests, in place of message_bytes of anything
     mix: tuple[Request, ...] = ()
+    client: Client = ""
 
     @property
     def facts(self) -> KindFacts:
@@ -161,7 +163,8 @@ class Load(Struct, frozen=True, omit_defaults=False):
         if self.facts.searched:
             rate = f" p99 {self.p99_ms:g} ms {self.arrivals}"
         said = self._mixed() if self.mix else f"{self.message_bytes} B"
-        return f"{self.kind} {said}{depth}{rate}"
+        client = f", {self.client} client" if self.client else ""
+        return f"{self.kind} {said}{depth}{rate}{client}"
 
     def _mixed(self) -> str:
         """The mix in words: 90 % wait 20 ms + 10 % hold 1 ms."""

@@ -185,6 +185,7 @@ class Row(Struct, frozen=True):
     gil_came_on: bool = False  # after the imports at the top of its file
     contender: str = ""  # its name without the interpreter
     interpreter: str = ""  # what that is called in its name
+    loops: str = ""  # what drove the clients: C or asyncio; "": not recorded
     hosts: str = ""  # server and clients, when there are several machines
     start_spread_s: Spread | None = None
     notes: tuple[str, ...] = ()

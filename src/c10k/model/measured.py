@@ -140,6 +140,7 @@ class Measurement(Struct, frozen=True):
     altered: BoundedInt | None = None
     errors: dict[str, BoundedInt] = {}
     tls: str = ""  # the protocol and the cipher that the first client negotiated; "" without TLS
+    loops: str = ""  # what drove the clients: C or asyncio; "": not recorded
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send

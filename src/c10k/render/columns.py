@@ -55,6 +55,7 @@ def columns(judged: Judged, kind: Kind) -> tuple[Column, ...]:
         "ratio": any(_told(row.ratio) for row in shown),
         "verdict": any(row.verdict and _told(row.ratio) for row in shown),
         "runs on": _mixed(shown),
+        "client": len({row.loops for row in shown} - {""}) > 1,
     }
     return tuple(
         column
@@ -326,6 +327,7 @@ _COLUMNS = (
     _of("connect_s", optional=False),
     Column("errors", _errors, value=lambda row: sum(count for count, _ in _failures(row))),
     Column("limiter", _limiter, right=False),
+    Column("client", lambda row: row.loops or UNKNOWN, right=False),
     Column("runs on", _runs_on, right=False),
     _of("start_spread_s"),
     Column("server ← clients", lambda row: row.hosts or UNKNOWN, right=False, optional=True),

@@ -34,6 +34,7 @@ class WorkerConnected(Struct, frozen=True, tag="connected", tag_field="event"):
     connect_s: Seconds
     bytes_per_connection: Growth
     tls: str  # the protocol and the cipher; "" without TLS
+    loops: str  # what drives the clients: C, asyncio, or another client's name for that
 
 
 class WorkerWarmed(Struct, frozen=True, tag="warmed", tag_field="event"):
@@ -124,6 +125,7 @@ class StormResult(WorkerResult, frozen=True):
     launched_s: Seconds  # until the last client began to connect
     retried: Count
     tls: str
+    loops: str
 
 
 Event = WorkerConnected | WorkerWarmed | WorkerEnded | WorkerResult

@@ -277,6 +277,7 @@ def _with_barrier(measurement: Measurement, barrier: merge.Connected | None) -> 
     return replace(
         measurement,
         tls=barrier.tls,
+        loops=barrier.loops,
         connected=barrier.connected,
         served=barrier.served,
         connect_s=barrier.connect_s,

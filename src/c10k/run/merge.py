@@ -38,6 +38,7 @@ class Connected(Struct, frozen=True):
     connect_s: float
     bytes_per_connection: float
     tls: str = ""  # the protocol and the cipher; "" without TLS
+    loops: str = ""  # what drives the clients: C or asyncio
 
 
 class Driven(Struct, frozen=True):
@@ -99,6 +100,7 @@ def at_barrier(workers: Sequence[WorkerConnected | StormResult]) -> Connected:
         connect_s=max(worker.connect_s for worker in workers),
         bytes_per_connection=sum(memory) / len(memory),
         tls=max(worker.tls for worker in workers),  # one server, so the same for all
+        loops=" / ".join(sorted({worker.loops for worker in workers})),
     )
 
 

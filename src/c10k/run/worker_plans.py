@@ -46,6 +46,9 @@ class WorkerPlan(Struct, frozen=True, kw_only=True):
     seed: int = 0
     mix: tuple[WorkerRequest, ...] = ()
     sources: tuple[str, ...] = ()
+    # which client is asked for (model.Client), until workers.py makes it the path of the inner
+    # loops in C on the worker's machine, or "" for asyncio's
+    library: str = ""
     hold: bool = True  # waits at the barrier until it is told to go
 
 
@@ -116,6 +119,7 @@ def plans(
             seed=seed if opened else 0,
             mix=tuple(WorkerRequest(line_of(request), request.share) for request in load.mix),
             sources=tuple(sources[index]) if sources else (),
+            library=load.client,
         )
         for index, clients in enumerate(shares)
     ]

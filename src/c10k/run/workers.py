@@ -11,9 +11,10 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from .. import paths
-from ..launch import Child, ChildSetup, keeper, last_line
+from ..launch import Child, ChildSetup, NotServing, inner_loops, keeper, last_line
 from ..model import Host
 from .events import ClientFailed, Core, Event, WorkerResult, decoded
 from .worker_plans import WorkerPlan
@@ -82,6 +83,23 @@ class _Worker:
         self.process.wait()
 
 
+def with_inner_loops(plan: WorkerPlan) -> WorkerPlan:
+    """The plan with this machine's inner loops in C, where they can drive such clients.
+
+    Raises ClientFailed where C is asked for and cannot be.
+    """
+    if plan.library == "asyncio":
+        return replace(plan, library="")
+    try:
+        if plan.authority or plan.mix:
+            raise NotServing("TLS and mixes of requests are driven by asyncio's client only")
+        return replace(plan, library=inner_loops())
+    except NotServing as error:
+        if plan.library == "C":
+            raise ClientFailed(f"no client in C: {error}") from None
+        return replace(plan, library="")
+
+
 class LocalCrew:
     """The workers of this machine, pinned to the cores of `cpus` in turn; unpinned without any.
 
@@ -91,7 +109,7 @@ class LocalCrew:
     start_spread_s: float | None = None
 
     def __init__(self, worker_plans: Sequence[WorkerPlan], cpus: Sequence[int]) -> None:
-        self.plans = worker_plans
+        self.plans: Sequence[WorkerPlan] = [with_inner_loops(plan) for plan in worker_plans]
         self.cores: Sequence[Core] = [
             ("", cpus[index % len(cpus)] if cpus else index) for index in range(len(worker_plans))
         ]
@@ -100,7 +118,7 @@ class LocalCrew:
         try:
             self.workers = [
                 _Worker(plan, core if cpus else None, self.stack)
-                for plan, (_, core) in zip(worker_plans, self.cores, strict=True)
+                for plan, (_, core) in zip(self.plans, self.cores, strict=True)
             ]
         except BaseException:
             self.stack.close()

@@ -28,7 +28,7 @@ from ...machine import Limits
 _LIBRARIES = ("distributed", "hdrhistogram", "msgspec", "numpy", "psutil", "uvloop")
 FILES = {
     "engine": (Path(paths.__file__).parent, "**/*.py"),
-    "clients": (paths.CLIENT.parent, "*.py"),
+    "clients": (paths.CLIENT.parent, "*.*"),
     "servers": (paths.SERVERS, "**/*.*"),
 }
 
