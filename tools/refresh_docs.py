@@ -75,18 +75,26 @@ def source(path: Path) -> str:
 
 def cost(path: Path) -> str:
     """The output of `benchmarks/instrument/client_cost.py --json` as a table."""
-    headings = ("connections", "client µs/message", "C client µs/message", "ratio", "B/connection")
+    headings = (
+        "connections",
+        "inner loops",
+        "client µs/message",
+        "minimal client µs/message",
+        "ratio",
+        "B/connection",
+    )
     rows = [
         (
             f"{row['clients']:,}",
+            row["loops"],
             f"{row['client_cpu_us_per_message']:.2f}",
-            f"{row['c_client_cpu_us_per_message']:.2f}",
+            f"{row['minimal_cpu_us_per_message']:.2f}",
             f"{row['ratio']:.2f} ({row['ratio_least']:.2f} to {row['ratio_greatest']:.2f})",
             f"{row['client_bytes_per_connection']:,.0f}",
         )
         for row in json.loads(path.read_text())["rows"]
     ]
-    return grid(headings, rows, "rrrrr")
+    return grid(headings, rows, "rlrrrr")
 
 
 def claimed(path: Path) -> str:
