@@ -127,8 +127,12 @@ class Crowd(ABC):
 
     async def drain(self, empty: Callable[[], bool]) -> None:
         """Waits for the echoes that are still on their way, at most the plan's drain_s."""
-        deadline = time.monotonic() + self.plan.drain_s
-        while time.monotonic() < deadline and not empty():
+        await self.until(empty, self.plan.drain_s)
+
+    async def until(self, done: Callable[[], bool], timeout_s: float) -> None:
+        """Waits until something is the case, or the time is over."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline and not done():
             await asyncio.sleep(0.01)
 
 

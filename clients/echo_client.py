@@ -28,6 +28,7 @@ import uvloop
 from asyncio_crowd import AsyncioCrowd
 from crowd import Crowd
 from loops import closed, idle, open_
+from native_crowd import NativeCrowd
 from orders import Orders
 from plan import Plan, PlanError, read
 from saying import say
@@ -82,8 +83,6 @@ async def run(plan: Plan, orders: Orders) -> None:
 def crowd_of(plan: Plan) -> Crowd:
     """The clients, driven by C where the plan has a library for that. Raises PlanError."""
     if plan.library and not plan.authority and not plan.mix:
-        from native_crowd import NativeCrowd
-
         return NativeCrowd(plan)
     return AsyncioCrowd(plan)
 

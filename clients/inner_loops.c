@@ -70,7 +70,7 @@ struct list { int64_t *values, count, room; };
 
 struct address { uint32_t bytes; struct sockaddr_storage socket; };
 
-/* What both sides share: native_crowd.py has the same fields in the same order. */
+/* What both sides share: native.py has the same fields in the same order. */
 struct loops {
     /* conversations.Meter */
     int64_t alarm_ns, heard_ns, gap_ns, sending, there;
@@ -627,7 +627,8 @@ static void end_pauses(struct loops *l, int64_t now_ns)
     }
 }
 
-/* What native_crowd.py calls */
+/* What native_crowd.py calls. Nothing here calls these: another library's function of the same name
+ * would be called instead. */
 
 bool prepare(struct loops *l)
 {

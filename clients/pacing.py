@@ -162,7 +162,7 @@ class Pacer:
         """Gives up to bound memory: more messages wait for their echo than are allowed."""
         self.next_ns = NEVER
         self.schedule.ended = True
-        self.prepared, self.coming = None, iter(())
+        self.forget()
         self.meter.errors[f"stopped: more than {self.limit} messages outstanding"] += 1
         self.stopped = True
         self.on_stop(clock())
@@ -187,24 +187,42 @@ class Pacer:
         or this client could not keep up.
         """
         now_ns = clock()
-        for client in self.clients:
-            for intended_ns, sent_ns in client.on_their_way:
-                if intended_ns >= self.slice_ns:
-                    self.latency.note(now_ns - intended_ns)
-                    self.from_send.note(now_ns - sent_ns)
-        unsent = len(self.unsent)
-        self.latency.add(now_ns - np.array(self.unsent, np.int64))
+        sent = self.left_on_their_way()
+        sent = sent[sent[:, 0] >= self.slice_ns]
+        self.latency.add(now_ns - sent[:, 0])
+        self.from_send.add(now_ns - sent[:, 1])
+        unsent_ns = self.left_unsent()
+        self.latency.add(now_ns - unsent_ns)
+        unsent = int(unsent_ns.size)
         if not self.finished:
-            late = [self.next_ns, *(time_ns for time_ns, _ in self.coming)]
-            late += [time_ns for time_ns, _ in self.prepared or ()]
-            self.prepared, self.coming, self.next_ns = None, iter(()), NEVER
-            times_ns = np.array(late, np.int64)
+            times_ns = self.left_to_send()
+            self.forget()
+            self.next_ns = NEVER
             while times_ns.size:
                 times_ns = times_ns[times_ns >= self.slice_ns]
-                unsent += times_ns.size
+                unsent += int(times_ns.size)
                 self.latency.add(now_ns - times_ns)
                 times_ns = self.schedule.chunk(65_536)[0] + self.zero_ns
         return unsent
+
+    def left_on_their_way(self) -> np.ndarray:
+        """When each message without an echo was intended to leave, and when it left."""
+        left = [each for client in self.clients for each in client.on_their_way]
+        return np.array(left, np.int64).reshape(-1, 2)
+
+    def left_unsent(self) -> np.ndarray:
+        """When each message of the slice was due whose connection had ended."""
+        return np.array(self.unsent, np.int64)
+
+    def left_to_send(self) -> np.ndarray:
+        """When each message is due that the schedule has made and that has not left."""
+        late = [self.next_ns, *(time_ns for time_ns, _ in self.coming)]
+        late += [time_ns for time_ns, _ in self.prepared or ()]
+        return np.array(late, np.int64)
+
+    def forget(self) -> None:
+        """Drops what the schedule has made."""
+        self.prepared, self.coming = None, iter(())
 
 
 class Paced(Conversation):

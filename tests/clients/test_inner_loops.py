@@ -3,6 +3,7 @@
 What clients send, hear and report is tested with both: see the fixture `client`.
 """
 
+import asyncio
 import ctypes
 import functools
 import re
@@ -10,14 +11,16 @@ import subprocess
 import sys
 
 import made
-import native_crowd
+import native
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from latencies import HIGHEST_NS, bucket_of, coarse
+from native_crowd import NativeCrowd
+from plan import Plan
 
-from c10k import paths
+from c10k import machine, paths
 from c10k.launch import NotServing, inner_loops
 from c10k.run import events, worker_plans, workers
 
@@ -59,9 +62,9 @@ def test_both_sides_have_the_same_fields():
             names += [f"{name}_{part}" for part in ("values", "count", "room")]
         elif field.strip():
             names += [each.split()[-1].strip("*") for each in field.split(",")]
-    assert names == [name for name, *_ in native_crowd.Shared._fields_]
-    assert library().size_of_loops() == ctypes.sizeof(native_crowd.Shared)
-    assert native_crowd.CLIENT.itemsize == 64
+    assert names == [name for name, *_ in native.Shared._fields_]
+    assert library().size_of_loops() == ctypes.sizeof(native.Shared)
+    assert native.CLIENT.itemsize == 64
 
 
 @pytest.mark.parametrize(
@@ -102,6 +105,32 @@ def test_without_a_compiler_asyncio_drives_the_clients(monkeypatch, tmp_path):
     assert workers.with_inner_loops(planned()).library == ""
     with pytest.raises(events.ClientFailed, match="no client in C: no compiler: cc is not on"):
         workers.with_inner_loops(planned(client="C"))
+
+
+def test_a_cache_that_cannot_be_written_is_no_traceback(monkeypatch, tmp_path):
+    """The environment of a session asks for the library, too."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(paths, "cache", lambda: tmp_path / "file")
+    with pytest.raises(NotServing, match=r"it cannot be built in .*: not a directory"):
+        inner_loops()
+    assert workers.with_inner_loops(planned()).library == ""
+    assert machine.environment()["client"]["loops"].startswith("asyncio: it cannot be built in ")
+
+
+def test_who_waits_goes_on_before_the_next_turn(monkeypatch):
+    """A turn takes 20 ms, which would be in the time to connect and in a storm's rate."""
+    crowd = NativeCrowd(Plan(port=1, library=inner_loops()))
+    happened = []
+
+    async def wait():
+        monkeypatch.setattr(crowd.library, "turn", lambda *_: happened.append("turn"))
+        crowd.drive()
+        await crowd.until(lambda: len(happened) == 3, 5)
+        happened.append("told")
+        crowd.rest()
+
+    asyncio.run(wait())
+    assert happened == ["turn"] * 3 + ["told"]
 
 
 def test_what_does_not_compile_is_said_by_its_first_line(monkeypatch, tmp_path):

@@ -88,7 +88,7 @@ def _about_tls(session: Session) -> Iterable[str]:
 
 
 def _about_clients(session: Session) -> Iterable[str]:
-    """That the clients ran on asyncio's loops where they could have run on C's."""
+    """That the clients ran on asyncio's loops where C's drive such clients elsewhere."""
     slow = [
         m
         for m in session.measurements
@@ -97,8 +97,7 @@ def _about_clients(session: Session) -> Iterable[str]:
     if slow:
         yield (
             f"in {len(slow)} of {len(session.measurements)} trials the clients ran on asyncio's "
-            "loops, as there was no C compiler: they cost more than those in C, and are sooner the "
-            "limit"
+            "loops, as those in C could not be built: they cost more, and are sooner the limit"
         )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from .. import paths
+from ..errors import os_reason
 from ..model import Server
 from . import hooked
 
@@ -78,14 +79,17 @@ def _built(
     compiler = words[0]
     if shutil.which(compiler) is None:
         raise NotServing(f"no compiler: {compiler} is not on PATH")
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        out = Path(scratch) / name
-        built = subprocess.run(
-            command(str(out)), capture_output=True, text=True, errors="replace", check=False
-        )
-        if built.returncode:
-            first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
-            raise NotServing(f"it does not compile: {first}")
-        out.replace(binary)  # it is there whole or not at all, also when two build it at once
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as scratch:
+            out = Path(scratch) / name
+            built = subprocess.run(
+                command(str(out)), capture_output=True, text=True, errors="replace", check=False
+            )
+            if built.returncode:
+                first = next(iter(built.stderr.splitlines()), f"code {built.returncode}")
+                raise NotServing(f"it does not compile: {first}")
+            out.replace(binary)  # it is there whole or not at all, also when two build it at once
+    except OSError as error:
+        raise NotServing(f"it cannot be built in {folder}: {os_reason(error)}") from None
     return str(binary)
