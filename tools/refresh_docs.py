@@ -40,6 +40,7 @@ import tables as instrument  # noqa: E402 - it renders the results of benchmarks
 from tables import grid  # noqa: E402
 
 HEADLINE = ROOT / "results" / "reference-c10k"
+CAPACITY = ROOT / "results" / "reference-capacity"
 INTERPRETERS = ROOT / "results" / "reference-interpreters"
 CLAIMS = ROOT / "results" / "reference-claims"
 WITH_PYTANGO = "tox -e micro -x testenv:micro.extras+=pytango"
@@ -378,6 +379,7 @@ def made_of(target: Path, session: Path) -> bool:
 PUBLISHED = {
     ROOT / "docs" / "c10k.html": (page, HEADLINE),
     ROOT / "docs" / "c10k.svg": (picture("throughput"), HEADLINE),
+    ROOT / "docs" / "capacity.svg": (picture("over-load"), CAPACITY),
     ROOT / "docs" / "free-threading.svg": (picture("interpreters"), INTERPRETERS),
 }
 

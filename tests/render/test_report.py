@@ -1,5 +1,6 @@
 """Guards the page: whole, self-contained, limits before numbers, hostile text as text."""
 
+import itertools
 import re
 import shutil
 from html.parser import HTMLParser
@@ -188,6 +189,22 @@ def test_every_point_is_drawn_and_no_line_runs_through_what_is_not_there():
         assert any(re.match(said, label) for label in labels), said
     # asyncio 1, 10 | 10,000; threads 100, 10,000; trio 1, 10, 100
     assert sorted(lines) == [1, 2, 2, 3]
+
+
+def test_every_line_has_its_name_beside_it_and_no_two_overlap():
+    """Also where all lines end at nearly the same figure."""
+    for far in (1.0, 1000.0):
+        rates = dict(zip(NAMES, (1000.0, 1000.0 * far, 1001.0 * far), strict=True))
+        session = whole(measure=lambda t, rates=rates: made.ok(t, rates.get(t.server, 1.0)))
+        outline = Outline(pictures.pictures(session, judge(session))[0].svg)
+        names = [
+            float(re.search(r",([-\d.]+)\)", a["transform"]).group(1))
+            for _, a in outline.tags
+            if a.get("aria-label") in NAMES and a.get("aria-roledescription") == "text mark"
+        ]
+        assert len(names) == len(NAMES)
+        apart = [below - above for above, below in itertools.pairwise(sorted(names))]
+        assert min(apart) >= 11  # px: the size of the letters
 
 
 def test_percentiles_are_of_each_trial_and_never_pooled():

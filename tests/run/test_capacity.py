@@ -58,6 +58,15 @@ def test_the_trial_has_the_capacity_and_the_figures_of_a_step_at_it():
     assert half.rate == pytest.approx(found.capacity_per_s / 2)
 
 
+def test_a_share_says_what_a_message_cost_there():
+    """Here the server takes a second of CPU time in each slice, whatever its rate."""
+    session = made.session(("alpha",), [LOAD], 3, lambda trial: search(server(30_000), trial))
+    (row,) = judge(session).rows
+    (half,) = row.over_load
+    cost = row.server_cpu_us_per_message.median
+    assert half.server_cpu_us_per_message.median == pytest.approx(2 * cost, rel=0.01)
+
+
 def test_no_two_steps_have_the_same_schedule():
     """It is drawn from the block's number; that of the n-th step is the same for all servers."""
     log, other = [], []

@@ -42,6 +42,7 @@ def _point(share: float, steps: Sequence[Step]) -> LoadPoint:
         latency_p50_us=spread_of_all(step.p50_us for step in steps),
         latency_p99_us=spread_of_all(step.p99_us for step in steps),
         longest_stall_s=spread_of_all(step.longest_stall_s for step in steps),
+        server_cpu_us_per_message=spread_of_all(step.cpu_us_per_message for step in steps),
         over_ideal=spread_of_all(_over_ideal(steps)),
     )
 

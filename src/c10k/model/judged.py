@@ -100,6 +100,8 @@ class LoadPoint(Struct, frozen=True):
     latency_p50_us: Spread | None
     latency_p99_us: Spread | None
     longest_stall_s: Spread | None
+    # falls as the load grows, where a server reads several waiting messages of a client at once
+    server_cpu_us_per_message: Spread | None
     # p99 over that of a queue whose every message takes the server's CPU time per message
     over_ideal: Spread | None
 

@@ -136,11 +136,12 @@ def latency_ms(row: Row, found: Spread | None) -> str:
 
 
 def at_share(point: LoadPoint, key: str) -> str:
-    """A figure at a share of a server's capacity, marked where it is a bound."""
+    """A figure at a share of a server's capacity; a latency is marked where it is a bound."""
     found: Spread | None = getattr(point, key)
     if found is None:
         return UNKNOWN
-    return "≤ " * point.bound + scaled(key, found.median)
+    marked = point.bound and key != "server_cpu_us_per_message"
+    return "≤ " * marked + scaled(key, found.median)
 
 
 def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:

@@ -3,11 +3,12 @@
 Vega-Lite draws them without a browser. Each mark's label begins with its server's name, by
 which the page filters.
 
-No point is left out. A point that is not compared (it failed or was gated), or that is 0, is a
-cross with the reason in its label, and no line runs through it. Trials are not pooled: a point
-is their median, and a bar their range.
+Each line has its server's name beside its last point. No point is left out. A point that is not
+compared (it failed or was gated), or that is 0, is a cross with the reason in its label, and no
+line runs through it. Trials are not pooled: a point is their median, and a bar their range.
 """
 
+import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from .looks import AXIS, family, looks
 from .numbers import significant
 
 _WIDTH, _HEIGHT = 640, 340
+_LINE = 13  # px between two labels
 _CROSS = "M-1,-1L1,1M1,-1L-1,1"  # as a path: Vega's own cross is a plus
 _PERCENTILES = (0, 10, 25, 50, 75, 90, 95, 97.5, 99, 99.5, 99.9, 99.95, 99.99, 99.999)
 
@@ -322,6 +324,7 @@ def _chart(
             across, up, colour, shape, description="says:N"
         ),
     ]
+    layers += _names(_ends(points, x, log), across, up, colour)
     layers += [
         alt.Chart(alt.Data(values=_printable(some)))
         .mark_point(shape=_CROSS, size=90, strokeWidth=2.5, opacity=1)
@@ -330,6 +333,46 @@ def _chart(
     ]
     chart = alt.layer(*layers).properties(width=_WIDTH, height=_HEIGHT, background="transparent")
     return str(vl_convert.vegalite_to_svg(chart.configure_view(stroke=None).to_dict()))
+
+
+def _names(ends: Sequence[dict[str, Any]], across: Any, up: Any, colour: Any) -> list[Any]:
+    """The layers with the servers' names, and a thin line from each to its point."""
+    import altair as alt  # late: slow to import
+
+    chart = alt.Chart(alt.Data(values=_printable(ends)))
+    to_its_point = chart.mark_rule(strokeWidth=0.7, strokeDash=[2, 2])
+    name = chart.mark_text(align="left", fontSize=11)
+    right, said = alt.value(_WIDTH + 8), "server:N"
+    return [
+        to_its_point.encode(across, up, colour, x2=right, y2="beside:Q", description=said),
+        name.encode(alt.Y("beside:Q"), colour, x=right, text=said, description=said),
+    ]
+
+
+def _ends(points: Sequence[dict[str, Any]], x: str, log: bool) -> list[dict[str, Any]]:
+    """Each server's last point, with the value at whose height its name stands.
+
+    Names stand in a column right of the picture, a line apart, as near to their points as the
+    others allow.
+    """
+    placed = [point for point in points if point["value"] is not None]
+    if not placed:
+        return []
+    down, up = (math.log, math.exp) if log else (float, float)
+    reach = [down(point[key]) for point in placed for key in ("value", "low", "high")]
+    foot, top = (min(reach), max(reach)) if log else (0.0, 1.0)
+    apart = ((top - foot) or 1.0) * _LINE / _HEIGHT
+    last = {point["server"]: point for point in sorted(placed, key=lambda point: point[x])}
+    found: list[dict[str, Any]] = []
+    highest = top + apart
+    for point in sorted(last.values(), key=lambda point: -point["value"]):
+        highest = min(down(point["value"]), highest - apart)
+        found.append({**point, "height": highest})
+    lowest = foot - apart
+    for point in reversed(found):  # those that were pushed below the foot go up again
+        lowest = max(point.pop("height"), lowest + apart)
+        point["beside"] = up(lowest)
+    return found
 
 
 def _heights(

@@ -164,7 +164,7 @@ def _ladder(judged: Judged) -> Table:
 
 def _over_load(judged: Judged) -> Table:
     """Latency at shares of each server's own capacity."""
-    figures = ("latency_p50_us", "latency_p99_us", "longest_stall_s")
+    figures = ("latency_p50_us", "latency_p99_us", "longest_stall_s", "server_cpu_us_per_message")
     return Table(
         "Latency at shares of each server's own capacity. × ideal: p99 over that of a queue in "
         "which each message takes what the server's CPU takes for one",
