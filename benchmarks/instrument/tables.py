@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c10k.render.numbers import UNKNOWN
+from c10k.render.numbers import SHOWN, UNKNOWN, scaled
 
 Found = dict[str, Any]
 
@@ -214,6 +214,43 @@ def capacity_truth(path: Path) -> str:
     return f"{where(found)}{said}\n\n{grid(headings, lines)}"
 
 
+def two_clients(path: Path) -> str:
+    """Each figure of each server on both of the client's inner loops."""
+    found = kept(path, "two_clients.py --out results/reference-two-clients.json")
+    if isinstance(found, str):
+        return found
+    told = f"{found['blocks']} blocks, {found['trials']} trials, {found['disturbed']} of them "
+    told += "disturbed and left out. Noise floor: as far as the reference may be from itself."
+    headings = ("load", "clients", "server", "figure", "asyncio", "C", "C / asyncio",
+                "noise floor", "so")  # fmt: skip
+    lines = [
+        (
+            row["load"],
+            f"{row['clients']:,}",
+            row["server"],
+            SHOWN[row["figure"]].heading,
+            *(_shown(row["figure"], row[loops]) for loops in ("asyncio", "C")),
+            _ratio(row),
+            number(row["noise"]),
+            row["verdict"],
+        )
+        for row in found["rows"]
+    ]
+    return f"{where(found)}{told}\n\n{grid(headings, lines, 'lrllrrrrl')}"
+
+
+def _shown(figure: str, value: float | None) -> str:
+    return UNKNOWN if value is None else scaled(figure, value)
+
+
+def _ratio(row: Found) -> str:
+    if row.get("ratio") is None:
+        return UNKNOWN
+    if row["low"] is None or row["high"] is None:
+        return f"{row['ratio']:.3f}"
+    return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+
 def power(path: Path) -> str:
     """What sessions of two lengths claim about equal servers and planted slow-downs."""
     found = kept(path, "power.py --out results/reference-power.json")
@@ -252,5 +289,6 @@ KINDS: dict[str, Callable[[Path], str]] = {
     "aa": aa,
     "slices": slices,
     "capacities": capacity_truth,
+    "two_clients": two_clients,
     "power": power,
 }

@@ -22,6 +22,7 @@ import pytest
 import slices
 import tables
 import through
+import two_clients
 from msgspec.structs import replace
 
 from c10k import machine, model
@@ -312,6 +313,40 @@ def test_every_family_has_a_server_for_each_round_trip():
 # Capacity
 
 
+def on_both(rates, bound=frozenset(), kind="closed"):
+    """A session with these rates by (server, inner loops), up to 1 % apart from block to block."""
+
+    def measure(trial):
+        loops = trial.load.client
+        share = 0.95 if (trial.server, loops) in bound else 0.5
+        rate = rates.get((trial.server, loops), 1000.0)
+        noise = 1 + 0.01 * ((trial.block * 7 + len(trial.server) + len(loops)) % 11 - 5) / 5
+        return made.ok(trial, rate * noise, client_cpu_share=share, loops=loops)
+
+    loads = [made.load(100, kind=kind, client=each) for each in two_clients.INNER_LOOPS]
+    return made.session(two_clients.SERVERS, loads, 12, measure, control=True)
+
+
+def verdicts_on(figure, *session):
+    rows = two_clients.evaluate(on_both(*session))["rows"]
+    return {row["server"]: row["verdict"] for row in rows if row["figure"] == figure}
+
+
+def test_a_client_that_shows_one_server_slower_is_found_out():
+    """The others are the same on both; with no difference none is claimed."""
+    alike = verdicts_on("messages_per_s", {})
+    assert alike == dict.fromkeys(two_clients.SERVERS, "same")
+    found = verdicts_on("messages_per_s", {("trio_streams", "C"): 900.0})
+    assert found == {**alike, "trio_streams": "apart"}
+
+
+def test_a_rate_that_the_client_limited_is_not_compared():
+    """It is the client's and not the server's."""
+    limited = frozenset({("trio_streams", "asyncio")})
+    found = verdicts_on("messages_per_s", {("trio_streams", "C"): 2000.0}, limited)
+    assert found["trio_streams"] == "not compared"
+
+
 def test_the_capacities_follow_from_arithmetic():
     """At the rate that is expected, 1 % of the messages wait longer than the level."""
     queue = capacity_truth.EXPECTED[capacity_truth.QUEUE] * capacity_truth.SERVICE_S
@@ -543,6 +578,18 @@ def test_power_runs_through_the_suite(tmp_path):
     assert (tmp_path / "kept" / "session" / "finished.json").exists()
     assert found["trials"] == 15
     assert [length["sessions"] for length in found["lengths"]] == [1]
+
+
+@pytest.mark.alone
+def test_both_inner_loops_are_compared_through_the_suite(tmp_path):
+    """Each figure of each server has its line, on both."""
+    found, shown = program("two_clients", tmp_path)
+    assert [row["server"] for row in found["rows"]] == [
+        server for _ in two_clients.COMPARED["open"] for server in two_clients.SERVERS
+    ]
+    costs = [row for row in found["rows"] if row["figure"] == "server_cpu_us_per_message"]
+    assert all(row["asyncio"] and row["C"] for row in costs)
+    assert "| trio_streams | CPU µs/message |" in shown
 
 
 @pytest.mark.alone
