@@ -76,7 +76,7 @@ struct loops {
     int64_t alarm_ns, heard_ns, gap_ns, sending, there;
     void (*ring)(int64_t now_ns, int64_t echoes, int64_t noted);
     void (*gap)(int64_t now_ns);
-    struct histogram *latency, *arrivals, *from_send, *lag, *read_lag;
+    struct histogram *latency, *arrivals, *from_send, *least, *lag, *read_lag;
     /* the clients */
     struct client *client;
     int64_t clients, depth, bytes;
@@ -91,6 +91,7 @@ struct loops {
     int64_t at_once, in_flight, next_client;
     /* the open loop */
     int64_t pacing, next_ns, next_who, slice_ns, looked_ns;
+    int64_t before_ns; /* no echo of this look had come then */
     int64_t outstanding, limit, early_sent, early_echoed;
     int64_t *due_ns, *due_who, due_at, due_count, chores;
     void (*more)(void), (*chore)(void), (*give_up)(void);
@@ -484,6 +485,7 @@ static void whole(struct loops *l, struct client *c, int64_t now_ns)
             c->echoed_in_slice++;
             note(l->latency, now_ns - sent.intended_ns);
             note(l->from_send, now_ns - sent.sent_ns);
+            note(l->least, l->before_ns > sent.sent_ns ? l->before_ns - sent.sent_ns : 0);
             note(l->read_lag, now_ns - l->looked_ns);
         } else {
             l->early_echoed++;
@@ -696,10 +698,24 @@ int64_t copy_nodes(struct loops *l, int64_t *into)
     return count;
 }
 
+/* Asks which sockets are ready, and waits until one is. full: the last look may have left some. */
+static int look(struct loops *l, struct epoll_event *events, int wait_ms, bool full)
+{
+    bool waits = wait_ms && !l->pacing; /* only a pacer needs to know when an echo had not come */
+    int ready = waits ? 0 : epoll_wait(l->poller, events, EVENTS, 0);
+    bool slept = wait_ms && !ready;
+    if (slept) ready = epoll_wait(l->poller, events, EVENTS, wait_ms);
+    int64_t last_ns = full ? l->before_ns : l->looked_ns;
+    l->looked_ns = clock_ns();
+    l->before_ns = slept ? l->looked_ns : last_ns;
+    return ready;
+}
+
 /* Serves the clients until that time, or until a callback has set `leave`. */
 void turn(struct loops *l, int64_t until_ns)
 {
     struct epoll_event events[EVENTS];
+    int ready = 0;
     l->leave = 0;
     do {
         int64_t now_ns = clock_ns(), wake_ns = until_ns;
@@ -725,8 +741,7 @@ void turn(struct loops *l, int64_t until_ns)
         }
         bool more = l->in_flight < l->at_once && l->next_client < l->clients;
         if (wake_ns > now_ns && !more && !l->leave) wait_ms = (wake_ns - now_ns) / MS;
-        int ready = epoll_wait(l->poller, events, EVENTS, wait_ms);
-        l->looked_ns = clock_ns();
+        ready = look(l, events, wait_ms, ready == EVENTS);
         for (int i = 0; i < ready; i++) handle(l, events[i].data.ptr, events[i].events);
     } while (!l->leave && clock_ns() < until_ns);
 }

@@ -108,6 +108,7 @@ async def open_(worker: Worker) -> None:
         rate_intended=plan.rate,
         rate_achieved=sent / course.duration_ns * 1e9,
         latency_from_send=pacer.from_send.encoded(),
+        latency_least="" if plan.mix else pacer.least.encoded(),
         schedule_lag=pacer.lag.encoded(),
         read_lag=pacer.read_lag.encoded(),
         latency_by_request=[each.encoded() for each in pacer.by_request],

@@ -259,11 +259,11 @@ class NativePacer(Pacer):
     def __init__(self, crowd: NativeCrowd, plan: Plan) -> None:
         self.crowd, self.shared = crowd, crowd.shared
         super().__init__(crowd.meter, plan.most_outstanding, plan.message_bytes)
-        self.from_send, self.lag, self.read_lag = (NativeLatencies() for _ in range(3))
+        self.from_send, self.least, self.lag, self.read_lag = (NativeLatencies() for _ in range(4))
         self.histograms = []  # the C side tallies
         shared = self.shared
-        shared.from_send, shared.lag = self.from_send.address, self.lag.address
-        shared.read_lag = self.read_lag.address
+        shared.from_send, shared.least = self.from_send.address, self.least.address
+        shared.lag, shared.read_lag = self.lag.address, self.read_lag.address
         self.callbacks = [CALL(each) for each in (self.more, self.chore, self.stop)]
         shared.more, shared.chore, shared.give_up = map(address_of, self.callbacks)
         self.following: tuple[np.ndarray, np.ndarray] | None = None

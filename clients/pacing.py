@@ -47,12 +47,16 @@ class Pacer:
         self.meter = meter
         self.latency = meter.latencies  # from the intended send
         self.from_send = Latencies()
+        self.least = Latencies()  # from the actual send until it last saw that no echo had come
         self.lag = Latencies()
         self.read_lag = Latencies()
         self.by_request: list[Latencies] = []  # of a mix, from the intended send: see mix.py
-        self.histograms = [self.lag, self.latency, self.from_send, self.read_lag]
+        self.histograms = [self.lag, self.latency, self.from_send, self.least, self.read_lag]
         self.next_ns = NEVER  # when the next message is to leave
         self.looked_ns = 0  # when it last asked which echoes have come; 0: it slept until one came
+        self.before_ns = (
+            0  # when it asked before that: no echo that it reads now had come; 0 as above
+        )
         self.slice_ns = NEVER  # messages intended from here on are recorded
         self.limit = min(most_outstanding, max(1, MOST_QUEUED_BYTES // message_bytes))
         self.outstanding = 0  # messages on their way
@@ -117,6 +121,7 @@ class Pacer:
 
     def turn(self) -> None:
         """Sends what is due, and schedules the next turn in time for the next message."""
+        self.before_ns = self.looked_ns or clock()
         self.send_due()
         now_ns = clock()
         if now_ns >= self.meter.alarm_ns:
@@ -124,14 +129,14 @@ class Pacer:
         gap_ns = self.next_ns - now_ns
         if gap_ns > CHORE_NS:
             if self.finished:
-                self.looked_ns = 0
+                self.looked_ns = self.before_ns = 0
                 return
             if self.chore():
                 now_ns = clock()
                 gap_ns = self.next_ns - now_ns
             if gap_ns > FAR_NS:
                 # Whole milliseconds, like the loop's timers, rounded down.
-                self.looked_ns = 0
+                self.looked_ns = self.before_ns = 0
                 self.loop.call_later((gap_ns - MARGIN_NS) // 1_000_000 / 1000, self.turn)
                 return
         self.looked_ns = now_ns  # the loop does so when this returns
@@ -191,6 +196,7 @@ class Pacer:
         sent = sent[sent[:, 0] >= self.slice_ns]
         self.latency.add(now_ns - sent[:, 0])
         self.from_send.add(now_ns - sent[:, 1])
+        self.least.add(now_ns - sent[:, 1])
         unsent_ns = self.left_unsent()
         self.latency.add(now_ns - unsent_ns)
         unsent = int(unsent_ns.size)
@@ -306,6 +312,7 @@ class Paced(Conversation):
             self.echoed_in_slice += 1
             self.note(now_ns - intended_ns)
             pacer.from_send.note(now_ns - sent_ns)
+            pacer.least.note(max(0, (pacer.before_ns or now_ns) - sent_ns))
             pacer.read_lag.note(now_ns - pacer.looked_ns if pacer.looked_ns else 0)
         else:
             pacer.early_echoed += 1

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import bins
 import numpy as np
+import psutil
 import pytest
 from conversations import Meter
 from hypothesis import given
@@ -19,6 +20,7 @@ from pacing import Pacer
 from recorded import latencies_of
 from schedule import Schedule
 
+from c10k import paths
 from c10k.histograms import latencies
 
 pytestmark = pytest.mark.once
@@ -46,6 +48,10 @@ def adds_up(seen):
     """Every message intended in the slice is in the figures, whatever became of it."""
     assert latencies_of(seen).get_total_count() == seen["intended"]
     assert latencies_of(seen, "latency_from_send").get_total_count() == seen["sent"]
+    assert latencies_of(seen, "latency_least").get_total_count() == seen["sent"]
+    for percent in (50, 99, 100):
+        least = percentile_ms(seen, percent, "latency_least")
+        assert least <= percentile_ms(seen, percent, "latency_from_send")
     assert latencies_of(seen, "read_lag").get_total_count() <= seen["sent"]
     assert latencies_of(seen, "schedule_lag").get_total_count() == seen["sent"]
     assert seen["sent"] + seen["unsent"] == seen["intended"]
@@ -214,13 +220,39 @@ def test_an_echo_waited_since_the_loop_asked_what_had_come():
     for intended_ns, looked_ns in ((1_000, 3_000), (2_000, 4_500), (3_000, 0)):
         client.on_their_way.append((intended_ns, intended_ns))
         pacer.outstanding += 1
-        pacer.looked_ns = looked_ns
+        pacer.looked_ns, pacer.before_ns = looked_ns, max(0, looked_ns - 1_500)
         client.heard(5_000)
+    assert latencies.decoded(pacer.least.encoded()).get_max_value() == pytest.approx(
+        2_000, rel=0.01
+    )
     found = latencies.decoded(pacer.read_lag.encoded())
     assert found.get_total_count() == 3
     assert [found.get_value_at_percentile(q) for q in (33, 66, 100)] == pytest.approx(
         [0, 500, 2_000], rel=1e-3
     )
+
+
+def test_what_a_client_adds_by_being_late_is_not_in_the_least_latency(client, fake):
+    """The client is stopped for 300 ms of 1.5 s, while the server answers everything at once."""
+    stopped = []
+
+    def reply(connection, data, number):
+        connection.sendall(data)
+        if number == 30 and not stopped:
+            stopped.append(True)
+            (process,) = (
+                each for each in psutil.Process().children() if str(paths.CLIENT) in each.cmdline()
+            )
+            process.suspend()
+            time.sleep(0.3)
+            process.resume()
+
+    plan = {**OPEN, "duration_s": 1.5, "arrivals": "constant"}
+    seen = adds_up(result(client(**plan, port=fake(reply))))
+    assert stopped
+    assert seen["lost"] == 0
+    assert slower(seen, 100) >= 0.1 * seen["intended"]
+    assert slower(seen, 100, "latency_least") <= 4  # one of each client may be on its way
 
 
 def test_the_pacer_sleeps_when_the_next_message_is_far(serving, client):

@@ -110,6 +110,30 @@ def test_what_does_not_spoil_it_passes(measured):
             ),
             "client lag",
         ),
+        # what the latency surely was without the client's lateness says what that added to its p99
+        (
+            made.ok(
+                trial(OPEN),
+                latency=latency(100.0),
+                latency_least=latency(92.0),
+                schedule_lag=latency(20.0),
+            ),
+            "",
+        ),
+        (
+            made.ok(trial(OPEN), latency=latency(100.0), latency_least=latency(90.0)),
+            "client lag",
+        ),
+        # but messages that are later than half of their latency are not those that were planned
+        (
+            made.ok(
+                trial(OPEN),
+                latency=latency(100.0),
+                latency_least=latency(95.0),
+                schedule_lag=latency(51.0),
+            ),
+            "client lag",
+        ),
         # a p99 that cannot be told does not hide a client that was late for a tenth of the messages
         (made.ok(trial(OPEN), latency=untold(100.0), read_lag=untold(11.0)), "client lag"),
         (made.ok(trial(OPEN), latency=untold(100.0), read_lag=latency(11.0)), ""),

@@ -59,12 +59,12 @@ def warnings_of(
         )
     if any(row.bound for row in rows):
         yield (
-            "≥, ≤ and ~: the client was the limit (its core was busy more than 90 % of the time, "
-            "in a storm 80 %, or it sent or read late by more than a tenth of the latency), or "
-            "other processes or the hypervisor took enough time to affect a p99 (limiter: others). "
-            "The server may be better than a figure with ≥ or ≤; ~ marks a cost per message that "
-            "was not measured at the server's own limit, and where the C floor has a ~, every "
-            "× floor has one"
+            "≥, ≤ and ~: the client was the limit (its core was busy more than 90 % of the "
+            "time, in a storm 80 %, or it may have made the latency a tenth longer by its own "
+            "lateness), or other processes or the hypervisor took enough time to affect a p99 "
+            "(limiter: others). The server may be better than a figure with ≥ or ≤; ~ marks a "
+            "cost per message that was not measured at the server's own limit, and where the C "
+            "floor has a ~, every × floor has one"
         )
     if plan.workload.search and search.following(plan, session.measurements):
         yield "the search has not ended"

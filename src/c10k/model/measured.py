@@ -143,6 +143,8 @@ class Measurement(Struct, frozen=True):
     loops: str = ""  # what drove the clients: C or asyncio; "": not recorded
     latency: Latency | None = None  # open loop: from the intended send
     latency_from_send: Latency | None = None  # open loop
+    # open loop, but not of a mix: what the latency surely was without the client's own lateness
+    latency_least: Latency | None = None
     schedule_lag: Latency | None = None  # open loop: actual send minus intended send
     read_lag: Latency | None = None  # open loop: how long ago, at least, a read echo had come
     latency_by_request: tuple[Latency, ...] = ()  # of each request of the load's mix, in order

@@ -26,6 +26,7 @@ LITTLE = (0.95, 1.05)
 READING_S = 0.1  # CPU readings may lie this far outside the slice, or SLICE_SHARE of it
 ENGINE_S = 0.002  # CPU time of the suite itself that never rejects a slice, however short
 LAG_SHARE = 0.1  # share of the latency: an open loop's client that is later is the limit
+MOST_LAG_SHARE = 0.5  # share of the latency: a client that is later sends another load
 BOUND_SHARE = 0.9  # share of a core: a busier server, or server and client on one, is the limit
 
 
@@ -148,9 +149,13 @@ def _took_little(measured: Measurement) -> bool:
 
 
 def _late(measured: Measurement) -> Limiter | None:
-    """Client lag, when an open loop's client sent or read later than a tenth of the latency.
+    """Client lag, when an open loop's client may have made the latency a tenth longer.
 
-    By their p99 or, where too few messages lie beyond it to be told, by their p90.
+    So it is when the latency is more than a tenth above what it surely was without the client's
+    own lateness. That is not known of a mix and in old sessions: there, when the client sent or
+    read later than a tenth of the latency. In any case when it did so later than half of it: what
+    it sent was then no longer what had been planned. By their p99 or, where too few messages lie
+    beyond it to be told, by their p90.
     """
     latency = measured.latency
     if latency is None:
@@ -164,10 +169,12 @@ def _late(measured: Measurement) -> Limiter | None:
     own = [by(each) for each in (measured.schedule_lag, measured.read_lag) if each]
     hosts = {host.name: host.lag_p99_us for host in measured.hosts} if told else {}
     lags = [each for each in (*own, *hosts.values()) if each is not None]
-    limit = by(latency)
-    if limit is None or max(lags, default=0.0) <= LAG_SHARE * limit:
+    limit, late = by(latency), max(lags, default=0.0)
+    if limit is None:
         return None
-    return _where("client lag", hosts)
+    least = by(measured.latency_least) if measured.latency_least else None
+    lengthened = late > LAG_SHARE * limit if least is None else limit > (1 + LAG_SHARE) * least
+    return _where("client lag", hosts) if lengthened or late > MOST_LAG_SHARE * limit else None
 
 
 def _where(kind: LimiterKind, figures: dict[str, float | None]) -> Limiter:

@@ -105,6 +105,7 @@ class OpenResult(LoadResult, frozen=True):
     rate_intended: Rate
     rate_achieved: Rate
     latency_from_send: str  # histogram
+    latency_least: str  # histogram; "" for a mix
     schedule_lag: str  # histogram
     read_lag: str  # histogram
     latency_by_request: tuple[str, ...]  # a histogram for each request of the mix, in its order

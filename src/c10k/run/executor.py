@@ -236,6 +236,7 @@ class Executor(ABC, Generic[Place]):
             errors=dict(Counter(barrier.failed) + Counter(seen.errors)),
             latency=seen.latency,
             latency_from_send=seen.latency_from_send,
+            latency_least=seen.latency_least,
             schedule_lag=seen.schedule_lag,
             read_lag=seen.read_lag,
             latency_by_request=seen.latency_by_request,

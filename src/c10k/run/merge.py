@@ -64,6 +64,7 @@ class Driven(Struct, frozen=True):
     arrived: Connected | None  # storm: its clients connect in the slice, not before
     latency: Latency
     latency_from_send: Latency | None
+    latency_least: Latency | None
     schedule_lag: Latency | None
     read_lag: Latency | None
     latency_by_request: tuple[Latency, ...]  # of each request of the mix
@@ -114,6 +115,7 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
     loads, slices = _those(results, LoadResult), _those(results, SliceResult)
     coming: list[StormResult | ChurnResult] = [*storms, *_those(results, ChurnResult)]
     intervals = intervals_of.added([each.intervals for each in slices]) if slices else ""
+    least = [each.latency_least for each in opened]
     stalls = _stalls(slices) if slices else None
     longest = None if stalls is None else _longest_stall(slices, stalls)
     fairness, slowest_share = _shares(results)
@@ -135,6 +137,7 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
         arrived=at_barrier(storms) if storms else None,
         latency=_latency([each.latency for each in results], intervals),
         latency_from_send=_latency([each.latency_from_send for each in opened]) if opened else None,
+        latency_least=_latency(least) if least and all(least) else None,
         schedule_lag=_latency([each.schedule_lag for each in opened]) if opened else None,
         read_lag=_latency([each.read_lag for each in opened]) if opened else None,
         latency_by_request=tuple(
