@@ -146,6 +146,12 @@ def backend(path: Path) -> str:
     return lines(path, chosen)
 
 
+def tuned(path: Path) -> str:
+    """The tail of each server and of its tuned ones in a session of collector.toml."""
+    titles = ("p50 ms", "p99 ms", "ratio", "verdict", "longest stall ms", "stalls/s", "limiter")
+    return lines(path, {title: Chosen("open", 10_000, column(title)) for title in titles})
+
+
 def capacity(path: Path) -> str:
     """What a server can promise in a session of capacity.toml, and how it did at shares of that."""
 
@@ -189,6 +195,7 @@ def capacity_at_work(path: Path) -> str:
 
 
 KINDS = {
+    "tuned": tuned,
     "capacity": capacity,
     "capacity_work": capacity_at_work,
     "headline": headline,
