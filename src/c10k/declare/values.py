@@ -19,6 +19,8 @@ _OF_A_KEY = {
 _OF_A_VALUE = {
     r"Expected `(?:int|float)` >= (.+)": "must be {} or more",
     r"Expected `(?:int|float)` <= (.+)": "must be {} or less",
+    r"Expected `(?:int|float)` > (.+)": "must be more than {}",
+    r"Expected `(?:int|float)` < (.+)": "must be less than {}",
     r"Expected `array` of length >= 1": "must not be empty",
     r"Expected `str` of length <= (.+)": "must have {} characters or fewer",
     r"Expected `(int.*)`, got `float`": "must be {}",
