@@ -130,14 +130,14 @@ class _Histogram(ctypes.Structure):
     """struct histogram of inner_loops.c."""
 
     _fields_ = [
-        (name, ctypes.c_int64) for name in ("counts", "row", "count", "ever", "sum", "last")
+        (name, ctypes.c_int64) for name in ("counts", "row", "count", "ever", "sum_ns", "last_ns")
     ]
 
 
 class Field:
-    """An attribute that is a field of the struct in `shared`."""
+    """An attribute that is the field of that name of the struct in `shared`."""
 
-    def __init__(self, name: str) -> None:
+    def __set_name__(self, _: type, name: str) -> None:
         self.name = name
 
     def __get__(self, owner: Any, _: type | None = None) -> int:
@@ -150,8 +150,8 @@ class Field:
 class NativeLatencies(Latencies):
     """Latencies that the C side notes, straight into their buckets."""
 
-    count: Any = Field("count")
-    sum_ns: Any = Field("sum")
+    count: Any = Field()
+    sum_ns: Any = Field()
 
     def __init__(self) -> None:
         self.shared = _Histogram()
@@ -181,7 +181,7 @@ class NativeLatencies(Latencies):
     def next_interval(self, back: int) -> None:
         self._next_row()
         if back:  # the last one has been counted in the interval before
-            last = coarse(np.array([self.shared.last]))
+            last = coarse(np.array([self.shared.last_ns]))
             self._rows[-2] -= last
             self._rows[-1] += last
 
@@ -194,11 +194,11 @@ class NativeMeter(Meter):
     """What the clients share with the course, in the struct."""
 
     __slots__ = ("_kept", "shared")
-    alarm_ns: Any = Field("alarm_ns")
-    heard_ns: Any = Field("heard_ns")
-    gap_ns: Any = Field("gap_ns")
-    sending: Any = Field("sending")
-    there: Any = Field("there")
+    alarm_ns: Any = Field()
+    heard_ns: Any = Field()
+    gap_ns: Any = Field()
+    sending: Any = Field()
+    there: Any = Field()
 
     def __init__(self, shared: Shared, latencies: Latencies) -> None:
         self.shared = shared

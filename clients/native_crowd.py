@@ -249,12 +249,12 @@ class NativeCrowd(Crowd):
 class NativePacer(Pacer):
     """The schedule of an open loop, a chunk at a time for the C side."""
 
-    next_ns: Any = Field("next_ns")
-    slice_ns: Any = Field("slice_ns")
-    outstanding: Any = Field("outstanding")
-    limit: Any = Field("limit")
-    early_sent: Any = Field("early_sent")
-    early_echoed: Any = Field("early_echoed")
+    next_ns: Any = Field()
+    slice_ns: Any = Field()
+    outstanding: Any = Field()
+    limit: Any = Field()
+    early_sent: Any = Field()
+    early_echoed: Any = Field()
 
     def __init__(self, crowd: NativeCrowd, plan: Plan) -> None:
         self.crowd, self.shared = crowd, crowd.shared
@@ -315,8 +315,8 @@ class NativePacer(Pacer):
 class NativeReplacing(Turnover):
     """The C side replaces clients until it is told to begin no more."""
 
-    within: Any = Field("within")
-    retried: Any = Field("retried")
+    within: Any = Field()
+    retried: Any = Field()
 
     def __init__(self, crowd: NativeCrowd, at_a_time: int) -> None:
         self.crowd, self.shared, self.at_a_time = crowd, crowd.shared, at_a_time

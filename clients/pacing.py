@@ -55,7 +55,7 @@ class Pacer:
         self.next_ns = NEVER  # when the next message is to leave
         self.looked_ns = 0  # when it last asked which echoes have come; 0: it slept until one came
         self.before_ns = (
-            0  # when it asked before that: no echo that it reads now had come; 0 as above
+            0  # when it asked before that, and what it reads now had not come; 0 as above
         )
         self.slice_ns = NEVER  # messages intended from here on are recorded
         self.limit = min(most_outstanding, max(1, MOST_QUEUED_BYTES // message_bytes))

@@ -28,6 +28,11 @@ class Chosen(NamedTuple):
     cell: Cell
 
 
+def under(load: str, clients: int, cells: Mapping[str, Cell]) -> dict[str, Chosen]:
+    """These figures of each server, all under one load."""
+    return {title: Chosen(load, clients, cell) for title, cell in cells.items()}
+
+
 def column(title: str) -> Cell:
     """The text of a row's cell in the column of a session's table that has this title."""
     found = columns.column_titled(title)
@@ -149,7 +154,7 @@ def backend(path: Path) -> str:
 def tuned(path: Path) -> str:
     """The tail of each server and of its tuned ones in a session of collector.toml."""
     titles = ("p50 ms", "p99 ms", "ratio", "verdict", "longest stall ms", "stalls/s", "limiter")
-    return lines(path, {title: Chosen("open", 10_000, column(title)) for title in titles})
+    return lines(path, under("open", 10_000, {title: column(title) for title in titles}))
 
 
 def capacity(path: Path) -> str:
@@ -162,36 +167,32 @@ def capacity(path: Path) -> str:
 
         return cell
 
-    chosen = {
-        "messages/s": Chosen("capacity", 1_000, column("capacity")),
-        "ratio": Chosen("capacity", 1_000, column("ratio")),
-        "verdict": Chosen("capacity", 1_000, column("verdict")),
-        "CPU µs a message at it": Chosen("capacity", 1_000, column("CPU µs/message")),
-        "at 10% of it": Chosen("capacity", 1_000, at(0.1, "server_cpu_us_per_message")),
+    cells = {
+        "messages/s": column("capacity"),
+        "ratio": column("ratio"),
+        "verdict": column("verdict"),
+        "CPU µs a message at it": column("CPU µs/message"),
+        "at 10% of it": at(0.1, "server_cpu_us_per_message"),
         **{
-            f"p99 ms at {share:.0%} of it": Chosen("capacity", 1_000, at(share, "latency_p99_us"))
-            for share in (0.1, 0.3, 0.5)
+            f"p99 ms at {share:.0%} of it": at(share, "latency_p99_us") for share in (0.1, 0.3, 0.5)
         },
-        **{
-            f"p50 ms at {share:.0%}": Chosen("capacity", 1_000, at(share, "latency_p50_us"))
-            for share in (0.5, 0.7, 0.9)
-        },
-        "longest stall ms at 90%": Chosen("capacity", 1_000, at(0.9, "longest_stall_s")),
+        **{f"p50 ms at {share:.0%}": at(share, "latency_p50_us") for share in (0.5, 0.7, 0.9)},
+        "longest stall ms at 90%": at(0.9, "longest_stall_s"),
     }
-    return lines(path, chosen)
+    return lines(path, under("capacity", 1_000, cells))
 
 
 def capacity_at_work(path: Path) -> str:
     """How many requests of a mix a server can promise in a session of capacity_work.toml."""
-    chosen = {
-        "requests/s": Chosen("capacity", 1_000, column("capacity")),
-        "ratio": Chosen("capacity", 1_000, column("ratio")),
-        "verdict": Chosen("capacity", 1_000, column("verdict")),
-        "p50 ms at it": Chosen("capacity", 1_000, column("p50 ms")),
-        "CPU µs a request": Chosen("capacity", 1_000, column("CPU µs/message")),
-        "own KiB a client": Chosen("capacity", 1_000, column("own KiB/client")),
+    cells = {
+        "requests/s": column("capacity"),
+        "ratio": column("ratio"),
+        "verdict": column("verdict"),
+        "p50 ms at it": column("p50 ms"),
+        "CPU µs a request": column("CPU µs/message"),
+        "own KiB a client": column("own KiB/client"),
     }
-    return lines(path, chosen)
+    return lines(path, under("capacity", 1_000, cells))
 
 
 KINDS = {

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from c10k.render.numbers import SHOWN, UNKNOWN, scaled
+from c10k.model import Ratio
+from c10k.render.numbers import SHOWN, UNKNOWN, ratio, scaled
 
 Found = dict[str, Any]
 
@@ -230,7 +231,7 @@ def two_clients(path: Path) -> str:
             row["server"],
             SHOWN[row["figure"]].heading,
             *(_shown(row["figure"], row[loops]) for loops in ("asyncio", "C")),
-            _ratio(row),
+            ratio(Ratio(**row["ratio"]) if row["ratio"] else None),
             number(row["noise"]),
             row["verdict"],
         )
@@ -241,14 +242,6 @@ def two_clients(path: Path) -> str:
 
 def _shown(figure: str, value: float | None) -> str:
     return UNKNOWN if value is None else scaled(figure, value)
-
-
-def _ratio(row: Found) -> str:
-    if row.get("ratio") is None:
-        return UNKNOWN
-    if row["low"] is None or row["high"] is None:
-        return f"{row['ratio']:.3f}"
-    return f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
 
 
 def power(path: Path) -> str:

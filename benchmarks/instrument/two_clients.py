@@ -7,25 +7,28 @@ difference between the two, on the same inner loops, is the noise. The servers a
 either client, so that the figures are theirs.
 
 Two figures are apart when the suite's own judge would claim it of two servers: the interval of
-their ratio excludes 1 after Holm's correction, and the ratio is beyond the noise floor. Where
-the client was the limit in most blocks, the figure is a bound and is not compared.
+their ratio excludes 1 after Holm's correction, and the ratio is beyond the noise floor. A block
+in which the client was the limit has only a bound, and is left out.
 
   python benchmarks/instrument/two_clients.py [--blocks 8]     (about 25 minutes)
 """
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import tables
 import through
 
 from c10k.judge import figures, stats
+from c10k.judge.cells import ratio_of
 from c10k.model import Measurement, Session
 from c10k.plan import gates
 
 SERVERS = ("asyncio_streams", "twisted_protocol", "trio_streams")
-FIRST, SECOND = INNER_LOOPS = ("asyncio", "C")
+INNER_LOOPS = ("asyncio", "C")
 MARGIN = 0.03  # two figures are called the same when their ratio is within it
 LOADS = (
     {"kind": "open", "clients": [100, 10_000], "rate": 4000, "warmup_s": 0.5, "duration_s": 4.0},
@@ -39,6 +42,8 @@ COMPARED = {  # kind of load → its figures
     "idle": ("own_memory_per_client_bytes",),
 }
 Trials = Sequence[Measurement]
+ByBlock = dict[int, float | None]
+Both = tuple[ByBlock, ...]  # of a figure, on each of the inner loops
 
 
 def figure_of(m: Measurement, key: str) -> float | None:
@@ -48,7 +53,7 @@ def figure_of(m: Measurement, key: str) -> float | None:
     return None if bound else figures.FIGURES[key](m)
 
 
-def by_block(trials: Trials, server: str, loops: str, key: str) -> dict[int, float | None]:
+def by_block(trials: Trials, server: str, loops: str, key: str) -> ByBlock:
     """Block → the figure of a server on one of the inner loops, of undisturbed trials."""
     return {
         m.trial.block: figure_of(m, key)
@@ -57,16 +62,14 @@ def by_block(trials: Trials, server: str, loops: str, key: str) -> dict[int, flo
     }
 
 
-def noise_floor(trials: Trials, control: str, key: str) -> float:
+def noise_floor(control: Both, reference: Both) -> float:
     """The greatest log-ratio between the reference and itself, on the same inner loops."""
     apart = [
         ratio
-        for loops in INNER_LOOPS
-        for ratio in stats.log_ratios(
-            by_block(trials, control, loops, key), by_block(trials, SERVERS[0], loops, key)
-        )
+        for ours, theirs in zip(control, reference, strict=True)
+        for ratio in stats.log_ratios(ours, theirs)
     ]
-    return stats.noise_floor(stats.median_interval(apart)) if apart else float("inf")
+    return stats.noise_floor(stats.median_interval(apart)) if apart else math.inf
 
 
 def evaluate(found: Session) -> dict[str, Any]:
@@ -74,53 +77,45 @@ def evaluate(found: Session) -> dict[str, Any]:
     at: dict[tuple[str, int], list[Measurement]] = {}  # kind of load and clients → trials
     for m in found.measurements:
         at.setdefault((m.trial.load.kind, m.trial.load.clients), []).append(m)
-    values = {
-        (kind, clients, server.name, key): tuple(
-            by_block(trials, server.name, loops, key) for loops in INNER_LOOPS
-        )
-        for (kind, clients), trials in at.items()
-        for key in COMPARED[kind]
-        for server in found.plan.servers
-        if server.name != found.plan.control
-    }
-    family = {cell: stats.log_ratios(second, first) for cell, (first, second) in values.items()}
-    noise = {
-        cell: noise_floor(at[cell[0], cell[1]], found.plan.control, cell[3]) for cell in values
-    }
+    rows: list[dict[str, Any]] = []
+    family, noise = {}, {}  # by the number of the row
+    for (kind, clients), trials in at.items():
+        for key in COMPARED[kind]:
+            both: dict[str, Both] = {
+                each.name: tuple(by_block(trials, each.name, loops, key) for loops in INNER_LOOPS)
+                for each in found.plan.servers
+            }
+            floor = noise_floor(both.pop(found.plan.control), both[SERVERS[0]])
+            for server, (first, second) in both.items():
+                family[len(rows)], noise[len(rows)] = stats.log_ratios(second, first), floor
+                medians = [through.median(each.values()) for each in (first, second)]
+                rows.append(
+                    {
+                        "load": kind,
+                        "clients": clients,
+                        "server": server,
+                        "figure": key,
+                        **dict(zip(INNER_LOOPS, medians, strict=True)),
+                        "noise": stats.exp_or_none(floor),
+                    }
+                )
     verdicts = stats.compare(family, noise=noise, margin=MARGIN)
     return {
         **through.conditions(found),
         "blocks": found.plan.workload.blocks,
         "trials": len(found.measurements),
         "disturbed": sum(not through.usable(m) for m in found.measurements),
-        "rows": [
-            {
-                **dict(zip(("load", "clients", "server", "figure"), cell, strict=True)),
-                **{
-                    loops: through.median(each.values())
-                    for loops, each in zip(INNER_LOOPS, both, strict=True)
-                },
-                **said(verdicts.get(cell), noise[cell], len(family[cell])),
-            }
-            for cell, both in values.items()
-        ],
+        "rows": [{**row, **said(verdicts.get(number))} for number, row in enumerate(rows)],
     }
 
 
-def said(found: stats.PairVerdict | None, noise: float, blocks: int) -> dict[str, object]:
+def said(found: stats.PairVerdict | None) -> dict[str, object]:
     """What the ratio of C to asyncio is, and one word for it."""
-    floor = stats.exp_or_none(noise)
     if found is None:
-        return {"blocks": blocks, "noise": floor, "verdict": "not compared"}
-    interval = found.interval
+        return {"ratio": None, "verdict": "not compared"}
     apart = found.verdict in ("faster", "slower")
     return {
-        "blocks": blocks,
-        "noise": floor,
-        "ratio": stats.exp_or_none(interval.median),
-        "low": stats.exp_or_none(interval.low),
-        "high": stats.exp_or_none(interval.high),
-        "within": abs(interval.median) <= noise,
+        "ratio": msgspec.to_builtins(ratio_of(found.interval)),
         "verdict": "apart" if apart else found.verdict,
     }
 

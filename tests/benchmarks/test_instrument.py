@@ -310,10 +310,10 @@ def test_every_family_has_a_server_for_each_round_trip():
                 assert slices.round_trip_s(name) in (0.05, 0.5, 2.0, 5.0)
 
 
-# Capacity
+# Two clients
 
 
-def on_both(rates, bound=frozenset(), kind="closed"):
+def on_both(rates, bound=frozenset()):
     """A session with these rates by (server, inner loops), up to 1 % apart from block to block."""
 
     def measure(trial):
@@ -323,7 +323,7 @@ def on_both(rates, bound=frozenset(), kind="closed"):
         noise = 1 + 0.01 * ((trial.block * 7 + len(trial.server) + len(loops)) % 11 - 5) / 5
         return made.ok(trial, rate * noise, client_cpu_share=share, loops=loops)
 
-    loads = [made.load(100, kind=kind, client=each) for each in two_clients.INNER_LOOPS]
+    loads = [made.load(100, client=each) for each in two_clients.INNER_LOOPS]
     return made.session(two_clients.SERVERS, loads, 12, measure, control=True)
 
 
@@ -345,6 +345,9 @@ def test_a_rate_that_the_client_limited_is_not_compared():
     limited = frozenset({("trio_streams", "asyncio")})
     found = verdicts_on("messages_per_s", {("trio_streams", "C"): 2000.0}, limited)
     assert found["trio_streams"] == "not compared"
+
+
+# Capacity
 
 
 def test_the_capacities_follow_from_arithmetic():

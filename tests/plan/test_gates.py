@@ -20,6 +20,11 @@ def latency(p99_us):
     return Latency(20_000, 1.0, 1.0, p99_us, None, p99_us)
 
 
+def open_loop(**p99_us):
+    """A trial of an open loop whose latencies have these p99s, in µs."""
+    return made.ok(trial(OPEN), **{name: latency(us) for name, us in p99_us.items()})
+
+
 def untold(p90_us):
     """Latencies of which too few lie beyond the p99."""
     return Latency(2_000, 1.0, p90_us, None, None, 10 * p90_us)
@@ -98,42 +103,15 @@ def test_what_does_not_spoil_it_passes(measured):
         (made.ok(trial(IDLE), client_cpu_share=0.95, shared_cores=(1,)), ""),
         (made.ok(trial(IDLE), client_cpu_share=0.95), ""),
         (made.ok(trial(OPEN), client_cpu_share=1.0), ""),
-        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(11.0)), "client lag"),
-        (made.ok(trial(OPEN), latency=latency(100.0), schedule_lag=latency(9.0)), ""),
+        (open_loop(latency=100.0, schedule_lag=11.0), "client lag"),
+        (open_loop(latency=100.0, schedule_lag=9.0), ""),
         # on time, but late to read what has come: it sends with each echo that it reads
-        (
-            made.ok(
-                trial(OPEN),
-                latency=latency(100.0),
-                schedule_lag=latency(1.0),
-                read_lag=latency(11.0),
-            ),
-            "client lag",
-        ),
+        (open_loop(latency=100.0, schedule_lag=1.0, read_lag=11.0), "client lag"),
         # what the latency surely was without the client's lateness says what that added to its p99
-        (
-            made.ok(
-                trial(OPEN),
-                latency=latency(100.0),
-                latency_least=latency(92.0),
-                schedule_lag=latency(20.0),
-            ),
-            "",
-        ),
-        (
-            made.ok(trial(OPEN), latency=latency(100.0), latency_least=latency(90.0)),
-            "client lag",
-        ),
+        (open_loop(latency=100.0, latency_least=92.0, schedule_lag=20.0), ""),
+        (open_loop(latency=100.0, latency_least=90.0), "client lag"),
         # but messages that are later than half of their latency are not those that were planned
-        (
-            made.ok(
-                trial(OPEN),
-                latency=latency(100.0),
-                latency_least=latency(95.0),
-                schedule_lag=latency(51.0),
-            ),
-            "client lag",
-        ),
+        (open_loop(latency=100.0, latency_least=95.0, schedule_lag=51.0), "client lag"),
         # a p99 that cannot be told does not hide a client that was late for a tenth of the messages
         (made.ok(trial(OPEN), latency=untold(100.0), read_lag=untold(11.0)), "client lag"),
         (made.ok(trial(OPEN), latency=untold(100.0), read_lag=latency(11.0)), ""),

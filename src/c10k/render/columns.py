@@ -16,6 +16,8 @@ from .numbers import SHOWN, UNKNOWN, ratio, scaled, significant
 HELD_FROM = 1_000  # clients: with fewer, the machine's memory per client is only noise
 FAIR_FROM = 100  # clients: with fewer, how evenly they were served is not shown
 FAIR = 0.9  # Jain's index: below it, the median message is not the median client's
+# A step at a share of a capacity is an open loop: figure → its sign when the client was the limit.
+_AT_SHARE = {**KINDS["open"].bounds, "over_ideal": "≤ "}
 
 
 class Column(Struct, frozen=True):
@@ -136,12 +138,12 @@ def latency_ms(row: Row, found: Spread | None) -> str:
 
 
 def at_share(point: LoadPoint, key: str) -> str:
-    """A figure at a share of a server's capacity; a latency is marked where it is a bound."""
+    """A figure at a share of a server's capacity, marked where it is a bound."""
     found: Spread | None = getattr(point, key)
     if found is None:
         return UNKNOWN
-    marked = point.bound and key != "server_cpu_us_per_message"
-    return "≤ " * marked + scaled(key, found.median)
+    sign = _AT_SHARE.get(key, "") if point.bound else ""
+    return sign + scaled(key, found.median)
 
 
 def figure(key: str, varied: bool = False, scale: float | None = None) -> Callable[[Row], str]:

@@ -115,7 +115,6 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
     loads, slices = _those(results, LoadResult), _those(results, SliceResult)
     coming: list[StormResult | ChurnResult] = [*storms, *_those(results, ChurnResult)]
     intervals = intervals_of.added([each.intervals for each in slices]) if slices else ""
-    least = [each.latency_least for each in opened]
     stalls = _stalls(slices) if slices else None
     longest = None if stalls is None else _longest_stall(slices, stalls)
     fairness, slowest_share = _shares(results)
@@ -136,10 +135,10 @@ def merge(results: Sequence[WorkerResult], cores: Sequence[Core], depth: int) ->
         launched_s=greatest(each.launched_s for each in storms),
         arrived=at_barrier(storms) if storms else None,
         latency=_latency([each.latency for each in results], intervals),
-        latency_from_send=_latency([each.latency_from_send for each in opened]) if opened else None,
-        latency_least=_latency(least) if least and all(least) else None,
-        schedule_lag=_latency([each.schedule_lag for each in opened]) if opened else None,
-        read_lag=_latency([each.read_lag for each in opened]) if opened else None,
+        latency_from_send=_recorded([each.latency_from_send for each in opened]),
+        latency_least=_recorded([each.latency_least for each in opened]),
+        schedule_lag=_recorded([each.schedule_lag for each in opened]),
+        read_lag=_recorded([each.read_lag for each in opened]),
         latency_by_request=tuple(
             _latency(encoded, intervals)
             for encoded in zip(*(each.latency_by_request for each in opened), strict=False)
@@ -242,6 +241,11 @@ def _bins(workers: Sequence[Sequence[tuple[int, int]]]) -> tuple[tuple[int, int]
         (together[0][0], sum(count for _, count in together))
         for together in zip(*workers, strict=False)
     )
+
+
+def _recorded(encoded: Sequence[str]) -> Latency | None:
+    """The workers' histograms added up; None where they recorded none."""
+    return _latency(encoded) if encoded and all(encoded) else None
 
 
 def _latency(encoded: Sequence[str], intervals: str = "") -> Latency:
